@@ -1,0 +1,1 @@
+"""Text and images → tokens: what to make, and what to keep."""

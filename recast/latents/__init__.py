@@ -1,0 +1,1 @@
+"""Tokens to latents to pixels, and the way back."""
