@@ -1,0 +1,1 @@
+"""The embedded default: weights, model card, the command that made them. Data, no code."""
