@@ -42,6 +42,9 @@ class Condition:
 class FlowTransformer(nn.Module):
     """The velocity field. Parameter names and shapes are those of the published BFL files."""
 
+    guidance_in: Embedder  # where config.guidance_embed
+    vector_in: Embedder  # where config.vec_in_dim
+
     def __init__(self, config: FlowConfig) -> None:
         super().__init__()
         self.config = config

@@ -7,7 +7,7 @@ Parameter names are those of the published BFL file. Source: Rombach et al. 2022
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 
 import torch
 from einops import rearrange
@@ -111,7 +111,7 @@ class Decoder(nn.Module):
 class Level(nn.Module):
     """The blocks of one resolution, then the change to the next under its published name, if there is one."""
 
-    def __init__(self, blocks: list[nn.Module], name: str, resample: nn.Module | None) -> None:
+    def __init__(self, blocks: Sequence[nn.Module], name: str, resample: nn.Module | None) -> None:
         super().__init__()
         self.block = nn.ModuleList(blocks)
         self.resample = name if resample is not None else None

@@ -1,0 +1,6 @@
+"""One torch thread for each test process: two processes on two cores beat two threads that wait for each other."""
+
+import os
+
+os.environ.setdefault("OMP_NUM_THREADS", "1")
+os.environ.setdefault("HF_HUB_OFFLINE", "1")  # no test reaches for the network

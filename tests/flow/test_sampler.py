@@ -1,0 +1,99 @@
+"""Samplers against what mathematics says."""
+
+import math
+
+import pytest
+import torch
+
+from recast.flow.guidance import guided
+from recast.flow.sampler import euler, heun, renoise
+from recast.flow.schedule import times
+
+
+def grid(steps: int) -> list[float]:
+    return torch.linspace(1, 0, steps + 1, dtype=torch.float64).tolist()
+
+
+@pytest.mark.parametrize("steps", [1, 3, 8])
+@pytest.mark.parametrize("walk", [euler, heun, renoise(lambda: torch.zeros(2, 5, 3, dtype=torch.float64))])
+def test_a_sampler_lands_on_the_only_picture_there_is(walk, steps: int):
+    """If `clean` is the only picture, velocity = (x - clean) / t, so any number of steps of any sampler lands on it."""
+    clean, noise = torch.randn(2, 2, 5, 3, dtype=torch.float64)
+    *_, last = walk(lambda x, t: (x - clean) / t, noise, grid(steps))
+    torch.testing.assert_close(last.x, clean)
+    assert last.t == 0
+
+
+def _error(walk, steps: int) -> float:
+    """Distance from the exact solution of dx/dt = a x, walked from t = 1 to t = 0."""
+    start = torch.ones(1, 1, 1, dtype=torch.float64)
+    *_, last = walk(lambda x, t: 1.3 * x, start, grid(steps))
+    return abs(last.x.item() - math.exp(-1.3))
+
+
+def test_euler_is_of_first_and_heun_of_second_order():
+    """Twice the steps: half Euler's error, a quarter of Heun's, but for Heun's last step, which is Euler's."""
+    assert _error(euler, 64) / _error(euler, 128) == pytest.approx(2, rel=0.05)
+    assert _error(heun, 64) / _error(heun, 128) == pytest.approx(4, rel=0.15)
+    assert _error(heun, 32) < _error(euler, 64) / 5  # at equal evaluations
+
+
+def test_heun_costs_two_evaluations_a_step_but_one_at_the_end():
+    calls = []
+    list(heun(lambda x, t: calls.append(t) or x, torch.ones(1, 1, 1), grid(4)))
+    assert len(calls) == 7
+    assert 0 not in calls
+
+
+def test_a_state_carries_the_predicted_clean_picture_and_its_time():
+    clean, noise = torch.randn(2, 1, 4, 2, dtype=torch.float64)
+    states = list(euler(lambda x, t: noise - clean, noise, grid(4)))
+    assert [state.t for state in states] == pytest.approx([0.75, 0.5, 0.25, 0])
+    for state in states:
+        torch.testing.assert_close(state.clean, clean)
+
+
+def test_stopping_the_iterator_stops_the_work():
+    calls = []
+    steps = euler(lambda x, t: calls.append(t) or x, torch.ones(1, 1, 1), grid(8))
+    next(steps), next(steps)
+    steps.close()
+    assert len(calls) == 2
+
+
+def test_renoising_goes_back_up_with_fresh_noise_each_time():
+    drawn = iter(torch.randn(3, 1, 4, 2))
+    kept: list[torch.Tensor] = []
+
+    def fresh() -> torch.Tensor:
+        kept.append(next(drawn))
+        return kept[-1]
+
+    states = list(renoise(fresh)(lambda x, t: x / t, torch.randn(1, 4, 2), [1.0, 0.6, 0.2, 0.0]))
+    # x / t points at a clean picture of zeros, so each state is its own fresh noise, scaled by t
+    torch.testing.assert_close(states[0].x, 0.6 * kept[0])
+    torch.testing.assert_close(states[1].x, 0.2 * kept[1])
+    assert len(kept) == 2  # none for the last jump, to t = 0
+    assert states[2].x.abs().max() < 1e-6
+
+
+def test_guidance_moves_away_from_the_unwanted_velocity():
+    wanted, unwanted = torch.tensor([1.0]), torch.tensor([0.25])
+    x = torch.zeros(1)
+    assert guided(lambda x, t: wanted, lambda x, t: unwanted, 3.0)(x, 0.5).item() == pytest.approx(2.5)
+    assert guided(lambda x, t: wanted, lambda x, t: unwanted, 0.0)(x, 0.5).item() == pytest.approx(0.25)
+
+
+def test_guidance_of_one_costs_one_evaluation():
+    def never(x, t):
+        raise AssertionError("the unwanted velocity was evaluated")
+
+    def wanted(x, t):
+        return x
+
+    assert guided(wanted, never, 1.0)(torch.ones(1), 0.5).item() == 1
+
+
+def test_euler_walks_the_published_grid():
+    *_, last = euler(lambda x, t: torch.ones_like(x), torch.zeros(1, 1, 1, dtype=torch.float64), times(4, mu=1.15))
+    assert last.x.item() == pytest.approx(-1)
