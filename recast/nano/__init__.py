@@ -1,1 +1,5 @@
-"""The embedded default: weights, model card, the command that made them. Data, no code."""
+"""The embedded default: weights, model card, golden values. Data, no code but where it lies."""
+
+from pathlib import Path
+
+NANO = Path(__file__).parent

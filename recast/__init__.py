@@ -1,0 +1,52 @@
+"""Make and edit pictures with one in-context flow model.
+
+    import recast
+
+    model = recast.load()                          # `nano`, inside the package; or a path to weights
+    result = model.edit("photo.png", "make it night", seed=7)
+    result.save("night.png")
+
+Reading order: `pipeline` (what happens), `flow/path` (the one convention), `flow/sampler`, `flow/transformer`,
+`flow/layers`, `latents/tokens`, `latents/autoencoder`, `context`, `pixels`, `config`, `weights`.
+"""
+
+from __future__ import annotations
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+from recast.config import VERSION
+
+if TYPE_CHECKING:
+    from recast.errors import RecastError
+    from recast.loading import load
+    from recast.pipeline import Pipeline, Result, Run, Step
+    from recast.pixels.image import Picture, read
+    from recast.recipe import Recipe
+
+__version__ = VERSION
+
+_HOMES = {
+    "load": "recast.loading",
+    "Pipeline": "recast.pipeline",
+    "Result": "recast.pipeline",
+    "Run": "recast.pipeline",
+    "Step": "recast.pipeline",
+    "Picture": "recast.pixels.image",
+    "read": "recast.pixels.image",
+    "Recipe": "recast.recipe",
+    "RecastError": "recast.errors",
+}
+
+__all__ = ["Picture", "Pipeline", "RecastError", "Recipe", "Result", "Run", "Step", "__version__", "load", "read"]
+
+
+def __getattr__(name: str) -> Any:
+    """A public name, imported when it is first asked for: `import recast` alone loads neither torch nor Pillow."""
+    if name not in _HOMES:
+        raise AttributeError(f"module 'recast' has no attribute {name!r}")
+    return getattr(import_module(_HOMES[name]), name)
+
+
+def __dir__() -> list[str]:
+    return __all__

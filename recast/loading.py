@@ -1,0 +1,115 @@
+"""Files to a pipeline: which model, on what device, in which number format."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from functools import partial
+from pathlib import Path
+from typing import cast
+
+import torch
+
+from recast import weights
+from recast.context.text import TextEncoder
+from recast.context.text_files import load_byte_t5, load_clip_t5
+from recast.errors import ConfigError, MissingWeights
+from recast.flow.transformer import FlowTransformer
+from recast.latents.autoencoder import Autoencoder
+from recast.nano import NANO
+from recast.pipeline import Pipeline
+from recast.recipe import Adapter
+
+
+def load(
+    name_or_path: str | Path = "nano",
+    *,
+    device: str = "auto",
+    dtype: str | torch.dtype = "auto",
+    variant: str | None = None,
+    adapters: Sequence[str | Path | tuple[str | Path, float]] = (),
+) -> Pipeline:
+    """A model, read from `nano` inside the package or from local files in BFL, diffusers or recast layout.
+
+    device: "auto" (CUDA, else MPS, else CPU) or any torch device. dtype: "auto" is bf16 on CUDA, fp32 elsewhere.
+    variant: which model the files hold, where neither their names nor their tensors say (Kontext, dev and Krea
+    have the same tensors). adapters: LoRA files, each a path or (path, strength), folded into the weights.
+    Raises MissingWeights if files are not there, WeightsError if they do not fit.
+    """
+    folder = place(name_or_path)
+    target = pick_device(device)
+    precision = pick_dtype(dtype, target)
+    config = weights.read_config(folder, variant=variant)
+    parts = _parts(folder, variant)
+    with torch.device("meta"):
+        flow, autoencoder = FlowTransformer(config.flow), Autoencoder(config.autoencoder)
+    weights.load_into(flow, parts["flow"], dtype=precision, device="cpu" if adapters else target)
+    weights.load_into(autoencoder, parts["autoencoder"], dtype=torch.float32, device=target)
+    read_text = load_byte_t5 if config.text.kind == "byte_t5" else load_clip_t5
+    text = read_text(folder if folder.is_dir() else folder.parent, config.text, target, precision)
+    folded = []
+    for entry in adapters:
+        path, strength = entry if isinstance(entry, tuple) else (entry, 1.0)
+        adapter = weights.read_adapter(path, flow)
+        weights.fold(flow, adapter, strength)
+        if adapter.report.in_channels is not None:  # a control adapter widens the input
+            flow.config = replace(flow.config, in_channels=adapter.report.in_channels)
+        folded.append(Adapter(file=Path(path).name, sha256=weights.checksum(path), strength=strength))
+    flow.to(target)  # folded on the CPU, where the originals stay in the file and cost no memory
+    return Pipeline(config, flow, autoencoder, text, checksums=partial(_checksums, parts), adapters=folded)
+
+
+def outline(name_or_path: str | Path = "nano", *, variant: str | None = None) -> Pipeline:
+    """The model without its weights: it checks requests and says what they resolve to, and can run none.
+
+    Costs a look at the files' headers. Raises MissingWeights or WeightsError where those already tell.
+    """
+    folder = place(name_or_path)
+    config = weights.read_config(folder, variant=variant)
+    parts = _parts(folder, variant)
+    with torch.device("meta"):
+        flow, autoencoder = FlowTransformer(config.flow), Autoencoder(config.autoencoder)
+    return Pipeline(config, flow, autoencoder, cast(TextEncoder, None), checksums=partial(_checksums, parts))
+
+
+def place(name_or_path: str | Path) -> Path:
+    """Where a model's files are: `nano` is inside the package, any other name is a path."""
+    return NANO if str(name_or_path) == "nano" else Path(name_or_path)
+
+
+def pick_device(device: str) -> torch.device:
+    """The device called `device`; "auto" is the best there is. Raises ConfigError for one this machine lacks."""
+    if device == "auto":
+        return torch.device(
+            "cuda" if torch.cuda.is_available() else "mps" if torch.backends.mps.is_available() else "cpu"
+        )
+    try:
+        torch.empty(0, device=device)
+    except (RuntimeError, AssertionError) as error:
+        reason = str(error).splitlines()[0]
+        raise ConfigError(f"device={device!r}: not usable here ({reason}); auto, cpu, cuda or mps accepted") from None
+    return torch.device(device)
+
+
+def pick_dtype(dtype: str | torch.dtype, device: torch.device) -> torch.dtype:
+    """The dtype of the flow transformer and the text encoder; the autoencoder stays in fp32."""
+    if dtype == "auto":
+        return torch.bfloat16 if device.type == "cuda" else torch.float32
+    named = {"bf16": torch.bfloat16, "bfloat16": torch.bfloat16, "fp32": torch.float32, "float32": torch.float32}
+    if dtype in named.values():
+        return dtype  # type: ignore[return-value]
+    if dtype not in named:
+        raise ConfigError(f"dtype={dtype!r}: auto, bf16 or fp32 accepted")
+    return named[str(dtype)]
+
+
+def _parts(folder: Path, variant: str | None) -> dict[str, weights.Checkpoint]:
+    parts = weights.open_all(folder, variant=variant)
+    for part in ("flow", "autoencoder"):
+        if part not in parts:
+            raise MissingWeights(f"weights={str(folder)!r}: its {part} is not there; put its file beside the others")
+    return parts
+
+
+def _checksums(parts: Mapping[str, weights.Checkpoint]) -> dict[str, str]:
+    return {file.name: weights.checksum(file) for part in parts.values() for file in part.files}

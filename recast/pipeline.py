@@ -1,0 +1,476 @@
+"""The chapters in order: words and pictures in, a picture out, and what made it.
+
+`Pipeline.generate` makes a picture from words, `Pipeline.edit` changes one by words. Both
+also come as a `Run`, an iterator of steps: the bar, the preview and the stop button belong to whoever holds it.
+"""
+
+from __future__ import annotations
+
+import logging
+import platform
+import re
+import secrets
+import time
+from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal, Protocol
+
+import numpy as np
+import PIL
+import PIL.Image
+import torch
+from torch import Tensor
+
+from recast.config import VERSION, ModelConfig
+from recast.context.images import ContextTokens, encode_images
+from recast.context.text import TextEncoder
+from recast.errors import ConfigError, InputError, OutOfMemory, RecastError
+from recast.flow import sampler as samplers
+from recast.flow import schedule
+from recast.flow.guidance import Velocity, guided
+from recast.flow.transformer import Condition, FlowTransformer
+from recast.latents.autoencoder import Autoencoder
+from recast.latents.tokens import pack, positions, unpack
+from recast.options import Options
+from recast.pixels import geometry, image
+from recast.pixels.geometry import Fit
+from recast.pixels.image import Picture
+from recast.recipe import Adapter, Ingredient, Recipe
+
+if TYPE_CHECKING:
+    from recast.pixels.image import Source
+
+log = logging.getLogger(__name__)
+
+BAND_ABOVE_PX = 2 << 20  # larger pictures go through the autoencoder in bands of rows
+BAND_ROWS = 256
+Size = Literal["auto", "source", "trained"] | tuple[int, int]
+References = Mapping[str, "Source"] | Sequence["Source | tuple[str | None, Source]"]
+
+
+@dataclass(frozen=True)
+class Step:
+    """One step of a run. Asking for the preview costs a decoding; not asking costs nothing."""
+
+    index: int  # from 1
+    of: int
+    t: float  # where the sampler stands now; 0 at the end of a picture
+    seeds: tuple[int, ...]  # of the pictures under way
+    tokens: Tensor  # (b, n, d) at time t
+    clean: Tensor  # (b, n, d): the clean picture as the network predicts it now
+    decode: Callable[[Tensor], list[Picture]] = field(repr=False)
+
+    def preview(self) -> list[Picture]:
+        """The pictures as predicted after this step."""
+        return self.decode(self.clean)
+
+
+@dataclass(frozen=True)
+class Result:
+    """The pictures, in the order of their seeds, with the recipe of each."""
+
+    pictures: tuple[Picture, ...]
+    recipes: tuple[Recipe, ...]
+    warnings: tuple[str, ...] = ()
+
+    @property
+    def images(self) -> list[PIL.Image.Image]:
+        """The pictures as Pillow images."""
+        return [picture.to_pil() for picture in self.pictures]
+
+    @property
+    def recipe(self) -> Recipe:
+        """The recipe of the first picture."""
+        return self.recipes[0]
+
+    def save(self, path: str | Path, *, index: int = 0, with_recipe: bool = True, **options: Any) -> Path:
+        """Write one picture, PNG, JPEG or WebP by the suffix; options as of `recast.pixels.image.write`."""
+        recipe = self.recipes[index].to_json() if with_recipe else None
+        return image.write(self.pictures[index], path, recipe=recipe, **options)
+
+
+class Run:
+    """A request under way. Iterate for its steps; stop iterating to stop the work; `result` is there at the end."""
+
+    def __init__(self, steps: Generator[Step, None, Result], of: int, request: Request) -> None:
+        self._steps = steps
+        self._result: Result | None = None
+        self.of = of  # steps in all
+        self.request = request  # as it was resolved
+
+    def __iter__(self) -> Iterator[Step]:
+        self._result = yield from self._steps
+
+    @property
+    def result(self) -> Result:
+        """What came out. Raises ConfigError if the run was not iterated to its end."""
+        if self._result is None:
+            raise ConfigError("result: the run is not through its steps; iterate over it first, or use finish()")
+        return self._result
+
+    def finish(self, on_step: Callable[[Step], None] | None = None) -> Result:
+        """Go through the steps, calling on_step after each, and return the result."""
+        for step in self:
+            if on_step is not None:
+                on_step(step)
+        return self.result
+
+
+class Generates(Protocol):
+    """Whatever makes and edits pictures: the pipeline here, or one behind a network."""
+
+    def generate(self, prompt: str, **options: Any) -> Result: ...
+    def edit(self, image: Source, prompt: str, **options: Any) -> Result: ...
+
+
+@dataclass(frozen=True)
+class Request:
+    """A request with every default filled in."""
+
+    task: str
+    prompt: str
+    asked: str  # the prompt as the caller wrote it, references by name
+    options: Options
+    times: list[float]
+    guidance: float | None
+    true_guidance: float
+    seeds: list[int]
+    grid: tuple[int, int]  # rows and columns of target tokens
+    finish: Callable[[np.ndarray], Picture]  # decoded rgb at the model's size to the picture handed out
+    pictures: list[Picture] = field(default_factory=list)
+    fits: list[Fit] = field(default_factory=list)
+    names: list[str | None] = field(default_factory=list)
+    size: str = "auto"
+    warnings: list[str] = field(default_factory=list)
+
+
+class Pipeline:
+    """A model ready to work. Built by `recast.load`; holds no state between calls but the cache of encoded prompts."""
+
+    def __init__(
+        self,
+        config: ModelConfig,
+        flow: FlowTransformer,
+        autoencoder: Autoencoder,
+        text: TextEncoder,
+        *,
+        checksums: Callable[[], Mapping[str, str]] = dict,
+        adapters: Sequence[Adapter] = (),
+    ) -> None:
+        self.config = config
+        self.flow = flow.eval().requires_grad_(False)
+        self.autoencoder = autoencoder.eval().requires_grad_(False)
+        self.text = text
+        self.adapters = tuple(adapters)
+        self.checksums = checksums  # of the weight files; reads them when first asked
+
+    @property
+    def device(self) -> torch.device:
+        return self.flow.img_in.weight.device
+
+    @property
+    def dtype(self) -> torch.dtype:
+        return self.flow.img_in.weight.dtype
+
+    def generate(self, prompt: str, *, on_step: Callable[[Step], None] | None = None, **options: Any) -> Result:
+        """Pictures from words. width, height: of the picture, in pixels; further options: `Options`."""
+        return self.start_generate(prompt, **options).finish(on_step)
+
+    def edit(
+        self, image: Source, prompt: str, *, on_step: Callable[[Step], None] | None = None, **options: Any
+    ) -> Result:
+        """The picture changed as the prompt says, at exactly its own width and height.
+
+        references: further pictures, as a list or by name; the prompt calls them "image 2", or "@name". A list may
+        hold pairs (name, picture) as well, the name None where there is none.
+        size: what the model works at. "auto", the source's own size or, where that is outside what the model was
+        trained for, scaled into it; "source", its own in any case; "trained", stretched to the nearest trained
+        size; (width, height). Further options: `Options`.
+        """
+        return self.start_edit(image, prompt, **options).finish(on_step)
+
+    def start_generate(
+        self, prompt: str, *, width: int | None = None, height: int | None = None, **options: Any
+    ) -> Run:
+        """As `generate`, as a run. The request is checked before this returns."""
+        defaults, multiple = self.config.defaults, self.config.pixels_per_token
+        width = defaults.width if width is None else width
+        height = defaults.height if height is None else height
+        geometry.check_size(width, height, multiple)
+        grid = height // multiple, width // multiple
+        request = self._request("generate", prompt, Options.of(options), grid, lambda rgb: Picture(rgb))
+        return Run(self._steps(request), self._count(request), request)
+
+    def start_edit(
+        self, image: Source, prompt: str, *, references: References = (), size: Size = "auto", **options: Any
+    ) -> Run:
+        """As `edit`, as a run. The request is checked, and its pictures read, before this returns."""
+        if not self.config.takes_context:
+            raise ConfigError(
+                f"edit: {self.config.name} was trained to make pictures from text alone; "
+                "use nano or kontext_dev to edit, or `generate` with this model"
+            )
+        if isinstance(references, Mapping):
+            references = list(references.items())
+        named = (one if isinstance(one, tuple) else (None, one) for one in references)
+        sources: list[tuple[str | None, Any]] = [(None, image), *named]
+        pictures = [_read(source, name, index) for index, (name, source) in enumerate(sources)]
+        source, names = pictures[0], [name for name, _ in sources]
+        fits = [self._fit(source, size), *(self._fit(picture, "auto") for picture in pictures[1:])]
+        request = self._request(
+            "edit",
+            _call_by_number(prompt, names),
+            Options.of(options),
+            fits[0].grid,
+            lambda rgb: Picture(geometry.undo(fits[0], rgb), source.alpha),
+        )
+        request = replace(
+            request,
+            asked=prompt,
+            pictures=pictures,
+            fits=fits,
+            names=names,
+            size=size if isinstance(size, str) else f"{size[0]}x{size[1]}",
+            warnings=[
+                f"{name or 'image'}: {note}" for name, p in zip(names, pictures, strict=True) for note in p.warnings
+            ],
+        )
+        return Run(self._steps(request), self._count(request), request)
+
+    def _request(
+        self, task: str, prompt: str, options: Options, grid: tuple[int, int], finish: Callable[[np.ndarray], Picture]
+    ) -> Request:
+        defaults, flow = self.config.defaults, self.flow.config
+        if flow.extra_channels:
+            raise ConfigError(
+                f"{task}: this network reads {flow.extra_channels} more channels beside the target (fill, canny or "
+                "depth), for which there is no argument yet; use `flow.condition(extra=...)` or another model"
+            )
+        guidance = defaults.guidance if options.guidance is None else options.guidance
+        if guidance is not None and not flow.guidance_embed:
+            raise ConfigError(
+                f"guidance={guidance}: {self.config.name} has no guidance embedding; "
+                "use true_guidance (two evaluations a step), or leave it out"
+            )
+        usual = defaults.edit_true_guidance if task == "edit" else defaults.generate_true_guidance
+        true_guidance = usual if options.true_guidance is None else options.true_guidance
+        if options.negative_prompt is not None and true_guidance == 1.0:
+            raise ConfigError(
+                f"negative_prompt={options.negative_prompt!r}: has no effect at true_guidance=1; set it above 1"
+            )
+        if options.times is not None:
+            times = [float(t) for t in options.times]
+        else:
+            mu = schedule.resolution_shift(grid[0] * grid[1]) if self.config.shifts_schedule else 0.0
+            times = schedule.times(options.steps or defaults.steps, mu=mu)
+        first = secrets.randbits(32) if options.seed is None else options.seed
+        seeds = [first + i for i in range(options.num_images)]
+        return Request(task, prompt, prompt, options, times, guidance, true_guidance, seeds, grid, finish)
+
+    def _count(self, request: Request) -> int:
+        batches = -(-len(request.seeds) // request.options.batch_size)
+        return batches * (len(request.times) - 1)
+
+    def _fit(self, picture: Picture, size: Size) -> Fit:
+        defaults, multiple = self.config.defaults, self.config.pixels_per_token
+        width, height = picture.width, picture.height
+        if size == "auto":
+            return geometry.fit(
+                width, height, min_tokens=defaults.min_tokens, max_tokens=defaults.max_tokens, multiple=multiple
+            )
+        if size == "source":
+            return geometry.own_size(width, height, multiple)
+        if size == "trained":
+            if not self.config.trained_sizes:
+                raise ConfigError(f"size='trained': {self.config.name} lists no trained sizes; use auto or source")
+            return geometry.nearest_trained(width, height, self.config.trained_sizes)
+        if isinstance(size, str):
+            raise ConfigError(f"size={size!r}: auto, source, trained or (width, height) accepted")
+        geometry.check_size(*size, multiple)
+        return geometry.exactly(width, height, *size)
+
+    def _steps(self, request: Request) -> Generator[Step, None, Result]:
+        """The work itself, from the first encoding to the last picture."""
+        started = time.perf_counter()
+        try:
+            wanted, unwanted, warnings = self._encode(request)
+            encoded_s = time.perf_counter() - started
+            pictures, recipes = [], []
+            size, count = request.options.batch_size, self._count(request)
+            for index, first in enumerate(range(0, len(request.seeds), size)):
+                seeds = request.seeds[first : first + size]
+                begun, decode = time.perf_counter(), self._decoder(request)
+                for state in self._sample(request, seeds, wanted, unwanted):
+                    done = index * (len(request.times) - 1) + request.times.index(state.t)
+                    yield Step(done, count, state.t, tuple(seeds), state.x, state.clean, decode)
+                sampled = time.perf_counter()
+                batch = decode(state.x)
+                timings = {
+                    "encode": encoded_s,
+                    "sample": sampled - begun,
+                    "decode": time.perf_counter() - sampled,
+                }
+                pictures += batch
+                recipes += [
+                    self._recipe(request, seed, picture, warnings, timings)
+                    for seed, picture in zip(seeds, batch, strict=True)
+                ]
+        except (torch.OutOfMemoryError, RuntimeError) as error:
+            raise _out_of_memory(error, request.grid) or error from error
+        log.info("done task=%s pictures=%d seconds=%.2f", request.task, len(pictures), time.perf_counter() - started)
+        return Result(tuple(pictures), tuple(recipes), warnings)
+
+    @torch.inference_mode()
+    def _encode(self, request: Request) -> tuple[Condition, Condition | None, tuple[str, ...]]:
+        """The request as the network sees it, and its unwanted twin where guidance needs one."""
+        context: ContextTokens | None = None
+        if request.pictures:
+            pixels = [
+                image.to_pixels(geometry.apply(fit, picture.rgb)).to(self.device)
+                for fit, picture in zip(request.fits, request.pictures, strict=True)
+            ]
+            context = encode_images(pixels, self.autoencoder, band=_band(request.fits[0].width, request.fits[0].height))
+            assert context is not None
+            assert context.grids[0] == request.grid, "target and source token grids are equal"
+        text = self.text.encode([request.prompt])
+        guidance = None if request.guidance is None else torch.tensor([request.guidance], device=self.device)
+        wanted = self.flow.condition(
+            positions=positions(request.grid).to(self.device),
+            text=text.tokens.to(self.device, self.dtype),
+            pooled=None if text.pooled is None else text.pooled.to(self.device, self.dtype),
+            guidance=guidance,
+            context=None if context is None else context.tokens.to(self.dtype),
+            context_positions=None if context is None else context.positions,
+        )
+        warnings = (*request.warnings, *text.warnings)
+        if request.true_guidance == 1.0:
+            return wanted, None, warnings
+        negative = self.text.encode([request.options.negative_prompt or ""])
+        unwanted = self.flow.with_text(
+            wanted,
+            negative.tokens.to(self.device, self.dtype),
+            None if negative.pooled is None else negative.pooled.to(self.device, self.dtype),
+        )
+        return wanted, unwanted, warnings + tuple(f"negative prompt: {note}" for note in negative.warnings)
+
+    def _sample(
+        self, request: Request, seeds: list[int], wanted: Condition, unwanted: Condition | None
+    ) -> Iterator[samplers.State]:
+        velocity = self._velocity(wanted)
+        if unwanted is not None:
+            velocity = guided(velocity, self._velocity(unwanted), request.true_guidance)
+        generators = [torch.Generator().manual_seed(seed) for seed in seeds]
+
+        def noise() -> Tensor:
+            return torch.cat([self._noise(generator, request.grid) for generator in generators])
+
+        walk = {"euler": samplers.euler, "heun": samplers.heun, "renoise": samplers.renoise(noise)}
+        return walk[request.options.sampler](velocity, noise(), request.times)
+
+    def _noise(self, generator: torch.Generator, grid: tuple[int, int]) -> Tensor:
+        """Noise tokens (1, n, d) of one picture, in fp32.
+
+        Drawn on the CPU, in bf16 and as latents, which is how the published tools draw it: a seed means the same
+        noise there, here, on every device, and alone or in a batch.
+        """
+        shape = (1, self.config.autoencoder.z_channels, 2 * grid[0], 2 * grid[1])
+        return pack(torch.randn(shape, generator=generator, dtype=torch.bfloat16)).float().to(self.device)
+
+    def _velocity(self, condition: Condition) -> Velocity:
+        @torch.inference_mode()
+        def velocity(x: Tensor, t: float) -> Tensor:
+            at = torch.full(x.shape[:1], t, device=x.device)
+            return self.flow(x.to(self.dtype), at, condition).float()
+
+        return velocity
+
+    def _decoder(self, request: Request) -> Callable[[Tensor], list[Picture]]:
+        multiple = self.config.pixels_per_token
+        band = _band(request.grid[0] * multiple, request.grid[1] * multiple)
+
+        @torch.inference_mode()
+        def decode(tokens: Tensor) -> list[Picture]:
+            latents = unpack(tokens, request.grid)
+            # one at a time: the decoder needs far more memory a picture than the transformer
+            pixels = [self.autoencoder.decode(one[None], band=band) for one in latents]
+            return [request.finish(image.from_pixels(one)[0]) for one in pixels]
+
+        return decode
+
+    def _recipe(
+        self, request: Request, seed: int, picture: Picture, warnings: tuple[str, ...], timings: dict[str, float]
+    ) -> Recipe:
+        return Recipe(
+            task=request.task,
+            prompt=request.asked,
+            negative_prompt=request.options.negative_prompt,
+            seed=seed,
+            times=tuple(request.times),
+            sampler=request.options.sampler,
+            guidance=request.guidance,
+            true_guidance=request.true_guidance,
+            width=picture.width,
+            height=picture.height,
+            size=request.size,
+            images=tuple(
+                Ingredient(
+                    sha256=p.sha256(),
+                    width=p.width,
+                    height=p.height,
+                    fit=fit.to_dict(),
+                    file=None if p.source is None else Path(p.source).name,
+                    name=name,
+                )
+                for p, fit, name in zip(request.pictures, request.fits, request.names, strict=True)
+            ),
+            model=self.config.name,
+            weights=self.checksums(),
+            adapters=self.adapters,
+            context_attention=self.config.flow.context_attention,
+            device=_device_name(self.device),
+            dtype=str(self.dtype).removeprefix("torch."),
+            threads=torch.get_num_threads() if self.device.type == "cpu" else 0,
+            batch_size=request.options.batch_size,
+            versions={
+                "recast": VERSION,
+                "torch": torch.__version__,
+                "pillow": PIL.__version__,
+                "python": platform.python_version(),
+            },
+            timings_s={name: round(seconds, 4) for name, seconds in timings.items()},
+            output_sha256=picture.sha256(),
+            warnings=warnings,
+        )
+
+
+def _read(source: Source, name: str | None, index: int) -> Picture:
+    return image.read(source, name="image" if index == 0 else f"references[{name or index}]")
+
+
+def _call_by_number(prompt: str, names: Sequence[str | None]) -> str:
+    """The prompt with each @name as "image k", which is how a model was taught to call its k-th picture."""
+    for number, name in enumerate(names, start=1):
+        if name is not None:
+            if not name.isidentifier():
+                raise InputError(f"references: {name!r} is no name; letters, digits and _ accepted, e.g. logo")
+            prompt = re.sub(rf"(?<!\w)@{name}\b", f"image {number}", prompt)
+    return prompt
+
+
+def _band(width: int, height: int) -> int | None:
+    return BAND_ROWS if width * height > BAND_ABOVE_PX else None
+
+
+def _device_name(device: torch.device) -> str:
+    return torch.cuda.get_device_name(device) if device.type == "cuda" else f"{device.type} {platform.machine()}"
+
+
+def _out_of_memory(error: BaseException, grid: tuple[int, int]) -> RecastError | None:
+    """Ours for the many ways in which torch says that memory ran out; None for any other error."""
+    if not isinstance(error, torch.OutOfMemoryError) and "can't allocate memory" not in str(error):
+        return None
+    return OutOfMemory(
+        f"memory: ran out at a grid of {grid[0]} x {grid[1]} tokens ({str(error).splitlines()[0]}); "
+        "use a smaller size, batch_size=1 or bf16; `recast estimate` says what fits"
+    )

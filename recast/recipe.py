@@ -1,0 +1,123 @@
+"""What made this picture: every choice that decides its pixels, in a form that can be kept, read and replayed.
+
+A recipe is JSON. It travels in the picture's metadata, or in a file beside it. It names the pictures that went in
+by file name and hash, never by path.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field, fields, replace
+from typing import Any
+
+from recast.errors import InputError
+
+FORMAT = "recast-recipe-1"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Ingredient:
+    """A picture that went in: the source of an edit first, then its references."""
+
+    sha256: str  # of the decoded pixels, so that it survives a copy or a lossless re-encoding
+    width: int
+    height: int
+    fit: Mapping[str, Any]  # the exact map from its pixels to the model's
+    file: str | None = None  # its name, without the folder
+    name: str | None = None  # of a reference, as the prompt calls it: @name
+
+
+@dataclass(frozen=True, kw_only=True)
+class Adapter:
+    """A low-rank adapter folded into the weights."""
+
+    file: str
+    sha256: str
+    strength: float
+
+
+@dataclass(frozen=True, kw_only=True)
+class Recipe:
+    """All that made one picture. `width` and `height` are the picture's own; times run from 1 to 0."""
+
+    task: str  # "generate" or "edit"
+    prompt: str
+    negative_prompt: str | None = None
+    seed: int
+    times: tuple[float, ...]
+    sampler: str
+    guidance: float | None
+    true_guidance: float
+    width: int
+    height: int
+    size: str = "auto"  # of an edit: what its model size was asked to be
+    images: tuple[Ingredient, ...] = ()
+    model: str
+    weights: Mapping[str, str]  # part of the model to sha256
+    adapters: tuple[Adapter, ...] = ()
+    context_attention: str = "full"
+    device: str
+    dtype: str
+    threads: int  # of a CPU: sums are split by them, so the last bit may depend on it
+    batch_size: int = 1
+    versions: Mapping[str, str] = field(default_factory=dict)
+    timings_s: Mapping[str, float] = field(default_factory=dict)
+    output_sha256: str  # of the decoded pixels
+    warnings: tuple[str, ...] = ()
+
+    @property
+    def steps(self) -> int:
+        return len(self.times) - 1
+
+    def to_json(self) -> str:
+        """One JSON object, `format` first."""
+        return json.dumps({"format": FORMAT, **asdict(self)}, ensure_ascii=False)
+
+    def without_prompts(self) -> Recipe:
+        """The recipe with its words taken out, for `--metadata minimal`: it can be checked, not replayed."""
+        return replace(
+            self,
+            prompt="",
+            negative_prompt=None,
+            images=tuple(replace(image, file=None, name=None) for image in self.images),
+            warnings=(),
+        )
+
+    @classmethod
+    def from_json(cls, text: str) -> Recipe:
+        """The recipe in `text`. Raises InputError if it is not one, names what is missing or unknown."""
+        try:
+            data = json.loads(text)
+        except json.JSONDecodeError as error:
+            raise InputError(f"recipe: not JSON ({error}); a file or picture written by recast accepted") from None
+        if not isinstance(data, dict) or data.pop("format", None) != FORMAT:
+            raise InputError(f'recipe: a JSON object with "format": "{FORMAT}" accepted; write one with recast')
+        data["images"] = tuple(_build(Ingredient, image) for image in data.get("images", ()))
+        data["adapters"] = tuple(_build(Adapter, adapter) for adapter in data.get("adapters", ()))
+        for name in ("times", "warnings"):
+            data[name] = tuple(data.get(name, ()))
+        return _build(cls, data)
+
+    def differences(self, other: Recipe) -> list[str]:
+        """What differs in how the two were made, a phrase each: why their pixels may differ."""
+        silent = {"timings_s", "output_sha256", "warnings"}
+        mine, theirs = asdict(self), asdict(other)
+        return [
+            f"{name}: {mine[name]!r}, now {theirs[name]!r}"
+            for name in mine
+            if name not in silent and mine[name] != theirs[name]
+        ]
+
+
+def _build(cls: Any, data: Any) -> Any:
+    if not isinstance(data, dict):
+        raise InputError(f"recipe: an object needed for {cls.__name__.lower()}; got {data!r}")
+    known = {f.name for f in fields(cls)}
+    unknown = sorted(set(data) - known)
+    if unknown:
+        raise InputError(f"recipe: unknown name {', '.join(unknown)}; written by a newer version? accepted: {FORMAT}")
+    try:
+        return cls(**data)
+    except TypeError as error:
+        raise InputError(f"recipe: incomplete: {error}; use the file as recast wrote it") from None
