@@ -240,34 +240,25 @@ class SingleStreamBlock(nn.Module):
         self.attend = attention
 
     def forward(
-        self, x: Tensor, vector: Tensor, rotary: Tensor, context: KeysValues | None = None
+        self,
+        x: Tensor,
+        vector: Tensor,
+        rotary: Tensor,
+        context: KeysValues | None = None,
+        rows: slice = slice(None),
     ) -> tuple[Tensor, KeysValues]:
-        """One step of the joint sequence x (b, s, d). Returns it, and its own keys and values."""
+        """One step of the joint sequence x (b, s, d). Returns it, and its own keys and values.
+
+        rows: those that will be read afterwards, the only ones computed to the end and returned. All rows give
+        keys and values, but of the last block, say, only the target's are read.
+        """
         (modulation,) = self.modulation(vector)
         qkv, hidden = self.linear1(modulation.enter(x)).split(self.widths, dim=-1)
         q, k, v = self.norm(qkv, self.num_heads)
         k = rotate(k, rotary)
-        attended = self.attend(*_with_context(rotate(q, rotary), k, v, context))
-        update = self.linear2(torch.cat([attended, gelu(hidden)], dim=-1))
-        return modulation.leave(x, update), KeysValues(k, v)
-
-    def read(self, x: Tensor, rows: slice, vector: Tensor, rotary: Tensor, context: KeysValues | None = None) -> Tensor:
-        """`forward`, for those `rows` of x alone: what the last block owes when only the target is read.
-
-        All rows still give keys and values. Equal to forward(x)[:, rows], at about half of its cost.
-        """
-        (modulation,) = self.modulation(vector)
-        entered, width = modulation.enter(x), x.shape[-1]
-        weight, bias = self.linear1.weight, self.linear1.bias
-        to_read, to_all = [slice(0, width), slice(3 * width, None)], slice(width, 3 * width)
-        q, hidden = (F.linear(entered[:, rows], weight[part], None if bias is None else bias[part]) for part in to_read)
-        keys_values = F.linear(entered, weight[to_all], None if bias is None else bias[to_all])
-        k, v = rearrange(keys_values, "b s (two k e) -> two b k s e", two=2, k=self.num_heads)
-        q = self.norm.query_norm(rearrange(q, "b n (k e) -> b k n e", k=self.num_heads))
-        k = rotate(self.norm.key_norm(k), rotary)
-        attended = self.attend(*_with_context(rotate(q, rotary[..., rows, :]), k, v, context))
-        update = self.linear2(torch.cat([attended, gelu(hidden)], dim=-1))
-        return modulation.leave(x[:, rows], update)
+        attended = self.attend(*_with_context(rotate(q[:, :, rows], rotary[:, :, rows]), k, v, context))
+        update = self.linear2(torch.cat([attended, gelu(hidden[:, rows])], dim=-1))
+        return modulation.leave(x[:, rows], update), KeysValues(k, v)
 
 
 def _with_context(q: Tensor, k: Tensor, v: Tensor, context: KeysValues | None) -> tuple[Tensor, Tensor, Tensor]:

@@ -6,6 +6,7 @@ target nor on t is computed once, in `condition`; one evaluation is then `transf
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 import torch
@@ -44,6 +45,8 @@ class FlowTransformer(nn.Module):
 
     guidance_in: Embedder  # where config.guidance_embed
     vector_in: Embedder  # where config.vec_in_dim
+    double_blocks: Sequence[DoubleStreamBlock]
+    single_blocks: Sequence[SingleStreamBlock]
 
     def __init__(self, config: FlowConfig) -> None:
         super().__init__()
@@ -56,8 +59,10 @@ class FlowTransformer(nn.Module):
             self.guidance_in = Embedder(256, width)
         if config.vec_in_dim is not None:
             self.vector_in = Embedder(config.vec_in_dim, width)
-        self.double_blocks = nn.ModuleList(DoubleStreamBlock(config) for _ in range(config.depth))
-        self.single_blocks = nn.ModuleList(SingleStreamBlock(config) for _ in range(config.depth_single_blocks))
+        double = (DoubleStreamBlock(config) for _ in range(config.depth))
+        single = (SingleStreamBlock(config) for _ in range(config.depth_single_blocks))
+        self.double_blocks = nn.ModuleList(double)  # type: ignore[assignment]
+        self.single_blocks = nn.ModuleList(single)  # type: ignore[assignment]
         self.final_layer = FinalLayer(width, config.out_channels)
 
     def condition(
@@ -130,11 +135,11 @@ class FlowTransformer(nn.Module):
         x = self._embed(context, None)
         vector = self.time_in(sinusoid(x.new_zeros(x.shape[0])))
         cache = []
-        for block in self.double_blocks:
-            x, kept = block.context_alone(x, vector, rotary)
+        for double in self.double_blocks:
+            x, kept = double.context_alone(x, vector, rotary)
             cache.append(kept)
-        for block in self.single_blocks:
-            x, kept = block(x, vector, rotary)
+        for single in self.single_blocks:
+            x, kept = single(x, vector, rotary)
             cache.append(kept)
         return cache
 
@@ -155,15 +160,15 @@ class FlowTransformer(nn.Module):
             vector = vector if part is None else vector + part
 
         text = text.expand(x.shape[0], -1, -1)
-        for block, cache in zip(self.double_blocks, caches, strict=False):
-            text, image = block(text, image, vector, condition.rotary, cache)
+        for double, cache in zip(self.double_blocks, caches, strict=False):
+            text, image = double(text, image, vector, condition.rotary, cache)
         joint = torch.cat([text, image], dim=1)
         read = slice(text.shape[1], text.shape[1] + target)
-        *single_blocks, last = zip(self.single_blocks, caches[len(self.double_blocks) :], strict=True)
-        for block, cache in single_blocks:
-            joint, _ = block(joint, vector, condition.rotary, cache)
-        block, cache = last
-        return self.final_layer(block.read(joint, read, vector, condition.rotary, cache), vector)
+        *but_last, (last, last_cache) = zip(self.single_blocks, caches[len(self.double_blocks) :], strict=True)
+        for single, cache in but_last:
+            joint, _ = single(joint, vector, condition.rotary, cache)
+        image, _ = last(joint, vector, condition.rotary, last_cache, read)
+        return self.final_layer(image, vector)
 
     def _embed(self, tokens: Tensor, extra: Tensor | None) -> Tensor:
         """Tokens (b, n, out_channels), with their extra channels, to the network's width (b, n, d)."""
