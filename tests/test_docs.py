@@ -1,0 +1,52 @@
+"""The examples of README and docs run as they stand, page by page, in a folder with a photograph and a logo."""
+
+import os
+import re
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from PIL import Image, ImageDraw
+
+ROOT = Path(__file__).parent.parent
+PAGES = sorted([ROOT / "README.md", *(ROOT / "docs").glob("*.md")])
+FENCE = re.compile(r"(<!-- not run: [^>]+ -->\n)?```(sh|python)\n(.*?)```", re.DOTALL)
+
+
+def examples(page: Path) -> list[tuple[str, str]]:
+    """Language and text of the examples of a page that are meant to run."""
+    return [(language, text) for skip, language, text in FENCE.findall(page.read_text()) if not skip]
+
+
+@pytest.mark.parametrize("page", [p for p in PAGES if examples(p)], ids=lambda p: p.stem)
+def test_the_examples_of_a_page_run(page: Path, tmp_path: Path):
+    photograph = Image.open(ROOT / "examples" / "cat.png").convert("RGB")
+    photograph.crop((0, 0, 299, 211)).save(tmp_path / "photo.png")  # odd on both sides
+    logo = Image.new("RGB", (96, 80), "white")
+    ImageDraw.Draw(logo).ellipse((20, 12, 76, 68), fill="red")
+    logo.save(tmp_path / "logo.png")
+    programs = str(Path(sys.executable).parent)
+    environment = {**os.environ, "PATH": programs + os.pathsep + os.environ["PATH"]}
+    for language, text in examples(page):
+        command = [shutil.which("sh"), "-euc", text] if language == "sh" else [sys.executable, "-c", text]
+        done = subprocess.run(
+            command, cwd=tmp_path, env=environment, capture_output=True, text=True, timeout=400, check=False
+        )
+        assert done.returncode == 0, f"{page.name}:\n{text}\n{done.stdout}\n{done.stderr}"
+
+
+def test_every_page_is_reached_from_the_readme():
+    readme = (ROOT / "README.md").read_text()
+    missing = [page.name for page in PAGES if page.name != "README.md" and f"docs/{page.name}" not in readme]
+    assert missing == []
+
+
+def test_links_between_pages_lead_somewhere():
+    broken = []
+    for page in PAGES:
+        for target in re.findall(r"\]\(([^)#]+)\)", page.read_text()):
+            if "://" not in target and not (page.parent / target).exists():
+                broken.append(f"{page.name}: {target}")
+    assert broken == []

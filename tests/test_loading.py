@@ -1,0 +1,107 @@
+"""From files to a pipeline: devices, number formats, adapters, missing parts."""
+
+import json
+import shutil
+
+import numpy as np
+import pytest
+import torch
+from safetensors.torch import save_file
+
+import recast
+from recast import loading, weights
+from recast.config import nano
+from recast.errors import ConfigError, MissingWeights
+from recast.loading import has_fast_bf16, pick_device, pick_dtype
+from recast.nano import NANO
+
+PICTURE = np.random.default_rng(0).integers(0, 256, (64, 64, 3), dtype=np.uint8)
+
+
+@pytest.fixture(scope="module")
+def model() -> recast.Pipeline:
+    return recast.load("nano", device="cpu", dtype="fp32")
+
+
+def sketch(model: recast.Pipeline) -> np.ndarray:
+    return model.edit(PICTURE, "make it night", seed=1, steps=1, size=(64, 64)).pictures[0].rgb
+
+
+def test_nano_is_the_default_and_says_which_weights_it_is(model):
+    result = model.edit(PICTURE, "make it night", seed=1, steps=1, size=(64, 64))
+    assert model.config == nano()
+    assert set(result.recipe.weights) == {"flow.safetensors", "ae.safetensors", "model.safetensors"}
+    assert result.recipe.weights["flow.safetensors"] == weights.checksum(NANO / "flow.safetensors")
+    assert result.recipe.model == "nano"
+
+
+def test_the_device_called_auto_is_one_that_works():
+    torch.empty(1, device=pick_device("auto"))
+
+
+@pytest.mark.parametrize("device", ["gpu0", "cuda:99"])
+def test_a_device_that_is_not_here_is_refused(device: str):
+    with pytest.raises(ConfigError, match=f"device='{device}'.*auto, cpu, cuda or mps accepted"):
+        pick_device(device)
+
+
+def test_a_cpu_gets_bf16_only_where_that_is_faster(monkeypatch):
+    cpu = torch.device("cpu")
+    for fast, expected in ((True, torch.bfloat16), (False, torch.float32)):
+        monkeypatch.setattr(loading, "has_fast_bf16", lambda fast=fast: fast)
+        assert pick_dtype("auto", cpu) == expected
+    assert pick_dtype("bf16", cpu) == torch.bfloat16
+    assert pick_dtype(torch.float32, cpu) == torch.float32
+    with pytest.raises(ConfigError, match="dtype='fp16': auto, bf16 or fp32"):
+        pick_dtype("fp16", cpu)
+
+
+def test_the_probe_of_bf16_tells_fast_from_slow(monkeypatch):
+    for bf16_s, expected in ((0.001, True), (0.009, False), (0.05, False)):
+        has_fast_bf16.cache_clear()
+        clock = iter([t for dtype_s in (0.01, bf16_s) for _ in range(4) for t in (0.0, dtype_s)])
+        monkeypatch.setattr(loading.time, "perf_counter", lambda clock=clock: next(clock))
+        assert has_fast_bf16() is expected
+    has_fast_bf16.cache_clear()
+
+
+def test_bf16_gives_nearly_the_same_picture(model):
+    other = sketch(recast.load("nano", device="cpu", dtype="bf16")).astype(float)
+    error = np.mean((other - sketch(model)) ** 2)
+    assert 10 * np.log10(255**2 / error) > 40
+
+
+def test_nano_through_the_other_two_layouts_is_the_same_model(model, tmp_path):
+    expected = sketch(model)
+    weights.convert(NANO, tmp_path / "diffusers", "diffusers")
+    weights.convert(tmp_path / "diffusers", tmp_path / "recast", "recast")
+    for layout in ("diffusers", "recast"):
+        again = recast.load(tmp_path / layout, device="cpu", dtype="fp32")
+        assert np.array_equal(sketch(again), expected), layout
+
+
+def test_an_adapter_changes_the_picture_and_is_named_in_the_recipe(model, tmp_path):
+    torch.manual_seed(0)
+    d = nano().flow.hidden_size
+    name = "diffusion_model.single_blocks.0.linear2"
+    save_file(
+        {f"{name}.lora_A.weight": torch.randn(4, 5 * d) * 0.1, f"{name}.lora_B.weight": torch.randn(d, 4) * 0.1},
+        tmp_path / "style.safetensors",
+    )
+    adapted = recast.load("nano", device="cpu", dtype="fp32", adapters=[(tmp_path / "style.safetensors", 0.5)])
+    result = adapted.edit(PICTURE, "make it night", seed=1, steps=1, size=(64, 64))
+    assert not np.array_equal(result.pictures[0].rgb, sketch(model))
+    (adapter,) = result.recipe.adapters
+    assert (adapter.file, adapter.strength) == ("style.safetensors", 0.5)
+
+
+def test_a_missing_part_is_named(tmp_path):
+    shutil.copy(NANO / "flow.safetensors", tmp_path)
+    (tmp_path / "config.json").write_text(json.dumps(json.loads((NANO / "config.json").read_text())))
+    with pytest.raises(MissingWeights, match="autoencoder is not there"):
+        recast.load(tmp_path)
+
+
+def test_a_name_that_is_no_path_says_that_nothing_is_downloaded():
+    with pytest.raises(MissingWeights, match="local"):
+        recast.load("black-forest-labs/FLUX.1-Kontext-dev")

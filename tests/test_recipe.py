@@ -1,0 +1,65 @@
+"""Recipes: written, read, compared."""
+
+import json
+from dataclasses import replace
+
+import pytest
+
+from recast.errors import InputError
+from recast.recipe import Adapter, Ingredient, Recipe
+
+RECIPE = Recipe(
+    task="edit",
+    prompt="make it “night”",
+    seed=7,
+    times=(1.0, 0.5, 0.0),
+    sampler="euler",
+    guidance=None,
+    true_guidance=1.0,
+    width=61,
+    height=47,
+    images=(Ingredient(sha256="ab", width=61, height=47, fit={"scale_x": 0.3}, file="cat.png", name="cat"),),
+    model="nano",
+    weights={"flow": "cd"},
+    adapters=(Adapter(file="style.safetensors", sha256="ef", strength=0.5),),
+    device="cpu",
+    dtype="float32",
+    threads=2,
+    output_sha256="01",
+    warnings=("cut",),
+)
+
+
+def test_a_recipe_survives_json():
+    assert Recipe.from_json(RECIPE.to_json()) == RECIPE
+    assert json.loads(RECIPE.to_json())["format"] == "recast-recipe-1"
+    assert RECIPE.steps == 2
+
+
+def test_differences_name_what_decides_pixels_and_nothing_else():
+    timed = replace(RECIPE, timings_s={"sample": 3.0}, output_sha256="02", warnings=())
+    assert RECIPE.differences(timed) == []
+    (only,) = RECIPE.differences(replace(RECIPE, threads=8))
+    assert only == "threads: 2, now 8"
+
+
+def test_the_minimal_recipe_holds_no_words_and_no_file_names():
+    text = RECIPE.without_prompts().to_json()
+    assert not any(word in text for word in ("night", "cat", "cut"))
+    assert Recipe.from_json(text).output_sha256 == "01"
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("{", "not JSON"),
+        ("[]", "recast-recipe-1"),
+        ('{"format": "other"}', "recast-recipe-1"),
+        ('{"format": "recast-recipe-1"}', "incomplete"),
+        ('{"format": "recast-recipe-1", "images": [3]}', "an object needed for ingredient"),
+        (RECIPE.to_json().replace('"seed"', '"sead"'), "unknown name sead"),
+    ],
+)
+def test_what_is_no_recipe_is_refused(text: str, message: str):
+    with pytest.raises(InputError, match=message):
+        Recipe.from_json(text)
