@@ -1,0 +1,158 @@
+"""`recast edit --batch`: every picture of a folder, one after another. What is finished stays finished.
+
+A result is finished when it is a whole picture whose recipe is the one that would be followed now; so a run that was
+stopped goes on where it was, and a changed instruction makes everything anew.
+"""
+
+from __future__ import annotations
+
+import argparse
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from PIL import Image
+
+from recast.cli.edit import job_of, references_of
+from recast.cli.job import Model, describe
+from recast.cli.main import Exit, one_line
+from recast.cli.options import sampling
+from recast.cli.output import Output, Report, check_places, deliver, print_json, say
+from recast.cli.progress import Progress
+from recast.cli.work import check_fits, make
+from recast.errors import ConfigError, InputError, OutOfMemory, ShapeError
+from recast.pixels import image
+from recast.recipe import Adapter, Ingredient, Recipe
+from recast.weights import checksum
+
+if TYPE_CHECKING:
+    from recast.pipeline import Pipeline, Request
+
+# Fields of a recipe in which a result may differ and still be what was asked for; file names are another.
+UNASKED = {"threads", "device", "versions", "timings_s", "output_sha256", "warnings"}
+
+
+def run(args: argparse.Namespace) -> Exit:
+    """Edit every picture in the folder; FAILED if one of them could not be."""
+    started = time.perf_counter()
+    options = {"seed": 0, **sampling(args)}
+    if args.out is None or args.out == "-":
+        raise ConfigError("--out: a folder needed with --batch, or a template such as results/{name}.png")
+    output = Output.of(args, is_folder=True)
+    sources = pictures_in(args.image)
+    check_all_places(output, sources, args, options)
+    references = references_of(args)
+    model = Model.of(args)
+    outline = model.outline()
+    pipeline: Pipeline | None = None
+    report = Report(args.json)
+    done: list[str] = []
+    skipped: list[str] = []
+    failed: list[dict[str, str]] = []
+    plans: list[dict[str, Any]] = []
+    with Progress(quiet=args.quiet) as progress:
+        for index, source in enumerate(sources, start=1):
+            try:
+                job = job_of(args, source, references, options)
+                request = job.start(outline).request
+                check_fits(output, job, request, outline)
+                paths, recipe_paths = output.paths(job.name, job.seeds), output.recipe_paths(job.name, job.seeds)
+                pairs = zip(paths, job.seeds, strict=True)
+                is_done = all(
+                    is_finished(path, asked(request, seed, outline, model), outline.checksums) for path, seed in pairs
+                )
+                if args.dry_run:
+                    plans.append(describe(request, outline, model) | {"out": paths, "is_done": is_done})
+                elif is_done:
+                    skipped.append(source)
+                else:
+                    if pipeline is None:
+                        progress.note(f"loading {outline.config.name}")
+                        pipeline = model.load()
+                    result = make(job, pipeline, progress, title=f"{index}/{len(sources)} {Path(source).name:.24} ")
+                    progress.clear()
+                    deliver(output, report, result, paths, recipe_paths)
+                    done.append(source)
+            except (InputError, ShapeError, OutOfMemory) as error:  # of this picture; others may go well
+                progress.clear()
+                text = one_line(error)
+                say(f"error: {text}" if source in text else f"error: {source}: {text}")
+                failed.append({"image": source, "error": text})
+    if args.dry_run:
+        print_json({"edits": plans, "failed": failed})
+    else:
+        report.timings_s = {"total": time.perf_counter() - started}
+        report.more = {"skipped": skipped, "failed": failed}
+        report.finish()
+        if not args.quiet or failed:
+            say(f"{len(done)} done, {len(skipped)} skipped as finished before, {len(failed)} failed")
+    return Exit.FAILED if failed else Exit.DONE
+
+
+def pictures_in(folder: str) -> list[str]:
+    """The picture files of a folder, by name; hidden ones and folders inside are left alone."""
+    if not Path(folder).is_dir():
+        raise InputError(f"IMAGE={folder!r}: no folder; one of pictures accepted with --batch; else leave --batch out")
+    suffixes = {suffix for suffix, kind in Image.registered_extensions().items() if kind in image.READ}
+    files = [path for path in Path(folder).iterdir() if path.suffix.lower() in suffixes and path.is_file()]
+    found = sorted(str(path) for path in files if not path.name.startswith("."))
+    if not found:
+        raise InputError(f"IMAGE={folder!r}: a folder without pictures; {image.ACCEPTED} accepted; check the folder")
+    return found
+
+
+def check_all_places(output: Output, sources: list[str], args: argparse.Namespace, options: dict[str, Any]) -> None:
+    """Raise InputError or ConfigError unless every result has a place of its own, away from the sources."""
+    seeds = [options["seed"] + i for i in range(options.get("num_images", 1))]
+    names = [Path(source).stem for source in sources]
+    places = [path for name in names for path in output.paths(name, seeds)]
+    recipes = [path for name in names for path in output.recipe_paths(name, seeds)]
+    check_places([*places, *recipes], [*sources, *(path for _, path in args.references or ())])
+    if any(Path(place).parent.samefile(args.image) for place in places):
+        raise InputError(f"--out={args.out!r}: is the folder of the sources; the next run would edit the results too")
+
+
+def is_finished(path: str, asked: Mapping[str, Any], checksums: Callable[[], Mapping[str, str]]) -> bool:
+    """Whether a whole picture is at `path`, made just as asked. The weights are read only if all else agrees."""
+    if not Path(path).exists():
+        return False
+    try:
+        recipe = Recipe.from_json(image.read_recipe(path) or "")
+        image.read(path)
+    except InputError:
+        return False
+    images = tuple(replace(one, file=None) for one in recipe.images)
+    adapters = tuple(replace(one, file="") for one in recipe.adapters)
+    recipe = replace(recipe, images=images, adapters=adapters)
+    return all(getattr(recipe, name) == value for name, value in asked.items()) and recipe.weights == checksums()
+
+
+def asked(request: Request, seed: int, outline: Pipeline, model: Model) -> dict[str, Any]:
+    """The fields of the recipe that a picture made now would have, those of `UNASKED` and the weights aside."""
+    source = request.pictures[0]
+    return {
+        "task": request.task,
+        "prompt": request.asked,
+        "negative_prompt": request.options.negative_prompt,
+        "seed": seed,
+        "times": tuple(request.times),
+        "sampler": request.options.sampler,
+        "guidance": request.guidance,
+        "true_guidance": request.true_guidance,
+        "width": source.width,
+        "height": source.height,
+        "size": request.size,
+        "images": tuple(
+            Ingredient(sha256=one.sha256(), width=one.width, height=one.height, fit=fit.to_dict(), name=name)
+            for one, fit, name in zip(request.pictures, request.fits, request.names, strict=True)
+        ),
+        "model": outline.config.name,
+        "adapters": tuple(
+            Adapter(file="", sha256=checksum(path), strength=strength) for path, strength in model.adapters
+        ),
+        "context_attention": outline.config.flow.context_attention,
+        "dtype": model.precision,
+        "batch_size": request.options.batch_size,
+    }

@@ -1,0 +1,150 @@
+"""What a command asks for, before any model is there: a model to load, and a job to start on it."""
+
+from __future__ import annotations
+
+import argparse
+import re
+import sys
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal
+
+from recast.cli.options import setting
+from recast.errors import InputError
+
+if TYPE_CHECKING:
+    from recast.pipeline import Pipeline, Request, Run, Size
+    from recast.pixels.image import Picture
+
+
+@dataclass(frozen=True)
+class Model:
+    """Which weights, where and how: the arguments of `recast.load`."""
+
+    place: str = "nano"
+    variant: str | None = None
+    device: str = "auto"
+    dtype: str = "auto"
+    adapters: Sequence[tuple[str, float]] = ()
+
+    @classmethod
+    def of(cls, args: argparse.Namespace) -> Model:
+        """As the flags say, or the environment."""
+        return cls(
+            setting(args, "model") or "nano",
+            setting(args, "variant"),
+            setting(args, "device") or "auto",
+            setting(args, "dtype") or "auto",
+            [(path, 1.0 if strength is None else strength) for path, strength in args.lora or ()],
+        )
+
+    @property
+    def precision(self) -> str:
+        """The dtype it will have, by its torch name."""
+        from recast import loading
+
+        return str(loading.pick_dtype(self.dtype, loading.pick_device(self.device))).removeprefix("torch.")
+
+    def outline(self) -> Pipeline:
+        """The model without its weights. Raises whatever can be known before they are read."""
+        from recast import loading
+        from recast.weights.files import require_local
+
+        _ = self.precision
+        for path, _ in self.adapters:
+            require_local(Path(path))
+        return loading.outline(self.place, variant=self.variant)
+
+    def load(self) -> Pipeline:
+        from recast import loading
+
+        return loading.load(
+            self.place, device=self.device, dtype=self.dtype, variant=self.variant, adapters=self.adapters
+        )
+
+
+@dataclass(frozen=True, kw_only=True)
+class Job:
+    """One request. pictures: the source of an edit, then its references, each with its name or None."""
+
+    task: Literal["generate", "edit"]
+    prompt: str
+    options: Mapping[str, Any]  # of `recast.options.Options`, those that were given, and the seed
+    size: Size = "auto"  # of an edit
+    width: int | None = None  # of a generated picture
+    height: int | None = None
+    pictures: Sequence[tuple[str | None, Picture]] = field(default=(), repr=False)
+
+    @property
+    def seeds(self) -> list[int]:
+        return [self.options["seed"] + i for i in range(self.options.get("num_images", 1))]
+
+    @property
+    def name(self) -> str:
+        """What {name} stands for: the source's file name without its suffix."""
+        if not self.pictures:
+            return "generated"
+        source = self.pictures[0][1].source
+        return Path(source).stem if source else "stdin"
+
+    def start(self, pipeline: Pipeline) -> Run:
+        """The job on a pipeline, or on the outline of one. Raises ConfigError or InputError if it cannot be done."""
+        if self.task == "generate":
+            return pipeline.start_generate(self.prompt, width=self.width, height=self.height, **self.options)
+        (_, source), *references = self.pictures
+        return pipeline.start_edit(source, self.prompt, references=references, size=self.size, **self.options)
+
+
+def read_picture(path: str, name: str) -> Picture:
+    """The picture at `path`; "-" is stdin. Raises InputError, naming the argument as `name`."""
+    from recast.pixels import image
+
+    if Path(path).is_dir():
+        raise InputError(f"{name}={path!r}: is a folder; one picture accepted; --batch edits every picture in a folder")
+    if path != "-":
+        return image.read(path, name=name)
+    if sys.stdin.isatty():
+        raise InputError(f"{name}='-': stdin is a terminal; a picture accepted; pipe one in, as in `... < photo.png`")
+    return image.read(sys.stdin.buffer.read(), name=name)
+
+
+def named_path(text: str) -> tuple[str | None, str]:
+    """Name and path from name=path."""
+    match = re.fullmatch(r"(\w+)=(.+)", text)
+    if match is None:
+        raise argparse.ArgumentTypeError(f"{text!r}: name=path accepted, as logo=logo.png")
+    return match[1], match[2]
+
+
+def describe(request: Request, pipeline: Pipeline, model: Model) -> dict[str, Any]:
+    """A request with every default filled in, as plain data: what --dry-run prints."""
+    from recast import loading
+
+    multiple = pipeline.config.pixels_per_token
+    return {
+        "task": request.task,
+        "prompt": request.asked,
+        "negative_prompt": request.options.negative_prompt,
+        "model": pipeline.config.name,
+        "device": str(loading.pick_device(model.device)),
+        "dtype": model.precision,
+        "adapters": [{"file": Path(path).name, "strength": strength} for path, strength in model.adapters],
+        "seeds": request.seeds,
+        "size": request.size,
+        "model_width": request.grid[1] * multiple,
+        "model_height": request.grid[0] * multiple,
+        "grid": list(request.grid),
+        "images": [
+            {"name": name, "file": picture.source and Path(picture.source).name, "width": picture.width,
+             "height": picture.height, "sha256": picture.sha256(), "fit": fit.to_dict()}
+            for name, picture, fit in zip(request.names, request.pictures, request.fits, strict=True)
+        ],
+        "steps": len(request.times) - 1,
+        "times": request.times,
+        "sampler": request.options.sampler,
+        "guidance": request.guidance,
+        "true_guidance": request.true_guidance,
+        "batch_size": request.options.batch_size,
+        "warnings": request.warnings,
+    }  # fmt: skip

@@ -1,0 +1,155 @@
+"""`recast VERB ...`: finds the verb, runs it, and turns whatever goes wrong into one line and an exit code.
+
+Only the chosen verb is imported, and no verb imports torch before it is run: `recast edit --help` answers at once.
+"""
+
+from __future__ import annotations
+
+import argparse
+import difflib
+import os
+import re
+import sys
+import traceback
+from collections.abc import Mapping, Sequence
+from enum import IntEnum
+from importlib import import_module
+from typing import Any, NoReturn
+
+from recast.config import VERSION
+from recast.errors import Cancelled, ConfigError, MissingWeights, RecastError
+
+VERBS: Mapping[str, str] = {
+    "generate": "make a picture from words",
+    "edit": "change a picture, or a folder of them, by words",
+    "info": "say what is in a picture, a recipe or a checkpoint",
+    "convert": "write a checkpoint in another layout",
+    "estimate": "say what fits on this machine",
+    "doctor": "check this installation",
+}
+HELP = """Make and edit pictures with one in-context flow model.
+
+  recast edit photo.png "make it night" --out night.png
+  recast generate "a red circle on a blue square" --out circle.png --seed 7"""
+
+
+class Exit(IntEnum):
+    """How a command ended, for the shell."""
+
+    DONE = 0
+    FAILED = 1
+    USAGE = 2  # options that cannot work; nothing was tried
+    REFUSED = 3  # by a policy
+    MEMORY = 4
+    GATE = 5  # made, and not as good or not the same as was asked for
+    WEIGHTS = 6  # not there, or not to be had without a licence
+    CANCELLED = 130
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """The exit code of the command line `argv`, which is that of the process if None."""
+    argv = list(sys.argv[1:] if argv is None else argv)
+    try:
+        status = _dispatch(argv)
+        sys.stdout.flush()
+        return status
+    except SystemExit as done:  # argparse, after --help
+        return int(done.code or 0)
+    except BrokenPipeError:  # whoever read our output has stopped, as `head` does; Python must not flush again
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return Exit.FAILED
+    except (KeyboardInterrupt, Cancelled):
+        print("recast: cancelled", file=sys.stderr)
+        return Exit.CANCELLED
+    except Exception as error:
+        if "--traceback" in argv:
+            traceback.print_exc()
+        print(f"recast: error: {one_line(error)}", file=sys.stderr)
+        return exit_code(error)
+
+
+def exit_code(error: Exception) -> Exit:
+    """What the shell is told about an error."""
+    if isinstance(error, ConfigError):
+        return Exit.USAGE
+    if isinstance(error, MissingWeights):
+        return Exit.WEIGHTS
+    if isinstance(error, MemoryError):
+        return Exit.MEMORY
+    return Exit.FAILED
+
+
+def one_line(error: Exception) -> str:
+    """An error's message on one line; one that is not ours says so."""
+    text = " ".join(str(error).split())
+    if isinstance(error, RecastError):
+        return text
+    if isinstance(error, MemoryError):
+        return f"memory: ran out {text}; use a smaller size; `recast estimate` says what fits"
+    return f"unexpected {type(error).__name__}: {text}; --traceback shows where; please report it"
+
+
+class Parser(argparse.ArgumentParser):
+    """An argument parser that raises ConfigError, and whose help looks the same under every Python."""
+
+    def __init__(self, **options: Any) -> None:
+        # No abbreviations: a new flag must not change what an old script means.
+        super().__init__(formatter_class=_Formatter, allow_abbrev=False, add_help=False, **options)
+        self.add_argument("-h", "--help", action="help", help="show this help")
+
+    def error(self, message: str) -> NoReturn:
+        unknown = re.match(r"unrecognized arguments: (--[\w-]+)", message)
+        near = difflib.get_close_matches(unknown[1], self._option_string_actions, 1) if unknown else []
+        hint = f"; did you mean {near[0]}" if near else ""
+        raise ConfigError(f"{message}{hint}; see `{self.prog} --help`")
+
+
+class _Formatter(argparse.RawDescriptionHelpFormatter):
+    """Help with each flag's value named once, after its last name."""
+
+    def __init__(self, prog: str) -> None:
+        super().__init__(prog, max_help_position=30)
+
+    def _format_action_invocation(self, action: argparse.Action) -> str:
+        if not action.option_strings:
+            return str(action.metavar or action.dest)
+        value = "" if action.nargs == 0 else f" {action.metavar or action.dest.upper()}"
+        return ", ".join(action.option_strings) + value
+
+
+def parser_of(verb: str) -> Parser:
+    """The parser of one verb; imports its module."""
+    module = import_module(f"recast.cli.{verb}")
+    parser = Parser(prog=f"recast {verb}", description=module.HELP)
+    module.configure(parser)
+    parser.add_argument("--traceback", action="store_true", help="on an error, show where it came from")
+    return parser
+
+
+def _dispatch(argv: list[str]) -> int:
+    if not argv or argv[0].startswith("-"):
+        parser = _top_parser()
+        parser.parse_args(argv)
+        parser.print_help(sys.stderr)
+        return Exit.USAGE
+    verb, *rest = argv
+    if verb not in VERBS:
+        near = difflib.get_close_matches(verb, VERBS, 1)
+        hint = f"did you mean {near[0]}" if near else f"accepted: {', '.join(VERBS)}"
+        raise ConfigError(f"{verb!r}: no such command; {hint}; see `recast --help`")
+    args = parser_of(verb).parse_intermixed_args(rest)  # the instruction may stand after the flags
+    status: int = import_module(f"recast.cli.{verb}").run(args)
+    return status
+
+
+def _top_parser() -> Parser:
+    width = max(map(len, VERBS)) + 2
+    verbs = "\n".join(f"  {verb:{width}}{summary}" for verb, summary in VERBS.items())
+    parser = Parser(
+        prog="recast",
+        usage="recast COMMAND ...",
+        description=f"{HELP}\n\ncommands:\n{verbs}",
+        epilog="`recast COMMAND --help` explains a command.",
+    )
+    parser.add_argument("--version", action="version", version=f"recast {VERSION}", help="show the version")
+    return parser

@@ -1,0 +1,203 @@
+"""Where results go: paths from a template, checked before any work; pictures whole or not at all; the report."""
+
+from __future__ import annotations
+
+import argparse
+import hashlib
+import json
+import os
+import re
+import secrets
+import sys
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from recast.errors import ConfigError, InputError
+from recast.pixels import image
+from recast.pixels.image import Picture
+from recast.recipe import Recipe
+
+if TYPE_CHECKING:
+    from recast.pipeline import Result
+
+FIELDS = ("seed", "index", "name")
+
+
+@dataclass(frozen=True)
+class Output:
+    """Where to write, and in which form."""
+
+    template: str  # "-" is stdout
+    format: str
+    quality: int | None = None
+    metadata: str = "full"
+    recipe_template: str | None = None
+
+    @classmethod
+    def of(cls, args: argparse.Namespace, *, is_folder: bool = False) -> Output:
+        """As the flags say; with is_folder, a plain --out is a folder. Raises ConfigError for what cannot work."""
+        template: str = args.out
+        if is_folder and "{" not in Path(template).name:
+            template = str(Path(template) / f"{{name}}.{args.format or 'png'}")
+        suffix = "" if template == "-" else Path(template).suffix.removeprefix(".")
+        chosen = args.format or suffix or ("png" if template == "-" else "")
+        if args.format and suffix in image.WRITE and image.WRITE[suffix] != image.WRITE.get(args.format):
+            raise ConfigError(f"--format={args.format}: --out={template!r} says {suffix}; leave one of the two out")
+        if template == "-" and args.json:
+            raise ConfigError("--json, --out=-: both want stdout; write the picture to a file, or leave --json out")
+        if template == "-" and sys.stdout.isatty():
+            raise ConfigError("--out=-: stdout is a terminal; a file or a pipe accepted, as in `... --out - > out.png`")
+        if not chosen:
+            raise ConfigError(f"--out={template!r}: no suffix; .png, .jpg or .webp accepted; add one, or --format")
+        output = cls(template, chosen, args.quality, args.metadata or "full", args.recipe_out)
+        try:
+            output.encode(Picture(np.zeros((1, 1, 3), np.uint8)), None)
+        except InputError as error:
+            raise ConfigError(f"--out={template!r}: {error}") from None
+        return output
+
+    def paths(self, name: str, seeds: Sequence[int]) -> list[str]:
+        """Where the picture of each seed goes. Raises ConfigError for a field that is none."""
+        if self.template == "-" and len(seeds) > 1:
+            raise ConfigError(f"--out=-, --num-images={len(seeds)}: one picture accepted on stdout; name a file")
+        return [self.template] if self.template == "-" else expand(self.template, name, seeds)
+
+    def recipe_paths(self, name: str, seeds: Sequence[int]) -> list[str]:
+        return expand(self.recipe_template, name, seeds) if self.recipe_template else []
+
+    def check_fits(self, width: int, height: int, alpha: np.ndarray | None) -> None:
+        """Raise InputError if the format cannot hold a picture of this size, or with this alpha."""
+        longest = max(width, height)
+        row = np.full((1, longest), 255 if alpha is None else alpha.min(), np.uint8)
+        self.encode(Picture(np.zeros((1, longest, 3), np.uint8), None if alpha is None else row), None)
+
+    def encode(self, picture: Picture, recipe: str | None) -> bytes:
+        return image.encode(picture, self.format, quality=self.quality, recipe=recipe)
+
+    def write(self, picture: Picture, path: str, recipe: str, recipe_path: str | None) -> None:
+        """Write one picture with its recipe (JSON), as --metadata says, and the recipe by itself where asked for."""
+        embedded = {
+            "full": recipe,
+            "minimal": Recipe.from_json(recipe).without_prompts().to_json(),
+            "none": None,
+        }[self.metadata]
+        if recipe_path is not None:
+            _write_text(Path(recipe_path), recipe + "\n")
+        if path == "-":
+            sys.stdout.buffer.write(self.encode(picture, embedded))
+            sys.stdout.buffer.flush()
+        else:
+            image.write(picture, path, format=self.format, quality=self.quality, recipe=embedded)
+
+
+@dataclass
+class Report:
+    """What was made: paths on stdout as they come, or one JSON object at the end; warnings on stderr."""
+
+    is_json: bool
+    pictures: list[dict[str, Any]] = field(default_factory=list)
+    warnings: list[str] = field(default_factory=list)
+    timings_s: dict[str, float] = field(default_factory=dict)
+    more: dict[str, Any] = field(default_factory=dict)
+
+    def add(self, path: str, picture: Picture, recipe: str) -> None:
+        """A picture that lies at `path` now. Its sha256 is that of the file."""
+        if self.is_json:
+            entry = json.loads(recipe)
+            size = {"width": picture.width, "height": picture.height}
+            sha256 = hashlib.sha256(Path(path).read_bytes()).hexdigest()
+            self.pictures.append({"path": path, "seed": entry["seed"], **size, "sha256": sha256, "recipe": entry})
+        elif path != "-":
+            print(path, flush=True)
+
+    def warn(self, texts: Iterable[str]) -> None:
+        for text in texts:
+            self.warnings.append(text)
+            say(f"warning: {text}")
+
+    def finish(self) -> None:
+        if self.is_json:
+            timings = {name: round(seconds, 4) for name, seconds in self.timings_s.items()}
+            print_json({"pictures": self.pictures, "warnings": self.warnings, "timings_s": timings, **self.more})
+
+
+def expand(template: str, name: str, seeds: Sequence[int]) -> list[str]:
+    """The template with {seed}, {index} (from 1) and {name} filled in for each seed.
+
+    Several that would share a path get -{seed} before the suffix. Raises ConfigError for another field.
+    """
+    unknown = sorted(set(re.findall(r"\{(\w*)\}", template)) - set(FIELDS))
+    if unknown:
+        accepted = ", ".join(f"{{{field}}}" for field in FIELDS)
+        raise ConfigError(f"--out={template!r}: {{{unknown[0]}}} stands for nothing; {accepted} accepted")
+    if len(seeds) > 1 and "{seed}" not in template and "{index}" not in template:
+        path = Path(template)
+        template = str(path.with_name(f"{path.stem}-{{seed}}{path.suffix}"))
+    return [
+        template.replace("{seed}", str(seed)).replace("{index}", str(index)).replace("{name}", name)
+        for index, seed in enumerate(seeds, start=1)
+    ]
+
+
+def check_places(paths: Iterable[str], sources: Iterable[str]) -> None:
+    """Raise InputError unless each path can be written: in a folder that is there, and over no source.
+
+    Raises ConfigError if two results would share a path.
+    """
+    sources = [source for source in sources if os.path.exists(source)]
+    seen = set()
+    for path in paths:
+        folder = Path(path).parent
+        if path == "-":
+            continue
+        if not folder.is_dir():
+            raise InputError(f"output={path!r}: no folder {str(folder)!r}; an existing one accepted; mkdir -p {folder}")
+        if not os.access(folder, os.W_OK):
+            raise InputError(f"output={path!r}: {str(folder)!r} cannot be written to; choose another folder")
+        if os.path.isdir(path):
+            raise InputError(f"output={path!r}: is a folder; a file name accepted, as {str(Path(path) / 'out.png')!r}")
+        if os.path.exists(path) and any(os.path.samefile(path, source) for source in sources):
+            raise InputError(f"output={path!r}: is a picture or recipe that goes in, and would be lost; choose another")
+        if os.path.realpath(path) in seen:
+            raise ConfigError(f"output={path!r}: two results would go there; use {{name}}, {{seed}} or {{index}}")
+        seen.add(os.path.realpath(path))
+
+
+def deliver(
+    output: Output,
+    report: Report,
+    result: Result,
+    paths: Sequence[str],
+    recipe_paths: Sequence[str],
+    original: str | None = None,
+) -> None:
+    """Write every picture of a result, and report it. original: the recipe of a replay that came out the same."""
+    for index, (picture, recipe, path) in enumerate(zip(result.pictures, result.recipes, paths, strict=True)):
+        text = original or recipe.to_json()
+        output.write(picture, path, text, recipe_paths[index] if recipe_paths else None)
+        report.add(path, picture, text)
+    report.warn(result.warnings)
+
+
+def say(text: str) -> None:
+    """One line on stderr."""
+    print(f"recast: {' '.join(text.split())}", file=sys.stderr)
+
+
+def print_json(data: Any) -> None:
+    print(json.dumps(data, ensure_ascii=False, indent=2))
+
+
+def _write_text(path: Path, text: str) -> None:
+    temporary = path.with_name(f".recast-{secrets.token_hex(8)}.part")
+    try:
+        temporary.write_text(text, encoding="utf-8")
+        os.replace(temporary, path)
+    except OSError as error:
+        raise InputError(f"--recipe-out={str(path)!r}: cannot be written ({error.strerror}); choose another") from error
+    finally:
+        temporary.unlink(missing_ok=True)

@@ -1,0 +1,216 @@
+"""A recipe back into the job it came from: the same words, numbers and pictures, and a check that it is the same.
+
+A recipe names pictures and adapters by file name and hash. They are looked for beside the recipe, then in the current
+folder, unless the command line says where they are; a hash that differs is an error, for the result would differ too.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, fields, replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal
+
+from recast.cli.job import Job, Model, read_picture
+from recast.cli.options import setting
+from recast.errors import ConfigError, InputError, MissingWeights
+from recast.options import Options
+from recast.pixels import image
+from recast.recipe import Adapter, Ingredient, Recipe
+from recast.weights import checksum
+
+if TYPE_CHECKING:
+    from recast.pipeline import Result, Run, Size, Step
+    from recast.pixels.image import Picture
+
+ONLY_HERE = ("prompt", "size", "width", "height", "aspect_ratio", "dtype", "batch")  # decided by the recipe
+
+
+@dataclass(frozen=True)
+class Replay:
+    """A recipe and the job it stands for. text: the recipe as it was written, to be embedded again."""
+
+    recipe: Recipe
+    text: str
+    job: Job
+    model: Model
+
+    @classmethod
+    def of(cls, args: argparse.Namespace, task: Literal["generate", "edit"]) -> Replay:
+        """From --recipe. Raises ConfigError for flags that contradict it, InputError for pictures that differ."""
+        names = [*ONLY_HERE, *(field.name for field in fields(Options))]
+        values = {name: getattr(args, name, None) for name in names}
+        given = [name for name, value in values.items() if value is not None and value is not False]  # 0 is given
+        if given:
+            flags = ", ".join(name.upper() if name == "prompt" else f"--{name.replace('_', '-')}" for name in given)
+            raise ConfigError(f"{flags}: the recipe says; leave out beside --recipe, or leave --recipe out")
+        recipe, text = read_recipe(args.recipe)
+        if recipe.task != task:
+            raise ConfigError(f"--recipe={args.recipe!r}: is of `recast {recipe.task}`; use that command")
+        if not recipe.prompt:
+            raise InputError(
+                f"--recipe={args.recipe!r}: holds no words, as written with --metadata minimal; one with its prompt "
+                "accepted; use the full recipe"
+            )
+        folder = Path(args.recipe).parent
+        pictures = _pictures(recipe.images, args, folder)
+        adapters = _adapters(recipe.adapters, args.lora or (), folder)
+        return cls(recipe, text, _job(recipe, pictures), _model(recipe, args, adapters))
+
+    def check_model(self, name: str) -> None:
+        """Raise ConfigError unless the model has the name of the one that made the picture."""
+        if name != self.recipe.model:
+            raise ConfigError(f"--model: is {name}; the recipe was made with {self.recipe.model}; give its weights")
+
+    def run(self, run: Run, on_step: Callable[[Step], None]) -> Result:
+        """The run's result, with the number of CPU threads that the recipe was made with."""
+        with _threads(self.recipe.threads):
+            return run.finish(on_step)
+
+    def is_same(self, result: Result) -> bool:
+        return result.pictures[0].sha256() == self.recipe.output_sha256
+
+    def reasons(self, result: Result) -> list[str]:
+        """That the picture differs from the recipe's, and all that may be why."""
+        now = result.recipe
+        named = [replace(new, file=old.file) for new, old in zip(now.images, self.recipe.images, strict=True)]
+        why = self.recipe.differences(replace(now, images=tuple(named), batch_size=self.recipe.batch_size))
+        if self.recipe.batch_size > 1:
+            why.append(f"batch_size: made {self.recipe.batch_size} at a time, now alone; the last bits may differ")
+        if not why:
+            why.append("nothing known; another machine of the same kind, or a recipe edited by hand")
+        return ["the picture differs from the recipe's", *why]
+
+
+def read_recipe(path: str) -> tuple[Recipe, str]:
+    """The recipe in a picture or a JSON file, and its text on one line. Raises InputError if there is none."""
+    text = recipe_text(path, "--recipe")
+    return Recipe.from_json(text), json.dumps(json.loads(text), ensure_ascii=False)
+
+
+def recipe_text(path: str, name: str) -> str:
+    """The text of the recipe in a picture or a JSON file. Raises InputError, naming the argument as `name`."""
+    text: str | None
+    if Path(path).suffix.lower() == ".json":
+        try:
+            text = Path(path).read_text(encoding="utf-8")
+        except (OSError, UnicodeDecodeError) as error:
+            reason = getattr(error, "strerror", None) or error
+            raise InputError(f"{name}={path!r}: cannot be read ({reason}); a JSON file accepted; check it") from None
+    else:
+        text = image.read_recipe(path, name=name)
+    if text is None:
+        raise InputError(f"{name}={path!r}: a picture without a recipe; one written by recast accepted, or JSON")
+    return text
+
+
+def parse(text: str) -> dict[str, Any]:
+    """A recipe's text as plain data, once it is sure to be a recipe."""
+    data: dict[str, Any] = json.loads(Recipe.from_json(text).to_json())
+    return data
+
+
+def _job(recipe: Recipe, pictures: list[tuple[str | None, Picture]]) -> Job:
+    options: dict[str, Any] = {
+        "negative_prompt": recipe.negative_prompt,
+        "times": recipe.times,
+        "guidance": recipe.guidance,
+        "true_guidance": recipe.true_guidance,
+        "sampler": recipe.sampler,
+        "seed": recipe.seed,
+    }
+    if recipe.task == "generate":
+        return Job(task="generate", prompt=recipe.prompt, options=options, width=recipe.width, height=recipe.height)
+    width, _, height = recipe.size.partition("x")
+    size: Size = (int(width), int(height)) if width.isdigit() else recipe.size  # type: ignore[assignment]
+    return Job(task="edit", prompt=recipe.prompt, options=options, size=size, pictures=pictures)
+
+
+def _model(recipe: Recipe, args: argparse.Namespace, adapters: list[tuple[str, float]]) -> Model:
+    place = args.model or ("nano" if recipe.model == "nano" else setting(args, "model"))
+    if place is None:
+        raise MissingWeights(f"--model: missing; the recipe was made with {recipe.model}; say where its weights are")
+    return Model(place, setting(args, "variant"), setting(args, "device") or "auto", recipe.dtype, adapters)
+
+
+def _pictures(images: Sequence[Ingredient], args: argparse.Namespace, folder: Path) -> list[tuple[str | None, Picture]]:
+    """The pictures that went in, each checked against its hash."""
+    references: list[tuple[str | None, str]] = list(getattr(args, "references", None) or ())
+    source = getattr(args, "image", None)
+    found = []
+    for index, ingredient in enumerate(images):
+        label = "IMAGE" if index == 0 else f"--ref {ingredient.name}" if ingredient.name else "--image"
+        if index == 0:
+            given = source
+        else:
+            entry = next((one for one in references if one[0] == ingredient.name), None)
+            given = entry and entry[1]
+            if entry:
+                references.remove(entry)
+        found.append((ingredient.name, _picture(ingredient, label, given, folder)))
+    if references:
+        name, path = references[0]
+        raise ConfigError(f"{f'--ref {name}' if name else '--image'}={path!r}: no such picture went into the recipe")
+    return found
+
+
+def _picture(wanted: Ingredient, label: str, given: str | None, folder: Path) -> Picture:
+    places = [given] if given else _beside(wanted.file, folder)
+    if not places:
+        raise InputError(
+            f"{label}: {wanted.file or 'a picture without a name'} went into the recipe and is neither beside it nor "
+            "in this folder; say where it is"
+        )
+    for place in places:
+        picture = read_picture(place, label)
+        if picture.sha256() == wanted.sha256:
+            return picture
+    raise InputError(
+        f"{label}={places[0]!r}: differs from the picture that went into the recipe (sha256 {picture.sha256()[:12]}, "
+        f"recorded {wanted.sha256[:12]}); that very picture accepted; say where it is"
+    )
+
+
+def _adapters(
+    adapters: Sequence[Adapter], given: Sequence[tuple[str, float | None]], folder: Path
+) -> list[tuple[str, float]]:
+    """Where the adapters lie, each checked against its hash, with the recipe's strengths."""
+    if any(strength is not None for _, strength in given):
+        raise ConfigError("--lora: with a strength; the recipe says it; give the path alone beside --recipe")
+    found = []
+    for wanted in adapters:
+        places = [*(path for path, _ in given), *_beside(wanted.file, folder)]
+        place = next((place for place in places if checksum(place) == wanted.sha256), None)
+        if place is None:
+            raise MissingWeights(
+                f"--lora: {wanted.file} (sha256 {wanted.sha256[:12]}) went into the recipe and is neither "
+                "given, nor beside it, nor in this folder; say where it is"
+            )
+        found.append((place, wanted.strength))
+    unused = [path for path, _ in given if path not in [place for place, _ in found]]
+    if unused:
+        raise ConfigError(f"--lora={unused[0]!r}: did not go into the recipe; leave it out")
+    return found
+
+
+def _beside(file: str | None, folder: Path) -> list[str]:
+    """The paths, beside the recipe and here, at which there is a file of this plain name."""
+    places = [] if file is None else [folder / Path(file).name, Path(Path(file).name)]
+    return [str(place) for place in dict.fromkeys(places) if place.is_file()]
+
+
+@contextmanager
+def _threads(count: int) -> Iterator[None]:
+    """Sums are split by threads, so that their last bit depends on how many there are; 0 leaves them."""
+    import torch
+
+    usual = torch.get_num_threads()
+    if count:
+        torch.set_num_threads(count)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(usual)

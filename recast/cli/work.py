@@ -1,0 +1,72 @@
+"""A job from its checks to its files: everything cheap first, so that nobody waits for weights to learn of a typo."""
+
+from __future__ import annotations
+
+import argparse
+import time
+from typing import TYPE_CHECKING
+
+from recast.cli.job import Job, Model, describe
+from recast.cli.main import Exit
+from recast.cli.output import Output, Report, check_places, deliver, print_json
+from recast.cli.progress import Progress
+from recast.errors import ConfigError
+
+if TYPE_CHECKING:
+    from recast.cli.replay import Replay
+    from recast.pipeline import Pipeline, Request, Result
+
+
+def carry_out(args: argparse.Namespace, job: Job, model: Model, replay: Replay | None = None) -> Exit:
+    """Make what the job asks for and write it where the flags say."""
+    started = time.perf_counter()
+    paths: list[str] = []
+    if args.out is not None:
+        output = Output.of(args)
+        paths, recipe_paths = output.paths(job.name, job.seeds), output.recipe_paths(job.name, job.seeds)
+        sources = [picture.source for _, picture in job.pictures if picture.source]
+        check_places([*paths, *recipe_paths], [*sources, *([args.recipe] if args.recipe else [])])
+    elif not args.dry_run:
+        raise ConfigError("--out: missing; a path such as out.png accepted, or - for stdout")
+    outline = model.outline()
+    if replay:
+        replay.check_model(outline.config.name)
+    request = job.start(outline).request
+    if paths:
+        check_fits(output, job, request, outline)
+    if args.dry_run:
+        print_json(describe(request, outline, model) | {"out": paths})
+        return Exit.DONE
+    report = Report(args.json)
+    with Progress(quiet=args.quiet) as progress:
+        progress.note(f"loading {outline.config.name}")
+        pipeline = model.load()
+        loaded = time.perf_counter()
+        result = make(job, pipeline, progress, replay)
+        made = time.perf_counter()
+    is_same = replay is not None and replay.is_same(result)
+    deliver(output, report, result, paths, recipe_paths, replay.text if replay and is_same else None)
+    if replay and not is_same:
+        report.warn(replay.reasons(result))
+    report.timings_s = {"load": loaded - started, "make": made - loaded, "total": time.perf_counter() - started}
+    report.finish()
+    return Exit.GATE if args.exact and not is_same else Exit.DONE
+
+
+def make(job: Job, pipeline: Pipeline, progress: Progress, replay: Replay | None = None, title: str = "") -> Result:
+    """Run the job, drawing how far it is."""
+    run = job.start(pipeline)
+    progress.note("encoding", title)
+    if replay:
+        return replay.run(run, lambda step: progress.step(step.index, step.of))
+    return run.finish(lambda step: progress.step(step.index, step.of))
+
+
+def check_fits(output: Output, job: Job, request: Request, outline: Pipeline) -> None:
+    """Raise InputError if the output format cannot hold what the job makes."""
+    if job.task == "edit":
+        source = job.pictures[0][1]
+        output.check_fits(source.width, source.height, source.alpha)
+    else:
+        multiple = outline.config.pixels_per_token
+        output.check_fits(request.grid[1] * multiple, request.grid[0] * multiple, None)

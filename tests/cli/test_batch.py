@@ -1,0 +1,217 @@
+"""`recast edit --batch`: a folder of pictures, stopped and resumed, with bad ones among them."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from recast.cli.batch import UNASKED, asked
+from recast.cli.job import Job, Model
+from recast.pixels import image
+from recast.recipe import Recipe
+from tests.cli.conftest import Recast, picture
+from tests.cli.test_main import ROOT
+from tests.cli.test_making import SMALL, recipe_of
+from tests.tiny import tiny_pipeline
+
+NIGHT = ("edit", "photos", "make it night", "--batch", "--out", "results", "--steps", "1")
+
+
+@pytest.fixture
+def photos(here: Path) -> Path:
+    """Three pictures, and what else lies in folders."""
+    folder = here / "photos"
+    (folder / "deeper").mkdir(parents=True)
+    (here / "results").mkdir()
+    for index, name in enumerate(("a.png", "b.jpg", "c.webp", ".hidden.png", "deeper/d.png")):
+        picture(folder / name, index)
+    (folder / "notes.txt").write_text("not a picture")
+    return folder
+
+
+def times() -> dict[str, int]:
+    return {path.name: path.stat().st_mtime_ns for path in Path("results").iterdir()}
+
+
+def test_every_picture_in_the_folder_is_edited(
+    recast: Recast, photos: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert recast(*NIGHT) == 0
+    out, err = capsys.readouterr()
+    assert out.split() == ["results/a.png", "results/b.png", "results/c.png"]
+    assert err == "recast: 3 done, 0 skipped as finished before, 0 failed\n"
+    assert sorted(times()) == ["a.png", "b.png", "c.png"]
+    expected = tiny_pipeline().edit(photos / "b.jpg", "make it night", steps=1, seed=0)
+    assert image.read("results/b.png").sha256() == expected.pictures[0].sha256()
+
+
+def test_a_second_run_reads_no_weights_and_touches_nothing(
+    recast: Recast, photos: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert recast(*NIGHT) == 0
+    before = times()
+    monkeypatch.setattr("recast.loading.load", lambda *_, **__: pytest.fail("the weights were read"))
+    capsys.readouterr()
+    assert recast(*NIGHT, "--json") == 0
+    out, err = capsys.readouterr()
+    assert json.loads(out)["skipped"] == ["photos/a.png", "photos/b.jpg", "photos/c.webp"]
+    assert err == "recast: 0 done, 3 skipped as finished before, 0 failed\n"
+    assert times() == before
+
+
+def test_only_what_is_not_finished_is_made_again(
+    recast: Recast, photos: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """A new source, a cut result and a picture that is none of ours: those three, and no other."""
+    picture(photos / "d.png", 4)
+    assert recast(*NIGHT) == 0
+    picture(photos / "a.png", 9)
+    result = Path("results/b.png")
+    result.write_bytes(result.read_bytes()[:-40])
+    picture(Path("results/c.png"), 5)
+    capsys.readouterr()
+    assert recast(*NIGHT) == 0
+    assert capsys.readouterr().out.split() == ["results/a.png", "results/b.png", "results/c.png"]
+
+
+@pytest.mark.parametrize(
+    "change",
+    [["--steps", "2"], ["--seed", "1"], ["--guidance", "3"], ["--size", "64x64"], ["--sampler", "heun"],
+     ["--true-guidance", "2"], ["--dtype", "bf16"], ["--batch-size", "2"], ["--image", "photos/a.png"],
+     ["--true-guidance", "2", "--negative-prompt", "x"]],
+    ids=" ".join,
+)  # fmt: skip
+def test_another_request_makes_every_picture_anew(
+    change: list[str], recast: Recast, photos: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    for name in ("b.jpg", "c.webp"):
+        (photos / name).unlink()
+    before = ["--true-guidance", "2"] if "--negative-prompt" in change else []
+    assert recast(*NIGHT, *before) == 0
+    capsys.readouterr()
+    assert recast(*NIGHT, *change) == 0
+    assert capsys.readouterr().out.split() == ["results/a.png"]
+
+
+def test_other_weights_make_every_picture_anew(
+    recast: Recast, photos: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert recast(*NIGHT) == 0
+    monkeypatch.setattr("recast.loading._checksums", lambda parts: {"flow.safetensors": "0" * 64})
+    capsys.readouterr()
+    assert recast(*NIGHT) == 0
+    assert len(capsys.readouterr().out.split()) == 3
+
+
+def test_what_is_compared_and_what_is_not_make_up_the_recipe(photo: Path) -> None:
+    """So that a new field of the recipe cannot be forgotten here."""
+    pipeline = tiny_pipeline()
+    job = Job(task="edit", prompt="x", options={"seed": 0}, pictures=[(None, image.read(photo))])
+    compared = set(asked(job.start(pipeline).request, 0, pipeline, Model()))
+    assert not compared & UNASKED
+    assert compared | UNASKED | {"weights"} == set(Recipe.__dataclass_fields__)
+
+
+@pytest.mark.parametrize("how", [signal.SIGKILL, signal.SIGINT])
+def test_a_run_that_was_stopped_goes_on_where_it_was(
+    how: signal.Signals, recast: Recast, photos: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    argv = ["edit", "photos", "make it night", "--batch", "--out", "results", "--steps", "100"]
+    process = subprocess.Popen(
+        [sys.executable, "-m", "recast", *argv],
+        stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env={**os.environ, "PYTHONPATH": str(ROOT)},
+    )  # fmt: skip
+    assert process.stdout is not None
+    assert process.stdout.readline() == "results/a.png\n"
+    process.send_signal(how)
+    _, err = process.communicate(timeout=30)
+    if how == signal.SIGINT:
+        assert (process.returncode, err) == (130, "recast: cancelled\n")
+    before = times()
+    assert list(before) == ["a.png"]
+    assert recast(*argv) == 0
+    assert capsys.readouterr().out.split() == ["results/b.png", "results/c.png"]
+    assert times()["a.png"] == before["a.png"]
+
+
+def test_a_bad_picture_is_reported_and_does_not_stop_the_rest(
+    recast: Recast, photos: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (photos / "b.jpg").write_bytes((photos / "b.jpg").read_bytes()[:300])
+    assert recast(*NIGHT, "--json", "--quiet") == 1
+    out, err = capsys.readouterr()
+    data = json.loads(out)
+    assert [one["path"] for one in data["pictures"]] == ["results/a.png", "results/c.png"]
+    assert [one["image"] for one in data["failed"]] == ["photos/b.jpg"]
+    lines = err.splitlines()
+    assert lines[0].startswith("recast: error: IMAGE='photos/b.jpg': ")
+    assert lines[1:] == ["recast: 2 done, 0 skipped as finished before, 1 failed"]
+
+
+def test_a_template_names_the_results(recast: Recast, photos: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    flags = ["--batch", "--out", "results/{name}_{index}.jpg", "-n", "2", "--recipe-out", "results/{name}.json"]
+    assert recast("edit", "photos", "x", *flags, *SMALL) == 0
+    assert capsys.readouterr().out.split() == [f"results/{name}_{index}.jpg" for name in "abc" for index in (1, 2)]
+    assert recipe_of("results/b_2.jpg").seed == 8
+    assert Recipe.from_json(Path("results/b-8.json").read_text()) == recipe_of("results/b_2.jpg")
+
+
+def test_references_are_the_same_for_every_picture(recast: Recast, photos: Path) -> None:
+    logo = picture(Path("logo.png"), 8)
+    assert recast(*NIGHT, "--ref", f"logo={logo}") == 0
+    assert {recipe_of(path).images[1].name for path in Path("results").iterdir()} == {"logo"}
+
+
+@pytest.mark.parametrize(
+    ("argv", "code", "said"),
+    [
+        (["edit", "photos", "x", "--batch"], 2, "a folder needed with --batch"),
+        (["edit", "photos", "x", "--batch", "--out", "-"], 2, "a folder needed with --batch"),
+        (["edit", "photos", "x", "--batch", "--out", "gone"], 1, "mkdir -p gone"),
+        (["edit", "photos", "x", "--batch", "--out", "photos"], 1, "photos"),
+        (["edit", "photos", "x", "--batch", "--out", "photos/{name}-new.png"], 1, "folder of the sources"),
+        (["edit", "photos/a.png", "x", "--batch", "--out", "results"], 1, "leave --batch out"),
+        (["edit", "results", "x", "--batch", "--out", "results"], 1, "a folder without pictures"),
+        (["edit", "photos", "x", "--batch", "--out", "results/{seed}.png"], 2, "two results would go there"),
+        (["edit", "photos", "x", "--batch", "--out", "results", "--ref", "logo=gone.png"], 1, "gone.png"),
+        (["edit", "photos", "x", "--batch", "--out", "results", "--negative-prompt", "y"], 2, "set it above 1"),
+    ],
+    ids=lambda value: " ".join(value) if isinstance(value, list) else "",
+)
+def test_what_concerns_all_pictures_is_said_once_and_before_any_work(
+    argv: list[str],
+    code: int,
+    said: str,
+    recast: Recast,
+    photos: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    monkeypatch.setattr("recast.loading.load", lambda *_, **__: pytest.fail("the weights were read"))
+    assert recast(*argv) == code
+    err = capsys.readouterr().err
+    assert said in err
+    assert err.count("\n") == 1
+    assert not times()
+
+
+def test_two_sources_of_one_name_are_refused(recast: Recast, photos: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    picture(photos / "a.webp", 7)
+    assert recast(*NIGHT) == 2
+    assert "results/a.png': two results would go there" in capsys.readouterr().err
+
+
+def test_a_dry_run_says_what_is_left_to_do(recast: Recast, photos: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert recast(*NIGHT) == 0
+    picture(photos / "d.png", 4)
+    capsys.readouterr()
+    assert recast(*NIGHT, "--dry-run") == 0
+    edits = json.loads(capsys.readouterr().out)["edits"]
+    assert [(one["out"], one["is_done"]) for one in edits] == [
+        (["results/a.png"], True), (["results/b.png"], True), (["results/c.png"], True), (["results/d.png"], False),
+    ]  # fmt: skip
+    assert "d.png" not in times()
