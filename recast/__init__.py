@@ -20,18 +20,19 @@ from recast.config import VERSION
 if TYPE_CHECKING:
     from recast.errors import RecastError
     from recast.loading import load
-    from recast.pipeline import Pipeline, Result, Run, Step
+    from recast.pipeline import Pipeline
     from recast.pixels.image import Picture, read
     from recast.recipe import Recipe
+    from recast.run import Result, Run, Step
 
 __version__ = VERSION
 
 _HOMES = {
     "load": "recast.loading",
     "Pipeline": "recast.pipeline",
-    "Result": "recast.pipeline",
-    "Run": "recast.pipeline",
-    "Step": "recast.pipeline",
+    "Result": "recast.run",
+    "Run": "recast.run",
+    "Step": "recast.run",
     "Picture": "recast.pixels.image",
     "read": "recast.pixels.image",
     "Recipe": "recast.recipe",

@@ -37,6 +37,11 @@ class FlowConfig:
     context_attention: ContextAttention = "full"
 
     def __post_init__(self) -> None:
+        for name in ("hidden_size", "num_heads", "depth", "depth_single_blocks", "in_channels", "out_channels"):
+            if not isinstance(getattr(self, name), int) or getattr(self, name) < 1:
+                raise ConfigError(f"{name}={getattr(self, name)!r}: a whole number from 1 accepted; mend the config")
+        if self.in_channels < self.out_channels:
+            raise ConfigError(f"in_channels={self.in_channels}: at least out_channels={self.out_channels} needed")
         if self.hidden_size % self.num_heads:
             raise ConfigError(
                 f"hidden_size={self.hidden_size}: must be a multiple of num_heads={self.num_heads}; "
@@ -48,7 +53,7 @@ class FlowConfig:
                 f"({self.hidden_size} / {self.num_heads} = {self.head_dim}); they add up to {sum(self.axes_dim)}"
             )
         if self.context_attention not in ("full", "cached"):
-            raise ConfigError(f'context_attention={self.context_attention!r}: "full" or "cached" accepted')
+            raise ConfigError(f'context_attention={self.context_attention!r}: "full" or "cached" accepted; pass one')
 
     @property
     def head_dim(self) -> int:
@@ -56,7 +61,7 @@ class FlowConfig:
 
     @property
     def mlp_hidden(self) -> int:
-        return int(self.hidden_size * self.mlp_ratio)
+        return round(self.hidden_size * self.mlp_ratio)
 
     @property
     def extra_channels(self) -> int:
@@ -103,6 +108,10 @@ class TextConfig:
     kind: Literal["clip_t5", "byte_t5"] = "clip_t5"
     max_length: int = 512  # T5 tokens, padding included: part of the model, not a limit on memory
     clip_length: int = 77
+
+    def __post_init__(self) -> None:
+        if self.kind not in ("clip_t5", "byte_t5"):
+            raise ConfigError(f"text.kind={self.kind!r}: clip_t5 or byte_t5 accepted; mend the config")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -248,12 +257,19 @@ def from_dict(data: Mapping[str, Any]) -> ModelConfig:
     return _build(ModelConfig, values, "config")
 
 
-def _build(cls: type, data: Mapping[str, Any], where: str) -> Any:
+def _build(cls: type, data: Any, where: str) -> Any:
+    if not isinstance(data, Mapping):
+        raise ConfigError(f"{where}: {data!r} came; an object of names and values accepted; mend the file")
     known = {f.name for f in fields(cls)}
     unknown = sorted(set(data) - known)
     if unknown:
-        raise ConfigError(f"{where}: unknown name {', '.join(unknown)}; accepted: {', '.join(sorted(known))}")
-    return cls(**{key: _freeze(value) for key, value in data.items()})
+        raise ConfigError(
+            f"{where}: unknown name {', '.join(unknown)}; accepted: {', '.join(sorted(known))}; leave it out"
+        )
+    try:
+        return cls(**{key: _freeze(value) for key, value in data.items()})
+    except TypeError as error:
+        raise ConfigError(f"{where}: incomplete or misshapen: {error}; mend the file") from None
 
 
 def _freeze(value: Any) -> Any:

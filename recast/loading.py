@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import logging
 import time
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from dataclasses import replace
 from functools import cache, partial
 from pathlib import Path
@@ -12,14 +14,17 @@ from typing import cast
 import torch
 
 from recast import weights
+from recast.config import ContextAttention
 from recast.context.text import TextEncoder
-from recast.context.text_files import load_byte_t5, load_clip_t5
+from recast.context.text_files import load_byte_t5, load_clip_t5, stand_alone_files
 from recast.errors import ConfigError, MissingWeights
 from recast.flow.transformer import FlowTransformer
 from recast.latents.autoencoder import Autoencoder
 from recast.nano import NANO
 from recast.pipeline import Pipeline
 from recast.recipe import Adapter
+
+log = logging.getLogger(__name__)
 
 
 def load(
@@ -29,25 +34,29 @@ def load(
     dtype: str | torch.dtype = "auto",
     variant: str | None = None,
     adapters: Sequence[str | Path | tuple[str | Path, float]] = (),
+    context_attention: ContextAttention | None = None,
 ) -> Pipeline:
     """A model, read from `nano` inside the package or from local files in BFL, diffusers or recast layout.
 
-    device: "auto" (CUDA, else MPS, else CPU) or any torch device. dtype: "auto", see `pick_dtype`.
+    device: "auto" (CUDA, else CPU) or any torch device. dtype: "auto", see `pick_dtype`.
     variant: which model the files hold, where neither their names nor their tensors say (Kontext, dev and Krea
     have the same tensors). adapters: LoRA files, each a path or (path, strength), folded into the weights.
+    context_attention: "full" or "cached" (docs/model.md), where it is to be other than the files' config says.
     Raises MissingWeights if files are not there, WeightsError if they do not fit.
     """
     folder = place(name_or_path)
     target = pick_device(device)
     precision = pick_dtype(dtype, target)
     config = weights.read_config(folder, variant=variant)
+    if context_attention is not None:
+        config = replace(config, flow=replace(config.flow, context_attention=context_attention))
     parts = _parts(folder, variant)
     with torch.device("meta"):
         flow, autoencoder = FlowTransformer(config.flow), Autoencoder(config.autoencoder)
     weights.load_into(flow, parts["flow"], dtype=precision, device="cpu" if adapters else target)
     weights.load_into(autoencoder, parts["autoencoder"], dtype=torch.float32, device=target)
     read_text = load_byte_t5 if config.text.kind == "byte_t5" else load_clip_t5
-    text = read_text(folder if folder.is_dir() else folder.parent, config.text, target, precision)
+    text = read_text(_home(folder), config.text, target, precision)
     folded = []
     for entry in adapters:
         path, strength = entry if isinstance(entry, tuple) else (entry, 1.0)
@@ -55,9 +64,27 @@ def load(
         weights.fold(flow, adapter, strength)
         if adapter.report.in_channels is not None:  # a control adapter widens the input
             flow.config = replace(flow.config, in_channels=adapter.report.in_channels)
-        folded.append(Adapter(file=Path(path).name, sha256=weights.checksum(path), strength=strength))
-    flow.to(target)  # folded on the CPU, where the originals stay in the file and cost no memory
-    return Pipeline(config, flow, autoencoder, text, checksums=partial(_checksums, parts), adapters=folded)
+        report = adapter.report
+        folded.append(
+            Adapter(
+                file=Path(path).name,
+                sha256=weights.checksum(path),
+                strength=strength,
+                matched=len(report.matched),
+                unmatched=len(report.unmatched) + len(report.text_encoder),
+            )
+        )
+        log.info("adapter folded file=%s matched=%d unmatched=%d", path, folded[-1].matched, folded[-1].unmatched)
+    flow.to(target)  # folded on the CPU, where originals that are mapped cost no memory
+    config = replace(config, flow=flow.config)
+    return Pipeline(
+        config,
+        flow,
+        autoencoder,
+        text,
+        checksums=partial(_checksums, parts, _home(folder)),
+        adapters=folded,
+    )
 
 
 def outline(name_or_path: str | Path = "nano", *, variant: str | None = None) -> Pipeline:
@@ -70,7 +97,13 @@ def outline(name_or_path: str | Path = "nano", *, variant: str | None = None) ->
     parts = _parts(folder, variant)
     with torch.device("meta"):
         flow, autoencoder = FlowTransformer(config.flow), Autoencoder(config.autoencoder)
-    return Pipeline(config, flow, autoencoder, cast(TextEncoder, None), checksums=partial(_checksums, parts))
+    return Pipeline(
+        config,
+        flow,
+        autoencoder,
+        cast(TextEncoder, None),
+        checksums=partial(_checksums, parts, _home(folder)),
+    )
 
 
 def place(name_or_path: str | Path) -> Path:
@@ -81,9 +114,7 @@ def place(name_or_path: str | Path) -> Path:
 def pick_device(device: str) -> torch.device:
     """The device called `device`; "auto" is the best there is. Raises ConfigError for one this machine lacks."""
     if device == "auto":
-        return torch.device(
-            "cuda" if torch.cuda.is_available() else "mps" if torch.backends.mps.is_available() else "cpu"
-        )
+        return torch.device("cuda" if torch.cuda.is_available() else "cpu")  # MPS is not tested, so not chosen
     try:
         torch.empty(0, device=device)
     except (RuntimeError, AssertionError) as error:
@@ -129,11 +160,24 @@ def has_fast_bf16() -> bool:
 
 def _parts(folder: Path, variant: str | None) -> dict[str, weights.Checkpoint]:
     parts = weights.open_all(folder, variant=variant)
+    if folder.is_file():  # one file of several: the others lie beside it
+        for part in weights.PARTS:
+            with suppress(MissingWeights):
+                parts.setdefault(part, weights.open_checkpoint(folder.parent, part))
     for part in ("flow", "autoencoder"):
         if part not in parts:
             raise MissingWeights(f"weights={str(folder)!r}: its {part} is not there; put its file beside the others")
     return parts
 
 
-def _checksums(parts: Mapping[str, weights.Checkpoint]) -> dict[str, str]:
-    return {file.name: weights.checksum(file) for part in parts.values() for file in part.files}
+def _home(place: Path) -> Path:
+    """The folder of a model, of which `place` may be one file."""
+    return place if place.is_dir() else place.parent
+
+
+def _checksums(parts: Mapping[str, weights.Checkpoint], folder: Path) -> dict[str, str]:
+    """The hash of every file that was read, as "part/file"."""
+    files = {f"{name}/{file.name}": file for name, part in parts.items() for file in part.files}
+    if "text_encoder" not in parts:  # stand-alone encoders, which are no part of a checkpoint
+        files |= {f"text_encoder/{file.name}": file for file in stand_alone_files(folder)}
+    return {name: weights.checksum(file) for name, file in files.items()}

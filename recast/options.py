@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, fields
 from itertools import pairwise
@@ -33,19 +34,29 @@ class Options:
 
     def __post_init__(self) -> None:
         for name in ("steps", "num_images", "batch_size"):
-            value = getattr(self, name)
-            if value is not None and (not isinstance(value, int) or value < 1):
-                raise ConfigError(f"{name}={value!r}: a whole number from 1 accepted")
-        if self.seed is not None and not 0 <= self.seed < 2**63:
-            raise ConfigError(f"seed={self.seed}: a whole number from 0 to 2^63 - 1 accepted")
+            if getattr(self, name) is not None:
+                _check_whole(name, getattr(self, name), 1, 1_000_000)
+        for name in ("guidance", "true_guidance"):
+            if getattr(self, name) is not None:
+                _check_number(name, getattr(self, name))
+        if self.seed is not None:
+            _check_whole("seed", self.seed, 0, 2**63 - self.num_images)
         if self.sampler not in ("euler", "heun", "renoise"):
-            raise ConfigError(f"sampler={self.sampler!r}: euler, heun or renoise accepted")
+            raise ConfigError(f"sampler={self.sampler!r}: euler, heun or renoise accepted; pass one")
+        if self.negative_prompt is not None and not isinstance(self.negative_prompt, str):
+            raise ConfigError(f"negative_prompt={self.negative_prompt!r}: a string accepted; pass one or leave it out")
         if self.times is not None:
-            grid = list(self.times)
-            if self.steps is not None:
-                raise ConfigError("times, steps: both given; times says how many steps there are, leave steps out")
-            if len(grid) < 2 or grid[-1] != 0 or not all(1 >= a > b for a, b in pairwise(grid)):
-                raise ConfigError(f"times={grid}: numbers that fall from at most 1 to 0 accepted, e.g. 1, 0.7, 0.4, 0")
+            self._check_times(self.times)
+
+    def _check_times(self, times: Any) -> None:
+        if self.steps is not None:
+            raise ConfigError("times, steps: both given; times says how many steps there are, leave steps out")
+        if not isinstance(times, Sequence) or isinstance(times, str):
+            raise ConfigError(f"times={times!r}: a list of numbers accepted, e.g. [1, 0.7, 0.4, 0]")
+        for t in times:
+            _check_number("times", t)
+        if len(times) < 2 or times[0] != 1 or times[-1] != 0 or not all(a > b for a, b in pairwise(times)):
+            raise ConfigError(f"times={list(times)}: numbers that fall from 1 to 0 accepted, e.g. [1, 0.7, 0.4, 0]")
 
     @classmethod
     def of(cls, values: Mapping[str, Any]) -> Options:
@@ -59,5 +70,15 @@ class Options:
         unknown = sorted(set(named) - {f.name for f in fields(cls)})
         if unknown:
             accepted = ", ".join(f.name for f in fields(cls))
-            raise ConfigError(f"{', '.join(unknown)}: not an option of this call; accepted: {accepted}")
+            raise ConfigError(f"{', '.join(unknown)}: not an option of this call; accepted: {accepted}; leave it out")
         return cls(**named)
+
+
+def _check_whole(name: str, value: Any, low: int, high: int) -> None:
+    if not isinstance(value, int) or isinstance(value, bool) or not low <= value <= high:
+        raise ConfigError(f"{name}={value!r}: a whole number from {low} to {high} accepted; pass one")
+
+
+def _check_number(name: str, value: Any) -> None:
+    if not isinstance(value, int | float) or isinstance(value, bool) or not math.isfinite(value):
+        raise ConfigError(f"{name}={value!r}: a finite number accepted; pass one")

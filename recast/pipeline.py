@@ -12,6 +12,7 @@ import re
 import secrets
 import time
 from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, Protocol
@@ -35,8 +36,9 @@ from recast.latents.tokens import pack, positions, unpack
 from recast.options import Options
 from recast.pixels import geometry, image
 from recast.pixels.geometry import Fit
-from recast.pixels.image import Picture
+from recast.pixels.image import Picture, read
 from recast.recipe import Adapter, Ingredient, Recipe
+from recast.run import Result, Run, Step
 
 if TYPE_CHECKING:
     from recast.pixels.image import Source
@@ -47,74 +49,6 @@ BAND_ABOVE_PX = 2 << 20  # larger pictures go through the autoencoder in bands o
 BAND_ROWS = 256
 Size = Literal["auto", "source", "trained"] | tuple[int, int]
 References = Mapping[str, "Source"] | Sequence["Source | tuple[str | None, Source]"]
-
-
-@dataclass(frozen=True)
-class Step:
-    """One step of a run. Asking for the preview costs a decoding; not asking costs nothing."""
-
-    index: int  # from 1
-    of: int
-    t: float  # where the sampler stands now; 0 at the end of a picture
-    seeds: tuple[int, ...]  # of the pictures under way
-    tokens: Tensor  # (b, n, d) at time t
-    clean: Tensor  # (b, n, d): the clean picture as the network predicts it now
-    decode: Callable[[Tensor], list[Picture]] = field(repr=False)
-
-    def preview(self) -> list[Picture]:
-        """The pictures as predicted after this step."""
-        return self.decode(self.clean)
-
-
-@dataclass(frozen=True)
-class Result:
-    """The pictures, in the order of their seeds, with the recipe of each."""
-
-    pictures: tuple[Picture, ...]
-    recipes: tuple[Recipe, ...]
-    warnings: tuple[str, ...] = ()
-
-    @property
-    def images(self) -> list[PIL.Image.Image]:
-        """The pictures as Pillow images."""
-        return [picture.to_pil() for picture in self.pictures]
-
-    @property
-    def recipe(self) -> Recipe:
-        """The recipe of the first picture."""
-        return self.recipes[0]
-
-    def save(self, path: str | Path, *, index: int = 0, with_recipe: bool = True, **options: Any) -> Path:
-        """Write one picture, PNG, JPEG or WebP by the suffix; options as of `recast.pixels.image.write`."""
-        recipe = self.recipes[index].to_json() if with_recipe else None
-        return image.write(self.pictures[index], path, recipe=recipe, **options)
-
-
-class Run:
-    """A request under way. Iterate for its steps; stop iterating to stop the work; `result` is there at the end."""
-
-    def __init__(self, steps: Generator[Step, None, Result], of: int, request: Request) -> None:
-        self._steps = steps
-        self._result: Result | None = None
-        self.of = of  # steps in all
-        self.request = request  # as it was resolved
-
-    def __iter__(self) -> Iterator[Step]:
-        self._result = yield from self._steps
-
-    @property
-    def result(self) -> Result:
-        """What came out. Raises ConfigError if the run was not iterated to its end."""
-        if self._result is None:
-            raise ConfigError("result: the run is not through its steps; iterate over it first, or use finish()")
-        return self._result
-
-    def finish(self, on_step: Callable[[Step], None] | None = None) -> Result:
-        """Go through the steps, calling on_step after each, and return the result."""
-        for step in self:
-            if on_step is not None:
-                on_step(step)
-        return self.result
 
 
 class Generates(Protocol):
@@ -144,6 +78,12 @@ class Request:
     size: str = "auto"
     warnings: list[str] = field(default_factory=list)
 
+    def together(self, seed: int) -> int:
+        """How many pictures go through the network at once when the one of this seed does."""
+        size = self.options.batch_size
+        first = self.seeds.index(seed) // size * size
+        return len(self.seeds[first : first + size])
+
 
 class Pipeline:
     """A model ready to work. Built by `recast.load`; holds no state between calls but the cache of encoded prompts."""
@@ -161,6 +101,8 @@ class Pipeline:
         self.config = config
         self.flow = flow.eval().requires_grad_(False)
         self.autoencoder = autoencoder.eval().requires_grad_(False)
+        if not autoencoder.encoder.conv_in.weight.is_meta:  # what convolutions like best
+            self.autoencoder.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
         self.text = text
         self.adapters = tuple(adapters)
         self.checksums = checksums  # of the weight files; reads them when first asked
@@ -182,8 +124,8 @@ class Pipeline:
     ) -> Result:
         """The picture changed as the prompt says, at exactly its own width and height.
 
-        references: further pictures, as a list or by name; the prompt calls them "image 2", or "@name". A list may
-        hold pairs (name, picture) as well, the name None where there is none.
+        references: further pictures, as a list or by name; the prompt calls them "image 2", or "@name". A name may
+        hold a list of pictures; a list may hold pairs (name, picture), the name None where there is none.
         size: what the model works at. "auto", the source's own size or, where that is outside what the model was
         trained for, scaled into it; "source", its own in any case; "trained", stretched to the nearest trained
         size; (width, height). Further options: `Options`.
@@ -194,9 +136,13 @@ class Pipeline:
         self, prompt: str, *, width: int | None = None, height: int | None = None, **options: Any
     ) -> Run:
         """As `generate`, as a run. The request is checked before this returns."""
+        _check_prompt(prompt)
         defaults, multiple = self.config.defaults, self.config.pixels_per_token
         width = defaults.width if width is None else width
         height = defaults.height if height is None else height
+        for name, side in (("width", width), ("height", height)):
+            if not isinstance(side, int):
+                raise ConfigError(f"{name}={side!r}: a whole number of pixels accepted; pass one")
         geometry.check_size(width, height, multiple)
         grid = height // multiple, width // multiple
         request = self._request("generate", prompt, Options.of(options), grid, lambda rgb: Picture(rgb))
@@ -206,16 +152,14 @@ class Pipeline:
         self, image: Source, prompt: str, *, references: References = (), size: Size = "auto", **options: Any
     ) -> Run:
         """As `edit`, as a run. The request is checked, and its pictures read, before this returns."""
+        _check_prompt(prompt)
         if not self.config.takes_context:
             raise ConfigError(
                 f"edit: {self.config.name} was trained to make pictures from text alone; "
                 "use nano or kontext_dev to edit, or `generate` with this model"
             )
-        if isinstance(references, Mapping):
-            references = list(references.items())
-        named = (one if isinstance(one, tuple) else (None, one) for one in references)
-        sources: list[tuple[str | None, Any]] = [(None, image), *named]
-        pictures = [_read(source, name, index) for index, (name, source) in enumerate(sources)]
+        sources = [(None, image), *_named(references)]
+        pictures = [read(source, name=_label(name, i)) for i, (name, source) in enumerate(sources)]
         source, names = pictures[0], [name for name, _ in sources]
         fits = [self._fit(source, size), *(self._fit(picture, "auto") for picture in pictures[1:])]
         request = self._request(
@@ -232,16 +176,14 @@ class Pipeline:
             fits=fits,
             names=names,
             size=size if isinstance(size, str) else f"{size[0]}x{size[1]}",
-            warnings=[
-                f"{name or 'image'}: {note}" for name, p in zip(names, pictures, strict=True) for note in p.warnings
-            ],
+            warnings=[f"{_label(name, i)}: {note}" for i, name in enumerate(names) for note in pictures[i].warnings],
         )
         return Run(self._steps(request), self._count(request), request)
 
     def _request(
         self, task: str, prompt: str, options: Options, grid: tuple[int, int], finish: Callable[[np.ndarray], Picture]
     ) -> Request:
-        defaults, flow = self.config.defaults, self.flow.config
+        defaults, flow = self.config.defaults, self.config.flow
         if flow.extra_channels:
             raise ConfigError(
                 f"{task}: this network reads {flow.extra_channels} more channels beside the target (fill, canny or "
@@ -284,17 +226,21 @@ class Pipeline:
         if size == "trained":
             if not self.config.trained_sizes:
                 raise ConfigError(f"size='trained': {self.config.name} lists no trained sizes; use auto or source")
-            return geometry.nearest_trained(width, height, self.config.trained_sizes)
-        if isinstance(size, str):
-            raise ConfigError(f"size={size!r}: auto, source, trained or (width, height) accepted")
+            return geometry.nearest_trained(width, height, self.config.trained_sizes, multiple)
+        if not (isinstance(size, tuple | list) and len(size) == 2 and all(isinstance(side, int) for side in size)):
+            raise ConfigError(f"size={size!r}: auto, source, trained or (width, height) accepted; pass one")
         geometry.check_size(*size, multiple)
-        return geometry.exactly(width, height, *size)
+        return geometry.exactly(width, height, *size, multiple)
 
     def _steps(self, request: Request) -> Generator[Step, None, Result]:
         """The work itself, from the first encoding to the last picture."""
         started = time.perf_counter()
+        reader = ThreadPoolExecutor(max_workers=1)  # hashing 24 GB takes a while, and the sampler does not need it
+        hashes = reader.submit(self.checksums)
+        reader.shutdown(wait=False)
         try:
             wanted, unwanted, warnings = self._encode(request)
+            self._wait()
             encoded_s = time.perf_counter() - started
             pictures, recipes = [], []
             size, count = request.options.batch_size, self._count(request)
@@ -302,6 +248,7 @@ class Pipeline:
                 seeds = request.seeds[first : first + size]
                 begun, decode = time.perf_counter(), self._decoder(request)
                 for state in self._sample(request, seeds, wanted, unwanted):
+                    self._wait()
                     done = index * (len(request.times) - 1) + request.times.index(state.t)
                     yield Step(done, count, state.t, tuple(seeds), state.x, state.clean, decode)
                 sampled = time.perf_counter()
@@ -316,8 +263,17 @@ class Pipeline:
                     self._recipe(request, seed, picture, warnings, timings)
                     for seed, picture in zip(seeds, batch, strict=True)
                 ]
-        except (torch.OutOfMemoryError, RuntimeError) as error:
-            raise _out_of_memory(error, request.grid) or error from error
+            known, trouble = _hashes(hashes)
+            warnings += trouble
+            recipes = [replace(recipe, weights=known, warnings=warnings) for recipe in recipes]
+        except (MemoryError, RuntimeError) as error:
+            if not _is_out_of_memory(error):
+                raise
+            rows, columns = request.grid
+            raise OutOfMemory(
+                f"memory: ran out at a grid of {rows} x {columns} tokens ({str(error).splitlines()[0]}); a smaller "
+                "request is accepted: use a smaller size, batch_size=1 or bf16; `recast estimate` says what fits"
+            ) from error
         log.info("done task=%s pictures=%d seconds=%.2f", request.task, len(pictures), time.perf_counter() - started)
         return Result(tuple(pictures), tuple(recipes), warnings)
 
@@ -343,7 +299,12 @@ class Pipeline:
             context=None if context is None else context.tokens.to(self.dtype),
             context_positions=None if context is None else context.positions,
         )
-        warnings = (*request.warnings, *text.warnings)
+        unused = [
+            f"{a.file}: {a.unmatched} of {a.matched + a.unmatched} tensors fit nothing in this model; not applied"
+            for a in self.adapters
+            if a.unmatched
+        ]
+        warnings = (*request.warnings, *unused, *text.warnings)
         if request.true_guidance == 1.0:
             return wanted, None, warnings
         negative = self.text.encode([request.options.negative_prompt or ""])
@@ -398,6 +359,11 @@ class Pipeline:
 
         return decode
 
+    def _wait(self) -> None:
+        """Until the device has done what it was told: a step that is yielded has happened, a timing is of its own."""
+        if self.device.type == "cuda":
+            torch.cuda.synchronize(self.device)
+
     def _recipe(
         self, request: Request, seed: int, picture: Picture, warnings: tuple[str, ...], timings: dict[str, float]
     ) -> Recipe:
@@ -425,13 +391,13 @@ class Pipeline:
                 for p, fit, name in zip(request.pictures, request.fits, request.names, strict=True)
             ),
             model=self.config.name,
-            weights=self.checksums(),
+            weights={},
             adapters=self.adapters,
             context_attention=self.config.flow.context_attention,
             device=_device_name(self.device),
             dtype=str(self.dtype).removeprefix("torch."),
             threads=torch.get_num_threads() if self.device.type == "cpu" else 0,
-            batch_size=request.options.batch_size,
+            batch_size=request.together(seed),
             versions={
                 "recast": VERSION,
                 "torch": torch.__version__,
@@ -444,17 +410,39 @@ class Pipeline:
         )
 
 
-def _read(source: Source, name: str | None, index: int) -> Picture:
-    return image.read(source, name="image" if index == 0 else f"references[{name or index}]")
+def _check_prompt(prompt: str) -> None:
+    if not isinstance(prompt, str):
+        raise InputError(f'prompt={prompt!r}: a string accepted; pass one, "" for none')
+
+
+def _label(name: str | None, index: int) -> str:
+    """What errors and warnings call the index-th picture: 0 is the source, references count as the prompt does."""
+    return "image" if index == 0 else f"references[{name}]" if name else f"image {index + 1}"
+
+
+def _named(references: References) -> list[tuple[str | None, Any]]:
+    """References as (name, picture); a name may hold several pictures."""
+    if isinstance(references, str | bytes) or not isinstance(references, Mapping | Sequence):
+        raise InputError(
+            f"references={references!r}: a list of pictures, or names with pictures, accepted; put one in a list"
+        )
+    if isinstance(references, Mapping):
+        return [
+            (name, one)
+            for name, held in references.items()
+            for one in (held if isinstance(held, list | tuple) else [held])
+        ]
+    return [one if isinstance(one, tuple) else (None, one) for one in references]
 
 
 def _call_by_number(prompt: str, names: Sequence[str | None]) -> str:
     """The prompt with each @name as "image k", which is how a model was taught to call its k-th picture."""
-    for number, name in enumerate(names, start=1):
+    for name in dict.fromkeys(names):
         if name is not None:
             if not name.isidentifier():
                 raise InputError(f"references: {name!r} is no name; letters, digits and _ accepted, e.g. logo")
-            prompt = re.sub(rf"(?<!\w)@{name}\b", f"image {number}", prompt)
+            numbers = [f"image {number}" for number, other in enumerate(names, start=1) if other == name]
+            prompt = re.sub(rf"(?<!\w)@{name}\b", " and ".join(numbers), prompt)
     return prompt
 
 
@@ -466,11 +454,16 @@ def _device_name(device: torch.device) -> str:
     return torch.cuda.get_device_name(device) if device.type == "cuda" else f"{device.type} {platform.machine()}"
 
 
-def _out_of_memory(error: BaseException, grid: tuple[int, int]) -> RecastError | None:
-    """Ours for the many ways in which torch says that memory ran out; None for any other error."""
-    if not isinstance(error, torch.OutOfMemoryError) and "can't allocate memory" not in str(error):
-        return None
-    return OutOfMemory(
-        f"memory: ran out at a grid of {grid[0]} x {grid[1]} tokens ({str(error).splitlines()[0]}); "
-        "use a smaller size, batch_size=1 or bf16; `recast estimate` says what fits"
-    )
+def _hashes(pending: Future[Mapping[str, str]]) -> tuple[Mapping[str, str], tuple[str, ...]]:
+    """The hashes of the weights, and a warning if they could not be had: the picture is not lost for them."""
+    try:
+        return pending.result(), ()
+    except (OSError, RecastError) as error:
+        return {}, (f"weights: not hashed, so the recipe does not pin them ({error})",)
+
+
+def _is_out_of_memory(error: BaseException) -> bool:
+    """Whether an error is one of the many ways in which memory is said to have run out."""
+    if isinstance(error, torch.OutOfMemoryError | MemoryError):
+        return True
+    return any(phrase in str(error) for phrase in ("can't allocate memory", "out of memory"))

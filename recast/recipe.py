@@ -35,6 +35,8 @@ class Adapter:
     file: str
     sha256: str
     strength: float
+    matched: int  # tensors of it that were applied
+    unmatched: int  # and that were not: the model has no such module, or they belong to a text encoder
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -54,13 +56,13 @@ class Recipe:
     size: str = "auto"  # of an edit: what its model size was asked to be
     images: tuple[Ingredient, ...] = ()
     model: str
-    weights: Mapping[str, str]  # part of the model to sha256
+    weights: Mapping[str, str]  # "part/file" of the model to sha256
     adapters: tuple[Adapter, ...] = ()
     context_attention: str = "full"
     device: str
     dtype: str
     threads: int  # of a CPU: sums are split by them, so the last bit may depend on it
-    batch_size: int = 1
+    batch_size: int = 1  # pictures that went through the network together; above 1, alone may differ in the last bit
     versions: Mapping[str, str] = field(default_factory=dict)
     timings_s: Mapping[str, float] = field(default_factory=dict)
     output_sha256: str  # of the decoded pixels
@@ -89,15 +91,28 @@ class Recipe:
         """The recipe in `text`. Raises InputError if it is not one, names what is missing or unknown."""
         try:
             data = json.loads(text)
-        except json.JSONDecodeError as error:
+        except (ValueError, RecursionError) as error:
             raise InputError(f"recipe: not JSON ({error}); a file or picture written by recast accepted") from None
         if not isinstance(data, dict) or data.pop("format", None) != FORMAT:
             raise InputError(f'recipe: a JSON object with "format": "{FORMAT}" accepted; write one with recast')
-        data["images"] = tuple(_build(Ingredient, image) for image in data.get("images", ()))
-        data["adapters"] = tuple(_build(Adapter, adapter) for adapter in data.get("adapters", ()))
-        for name in ("times", "warnings"):
-            data[name] = tuple(data.get(name, ()))
+        for name in ("images", "adapters", "times", "warnings"):
+            if not isinstance(data.setdefault(name, []), list):
+                raise InputError(
+                    f"recipe: {name}: {data[name]!r} came; a list accepted; use the file as recast wrote it"
+                )
+        data["images"] = tuple(_build(Ingredient, image) for image in data["images"])
+        data["adapters"] = tuple(_build(Adapter, adapter) for adapter in data["adapters"])
+        data["times"], data["warnings"] = tuple(data["times"]), tuple(data["warnings"])
         return _build(cls, data)
+
+    def __post_init__(self) -> None:
+        for names, accepted in _KINDS.items():
+            for name in names:
+                if not isinstance(getattr(self, name), accepted) or isinstance(getattr(self, name), bool):
+                    kinds = " or ".join(kind.__name__ for kind in accepted)
+                    raise InputError(f"recipe: {name}: {getattr(self, name)!r} came; {kinds} accepted; mend the file")
+        if not all(isinstance(t, int | float) for t in self.times) or len(self.times) < 2:
+            raise InputError(f"recipe: times: {list(self.times)} came; two numbers or more accepted; mend the file")
 
     def differences(self, other: Recipe) -> list[str]:
         """What differs in how the two were made, a phrase each: why their pixels may differ."""
@@ -108,6 +123,14 @@ class Recipe:
             for name in mine
             if name not in silent and mine[name] != theirs[name]
         ]
+
+
+_KINDS: dict[tuple[str, ...], tuple[type, ...]] = {
+    ("task", "prompt", "sampler", "size", "model", "device", "dtype", "output_sha256"): (str,),
+    ("seed", "width", "height", "threads", "batch_size"): (int,),
+    ("true_guidance",): (int, float),
+    ("weights", "versions", "timings_s"): (dict,),
+}
 
 
 def _build(cls: Any, data: Any) -> Any:

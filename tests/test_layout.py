@@ -8,7 +8,7 @@ from pathlib import Path
 
 PACKAGE = Path(__file__).parent.parent / "recast"
 CORE = {"errors", "config", "pixels", "latents", "flow", "context", "weights", "recipe", "options", "cost"}
-CORE |= {"pipeline", "loading", "selftest", "nano"}
+CORE |= {"run", "pipeline", "loading", "selftest", "nano"}
 ROOMS = {"quality", "retouch", "safety", "serve", "speed", "studio", "thumbnails", "train", "world"}
 MAY = {
     "errors": set(),
@@ -21,6 +21,7 @@ MAY = {
     "recipe": {"config", "errors"},
     "options": {"config", "errors"},
     "cost": {"config", "errors"},
+    "run": {"pixels", "recipe", "errors"},
     "pipeline": CORE - {"loading", "selftest"},
     "loading": CORE - {"selftest"},
     "selftest": CORE,

@@ -30,8 +30,12 @@ def sketch(model: recast.Pipeline) -> np.ndarray:
 def test_nano_is_the_default_and_says_which_weights_it_is(model):
     result = model.edit(PICTURE, "make it night", seed=1, steps=1, size=(64, 64))
     assert model.config == nano()
-    assert set(result.recipe.weights) == {"flow.safetensors", "ae.safetensors", "model.safetensors"}
-    assert result.recipe.weights["flow.safetensors"] == weights.checksum(NANO / "flow.safetensors")
+    assert set(result.recipe.weights) == {
+        "flow/flow.safetensors",
+        "autoencoder/ae.safetensors",
+        "text_encoder/model.safetensors",
+    }
+    assert result.recipe.weights["flow/flow.safetensors"] == weights.checksum(NANO / "flow.safetensors")
     assert result.recipe.model == "nano"
 
 
@@ -85,14 +89,53 @@ def test_an_adapter_changes_the_picture_and_is_named_in_the_recipe(model, tmp_pa
     d = nano().flow.hidden_size
     name = "diffusion_model.single_blocks.0.linear2"
     save_file(
-        {f"{name}.lora_A.weight": torch.randn(4, 5 * d) * 0.1, f"{name}.lora_B.weight": torch.randn(d, 4) * 0.1},
+        {
+            f"{name}.lora_A.weight": torch.randn(4, 5 * d) * 0.1,
+            f"{name}.lora_B.weight": torch.randn(d, 4) * 0.1,
+            "diffusion_model.single_blocks.99.linear2.lora_A.weight": torch.randn(4, 5 * d),
+            "diffusion_model.single_blocks.99.linear2.lora_B.weight": torch.randn(d, 4),
+        },
         tmp_path / "style.safetensors",
     )
     adapted = recast.load("nano", device="cpu", dtype="fp32", adapters=[(tmp_path / "style.safetensors", 0.5)])
     result = adapted.edit(PICTURE, "make it night", seed=1, steps=1, size=(64, 64))
     assert not np.array_equal(result.pictures[0].rgb, sketch(model))
     (adapter,) = result.recipe.adapters
-    assert (adapter.file, adapter.strength) == ("style.safetensors", 0.5)
+    assert (adapter.file, adapter.strength, adapter.matched, adapter.unmatched) == ("style.safetensors", 0.5, 2, 2)
+    assert any("2 of 4 tensors fit nothing" in warning for warning in result.warnings)
+
+
+def test_the_hashes_of_every_layout_are_kept_apart(tmp_path):
+    weights.convert(NANO, tmp_path / "diffusers", "diffusers")
+    assert len(recast.load(tmp_path / "diffusers", device="cpu").checksums()) == 3
+
+
+def test_a_file_finds_the_others_beside_it(model, tmp_path):
+    for name in ("ae.safetensors", "config.json"):
+        shutil.copy(NANO / name, tmp_path)
+    shutil.copytree(NANO / "text_encoder", tmp_path / "text_encoder")
+    weights.convert(NANO, tmp_path / "flux1-kontext-dev.safetensors", "bfl", parts=("flow",))
+    (tmp_path / "config.json").unlink()
+    loaded = loading._parts(tmp_path / "flux1-kontext-dev.safetensors", None)
+    assert set(loaded) >= {"flow", "autoencoder"}
+    assert loaded["autoencoder"].files == (tmp_path / "ae.safetensors",)
+
+
+def test_cached_context_is_chosen_when_loading():
+    cached = recast.load("nano", device="cpu", dtype="fp32", context_attention="cached")
+    assert isinstance(cached.flow.condition(**_nano_inputs()).context, list)
+    with pytest.raises(ConfigError, match="context_attention='some'"):
+        recast.load("nano", context_attention="some")
+
+
+def _nano_inputs() -> dict[str, torch.Tensor]:
+    return {
+        "positions": torch.zeros(1, 4, 3),
+        "text": torch.zeros(1, 5, 192),
+        "pooled": torch.zeros(1, 192),
+        "context": torch.zeros(1, 4, 64),
+        "context_positions": torch.ones(1, 4, 3),
+    }
 
 
 def test_a_missing_part_is_named(tmp_path):

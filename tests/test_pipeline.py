@@ -10,6 +10,7 @@ import torch
 
 from recast.config import tiny
 from recast.errors import ConfigError, InputError, OutOfMemory
+from recast.latents.autoencoder import Autoencoder
 from recast.latents.tokens import pack
 from recast.options import Options
 from recast.pixels.image import Picture, read, read_recipe
@@ -157,6 +158,69 @@ def test_a_named_reference_is_called_by_its_number(model, monkeypatch):
     assert [i.name for i in result.recipe.images] == [None, "logo", "logos"]
 
 
+def test_a_name_may_hold_several_pictures(model, monkeypatch):
+    heard = []
+    encode = model.text.encode
+    monkeypatch.setattr(model.text, "encode", lambda prompts: heard.extend(prompts) or encode(prompts))
+    result = model.edit(photo(), "like @host", steps=1, seed=0, references={"host": [photo(seed=1), photo(seed=2)]})
+    assert heard[0] == "like image 2 and image 3"
+    assert [i.name for i in result.recipe.images] == [None, "host", "host"]
+
+
+@pytest.mark.parametrize("references", ["logo.png", 3])
+def test_references_that_are_no_list_are_refused(model, references):
+    with pytest.raises(InputError, match="put one in a list"):
+        model.edit(photo(), "red", references=references)
+
+
+def test_a_prompt_that_is_no_string_is_refused(model):
+    with pytest.raises(InputError, match="prompt=None"):
+        model.start_generate(None)
+
+
+def test_a_finished_run_keeps_its_result(model):
+    run = model.start_edit(photo(), "red", steps=1, seed=0)
+    first = run.finish()
+    assert list(run) == []
+    assert run.finish() is first
+
+
+def test_a_picture_is_not_lost_when_its_weights_cannot_be_hashed(model, monkeypatch):
+    def gone():
+        raise FileNotFoundError("flow.safetensors was moved")
+
+    monkeypatch.setattr(model, "checksums", gone)
+    result = model.edit(photo(), "red", steps=1, seed=0)
+    assert result.recipe.weights == {}
+    assert any("was moved" in warning for warning in result.warnings)
+    assert result.recipe.warnings == result.warnings
+
+
+def test_the_recipe_says_how_many_pictures_were_computed_together(model):
+    result = model.generate("red", width=32, height=32, steps=1, seed=1, num_images=3, batch_size=2)
+    assert [recipe.batch_size for recipe in result.recipes] == [2, 2, 1]
+
+
+def test_renoising_in_a_batch_is_renoising_alone(model):
+    """Each picture's own generator draws its fresh noise, in the same order as alone."""
+    runs = [
+        list(model.start_generate("red", width=32, height=32, steps=3, seed=5, sampler="renoise", **more))
+        for more in ({"num_images": 2, "batch_size": 2}, {})
+    ]
+    torch.testing.assert_close(runs[0][-1].tokens[:1], runs[1][-1].tokens, rtol=0, atol=1e-5)
+
+
+def test_another_patch_size_works_through_every_choice_of_size():
+    """Eight pixels a token: nothing in the pipeline may assume sixteen."""
+    small = replace(tiny().autoencoder, ch_mult=(1, 2, 4))
+    config = replace(tiny(), autoencoder=small, trained_sizes=((64, 48),))
+    base = tiny_pipeline()
+    model = type(base)(config, base.flow, Autoencoder(small), base.text)
+    for size in ("auto", "source", "trained", (40, 24)):
+        picture = model.edit(photo(45, 27), "red", steps=1, seed=0, size=size).pictures[0]
+        assert (picture.width, picture.height) == (45, 27)
+
+
 def test_a_negative_prompt_costs_a_second_evaluation_and_changes_the_picture(model, monkeypatch):
     calls = []
     forward = model.flow.forward
@@ -224,10 +288,20 @@ def _live_tensors() -> int:
     [
         ({"steps": 0}, "steps=0: a whole number from 1"),
         ({"steps": 2.5}, "steps=2.5"),
+        ({"seed": "7"}, "seed='7'"),
+        ({"seed": 2**63 - 1, "num_images": 2}, "seed="),
+        ({"guidance": "x"}, "guidance='x': a finite number"),
+        ({"guidance": float("nan")}, "guidance=nan"),
+        ({"true_guidance": "3"}, "true_guidance='3'"),
+        ({"negative_prompt": 3, "true_guidance": 2.0}, "negative_prompt=3"),
+        ({"times": 5}, "times=5: a list of numbers"),
+        ({"times": [0.5, 0]}, "fall from 1 to 0"),
+        ({"size": 5}, "size=5"),
+        ({"size": (64.0, 64.0)}, "size="),
         ({"seed": -1}, "seed=-1"),
         ({"sampler": "ddim"}, "euler, heun or renoise"),
-        ({"times": [1, 0.5]}, "fall from at most 1 to 0"),
-        ({"times": [0.5, 0.7, 0]}, "fall from at most 1 to 0"),
+        ({"times": [1, 0.5]}, "fall from 1 to 0"),
+        ({"times": [1, 0.5, 0.7, 0]}, "fall from 1 to 0"),
         ({"times": [1, 0], "steps": 3}, "times, steps: both given"),
         ({"steps": 3, "num_inference_steps": 3}, "given twice"),
         ({"stepz": 3}, "stepz: not an option of this call; accepted: .*steps"),

@@ -21,7 +21,7 @@ RECIPE = Recipe(
     images=(Ingredient(sha256="ab", width=61, height=47, fit={"scale_x": 0.3}, file="cat.png", name="cat"),),
     model="nano",
     weights={"flow": "cd"},
-    adapters=(Adapter(file="style.safetensors", sha256="ef", strength=0.5),),
+    adapters=(Adapter(file="style.safetensors", sha256="ef", strength=0.5, matched=3, unmatched=0),),
     device="cpu",
     dtype="float32",
     threads=2,
@@ -58,6 +58,10 @@ def test_the_minimal_recipe_holds_no_words_and_no_file_names():
         ('{"format": "recast-recipe-1"}', "incomplete"),
         ('{"format": "recast-recipe-1", "images": [3]}', "an object needed for ingredient"),
         (RECIPE.to_json().replace('"seed"', '"sead"'), "unknown name sead"),
+        (RECIPE.to_json().replace('"seed": 7', '"seed": "x"'), "seed: 'x' came; int accepted"),
+        (RECIPE.to_json().replace("[1.0, 0.5, 0.0]", "3"), "times: 3 came; a list accepted"),
+        (RECIPE.to_json().replace("[1.0, 0.5, 0.0]", '["a", "b"]'), "two numbers or more"),
+        ("[" * 100_000, "not JSON"),
     ],
 )
 def test_what_is_no_recipe_is_refused(text: str, message: str):

@@ -36,7 +36,9 @@ def tiny_flow(seed: int = 0, **changes: Any) -> FlowTransformer:
 
 def tiny_autoencoder(seed: int = 0) -> Autoencoder:
     """An autoencoder of the `tiny` preset."""
-    module = Autoencoder(tiny().autoencoder)  # its own initialisation keeps activations in range
+    with torch.random.fork_rng():
+        torch.manual_seed(seed)
+        module = Autoencoder(tiny().autoencoder)  # its own initialisation keeps activations in range
     return module.eval().requires_grad_(False)
 
 
@@ -51,7 +53,6 @@ def tiny_text(seed: int = 0) -> ByteT5:
 
 def tiny_pipeline(seed: int = 0, **changes: Any) -> Pipeline:
     """A pipeline of the `tiny` preset; changes are fields of its ModelConfig."""
-    torch.manual_seed(seed)
     config: ModelConfig = replace(tiny(), **changes)
     flow = randomise(FlowTransformer(config.flow), seed)
     assert isinstance(flow, FlowTransformer)

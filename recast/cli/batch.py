@@ -124,7 +124,7 @@ def is_finished(path: str, asked: Mapping[str, Any], checksums: Callable[[], Map
     except InputError:
         return False
     images = tuple(replace(one, file=None) for one in recipe.images)
-    adapters = tuple(replace(one, file="") for one in recipe.adapters)
+    adapters = tuple(replace(one, file="", matched=0, unmatched=0) for one in recipe.adapters)
     recipe = replace(recipe, images=images, adapters=adapters)
     return all(getattr(recipe, name) == value for name, value in asked.items()) and recipe.weights == checksums()
 
@@ -150,9 +150,10 @@ def asked(request: Request, seed: int, outline: Pipeline, model: Model) -> dict[
         ),
         "model": outline.config.name,
         "adapters": tuple(
-            Adapter(file="", sha256=checksum(path), strength=strength) for path, strength in model.adapters
+            Adapter(file="", sha256=checksum(path), strength=strength, matched=0, unmatched=0)
+            for path, strength in model.adapters
         ),
         "context_attention": outline.config.flow.context_attention,
         "dtype": model.precision,
-        "batch_size": request.options.batch_size,
+        "batch_size": request.together(seed),
     }

@@ -77,6 +77,14 @@ def _refuse_float16(dtype: torch.dtype) -> None:
         raise ConfigError("dtype=float16: T5 overflows in it; bfloat16 or float32 accepted; try bfloat16")
 
 
+def stand_alone_files(folder: Path) -> list[Path]:
+    """The encoder files that `load_clip_t5` reads from a folder of stand-alone files; none in any other layout."""
+    try:
+        return [place for place in _find(folder)[:2] if place.is_file()]
+    except MissingWeights:
+        return []
+
+
 def _find(path: Path) -> tuple[Path, Path, Path, Path]:
     """Where CLIP, T5, CLIP's tokenizer and T5's are: folders, or a file for each network."""
     if (path / "text_encoder_2").is_dir():

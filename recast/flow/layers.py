@@ -36,14 +36,16 @@ def rotary_table(positions: Tensor, axes_dim: Sequence[int], theta: float) -> Te
     """Rotary positions as unit complex numbers e^(i angle).
 
     positions: (b, s, axes). Returns complex64 (b, 1, s, p), the pairs of the axes in order; frequencies
-    and angles are computed in fp64. Source: Su et al. 2021 (arXiv 2104.09864), one table per axis.
+    and angles are computed in fp64, on the CPU where the device (MPS) has none.
+    Source: Su et al. 2021 (arXiv 2104.09864), one table per axis.
     """
+    exact = positions.cpu() if positions.device.type == "mps" else positions
     angles = []
     for axis, width in enumerate(axes_dim):
-        exponents = torch.arange(0, width, 2, dtype=torch.float64, device=positions.device) / width
-        angles.append(positions[..., axis, None].double() * theta**-exponents)
+        exponents = torch.arange(0, width, 2, dtype=torch.float64, device=exact.device) / width
+        angles.append(exact[..., axis, None].double() * theta**-exponents)
     angle = torch.cat(angles, dim=-1)
-    return torch.polar(torch.ones_like(angle), angle).to(torch.complex64)[:, None]
+    return torch.polar(torch.ones_like(angle), angle).to(torch.complex64)[:, None].to(positions.device)
 
 
 def rotate(x: Tensor, rotary: Tensor) -> Tensor:

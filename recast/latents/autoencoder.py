@@ -32,7 +32,7 @@ class Autoencoder(nn.Module):
     def encode(self, pixels: Tensor, *, band: int | None = None) -> Tensor:
         """The mean latents (b, c, H/8, W/8), normalised, of pixels (b, 3, H, W) in [-1, 1].
 
-        band: rows of pixels held at once, at full width; None holds them all.
+        band: rows of pixels a convolution works on at once; None for all. Saves temporaries (module docstring).
         Raises ShapeError if H or W is not a multiple of 8.
         """
         if any(side % self.config.downscale for side in pixels.shape[-2:]):
@@ -125,7 +125,7 @@ class Level(nn.Module):
 
 
 class Middle(nn.Module):
-    """Block, attention, block, at the lowest resolution: small enough never to need bands."""
+    """Block, attention, block, at the lowest resolution: a 64th of the pixels, so never in bands."""
 
     def __init__(self, width: int, config: AutoencoderConfig) -> None:
         super().__init__()
@@ -171,7 +171,9 @@ class PixelAttention(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         normed = self.norm(x)
-        q, k, v = (rearrange(layer(normed), "b c h w -> b 1 (h w) c") for layer in (self.q, self.k, self.v))
+        q, k, v = (
+            rearrange(layer(normed), "b c h w -> b 1 (h w) c").contiguous() for layer in (self.q, self.k, self.v)
+        )  # contiguous, or the library falls back to holding all (h w)^2 scores
         attended = F.scaled_dot_product_attention(q, k, v)
         return x + self.proj_out(rearrange(attended, "b 1 (h w) c -> b c h w", h=x.shape[-2]))
 

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from recast.weights.adapters import Adapter, AdapterReport, read_adapter
-    from recast.weights.checkpoint import Checkpoint, Summary, open_all, open_checkpoint, read_config, summary
+    from recast.weights.checkpoint import PARTS, Checkpoint, Summary, open_all, open_checkpoint, read_config, summary
     from recast.weights.files import checksum
     from recast.weights.folding import Folded, fold, unfold
     from recast.weights.reading import Loaded, load_into
@@ -20,14 +20,14 @@ if TYPE_CHECKING:
 
 _HOMES = {
     "adapters": ("Adapter", "AdapterReport", "read_adapter"),
-    "checkpoint": ("Checkpoint", "Summary", "open_all", "open_checkpoint", "read_config", "summary"),
+    "checkpoint": ("PARTS", "Checkpoint", "Summary", "open_all", "open_checkpoint", "read_config", "summary"),
     "files": ("checksum",),
     "folding": ("Folded", "fold", "unfold"),
     "reading": ("Loaded", "load_into"),
     "writing": ("convert", "save"),
 }
 __all__ = [
-    "Adapter", "AdapterReport", "Checkpoint", "Folded", "Loaded", "Summary", "checksum", "convert", "fold",
+    "PARTS", "Adapter", "AdapterReport", "Checkpoint", "Folded", "Loaded", "Summary", "checksum", "convert", "fold",
     "load_into", "open_all", "open_checkpoint", "read_adapter", "read_config", "save", "summary", "unfold",
 ]  # fmt: skip
 

@@ -7,10 +7,19 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import nn
+from torch.profiler import ProfilerActivity, profile
 
 from recast.config import AutoencoderConfig, tiny
 from recast.errors import ShapeError
-from recast.latents.autoencoder import Autoencoder, Downsample, Upsample, bands, group_norm_as_affine, in_bands
+from recast.latents.autoencoder import (
+    Autoencoder,
+    Downsample,
+    PixelAttention,
+    Upsample,
+    bands,
+    group_norm_as_affine,
+    in_bands,
+)
 from tests.tiny import randomise, tiny_autoencoder
 
 SEAM = 1 / 255 * 2  # one level of 255, in pixels of [-1, 1]
@@ -76,6 +85,15 @@ def test_bands_hold_fewer_rows_than_the_picture_has(monkeypatch):
     assert len(seen) > 0
     assert max(seen) <= 32 + 2
     assert 16 * 8 > 34  # the picture has more
+
+
+def test_attention_never_holds_all_scores_at_once():
+    """Of 1,600 positions, on a stack of 64 such heads: the scores alone would be 655 MB."""
+    layer = PixelAttention(8, tiny().autoencoder).eval()
+    with torch.no_grad(), profile(activities=[ProfilerActivity.CPU], profile_memory=True) as seen:
+        layer(torch.randn(64, 8, 40, 40))
+    largest = max(event.cpu_memory_usage for event in seen.events())
+    assert largest < 100 << 20
 
 
 def test_latents_are_shifted_then_scaled():

@@ -12,7 +12,7 @@ from recast.flow.transformer import FlowTransformer
 from recast.latents.tokens import positions
 from tests.tiny import randomise
 
-LIMIT = 1e-5  # of outputs of about unit size
+LIMIT = 1e-5  # outputs reach about 6
 
 
 def pair(folder: Path, **changes) -> tuple[FluxTransformer2DModel, FlowTransformer]:
@@ -63,7 +63,7 @@ def test_velocities_agree_with_0_1_and_2_context_images(tmp_path, contexts, guid
         )
         got = ours(x, t, condition)
     assert expected.abs().mean() > 0.05, "outputs too small for the limit to mean anything"
-    assert (got - expected).abs().max() <= LIMIT * max(1.0, expected.abs().max().item())
+    assert (got - expected).abs().max() <= LIMIT
 
 
 def test_a_wrong_position_would_be_seen(tmp_path):
