@@ -46,7 +46,7 @@ if TYPE_CHECKING:
 log = logging.getLogger(__name__)
 
 BAND_ABOVE_PX = 2 << 20  # larger pictures go through the autoencoder in bands of rows
-BAND_ROWS = 256
+BAND_ROWS = 64
 Size = Literal["auto", "source", "trained"] | tuple[int, int]
 References = Mapping[str, "Source"] | Sequence["Source | tuple[str | None, Source]"]
 

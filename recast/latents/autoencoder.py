@@ -1,13 +1,14 @@
 """Pixels (b, 3, 8h, 8w) to latents (b, c, h, w) of unit scale, and back: the autoencoder of FLUX.1.
 
-Large pictures go through in bands of rows. The norms and the attention see the whole picture either way, and
-bands overlap by what a convolution reaches, so bands change nothing but the memory used (and the last bit).
+Every layer works on bands: the rows of a picture from top to bottom, as a list; usually one band, the picture.
+A large picture is cut into several, each freed as soon as it has been used. Norms take their statistics over all
+bands and convolutions reach into their neighbours, so that bands change the memory needed, and only the last bit.
 Parameter names are those of the published BFL file. Source: Rombach et al. 2022 (arXiv 2112.10752).
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 
 import torch
 from einops import rearrange
@@ -15,9 +16,10 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from recast.config import AutoencoderConfig
-from recast.errors import ShapeError
+from recast.errors import ConfigError, ShapeError
 
 Layer = Callable[[Tensor], Tensor]
+Bands = list[Tensor]  # each (b, c, rows, w)
 
 
 class Autoencoder(nn.Module):
@@ -32,20 +34,31 @@ class Autoencoder(nn.Module):
     def encode(self, pixels: Tensor, *, band: int | None = None) -> Tensor:
         """The mean latents (b, c, H/8, W/8), normalised, of pixels (b, 3, H, W) in [-1, 1].
 
-        band: rows of pixels a convolution works on at once; None for all. Saves temporaries (module docstring).
-        Raises ShapeError if H or W is not a multiple of 8.
+        band: rows of pixels worked on at once, a multiple of twice 8; None for all.
+        Raises ShapeError if H or W is not a multiple of 8, ConfigError for a band that will not do.
         """
         if any(side % self.config.downscale for side in pixels.shape[-2:]):
             raise ShapeError(
                 f"pixels: height and width must be multiples of {self.config.downscale}; "
                 f"got {tuple(pixels.shape)}; pad them first (recast.pixels.geometry)"
             )
-        mean, _log_variance = self.encoder(pixels, band).chunk(2, dim=1)
+        moments = self.encoder(split(pixels, self._rows(band)))
+        mean, _log_variance = moments.chunk(2, dim=1)
         return self.config.scale_factor * (mean - self.config.shift_factor)
 
     def decode(self, latents: Tensor, *, band: int | None = None) -> Tensor:
         """Pixels (b, 3, 8h, 8w), about [-1, 1], of normalised latents (b, c, h, w). band: as in `encode`."""
-        return self.decoder(latents / self.config.scale_factor + self.config.shift_factor, band)
+        rows = self._rows(band)
+        raw = latents / self.config.scale_factor + self.config.shift_factor
+        return self.decoder(raw, None if rows is None else rows // self.config.downscale)
+
+    def _rows(self, band: int | None) -> int | None:
+        smallest = 2 * self.config.downscale
+        if band is not None and (band < smallest or band % smallest):
+            raise ConfigError(
+                f"band={band}: a multiple of {smallest} accepted; try {max(1, band // smallest) * smallest}"
+            )
+        return band
 
 
 class Encoder(nn.Module):
@@ -68,17 +81,17 @@ class Encoder(nn.Module):
         self.norm_out = nn.GroupNorm(config.num_groups, width, eps=1e-6)
         self.conv_out = nn.Conv2d(width, 2 * config.z_channels, 3, padding=1)
 
-    def forward(self, pixels: Tensor, band: int | None = None) -> Tensor:
-        """pixels (b, 3, H, W) to moments (b, 2c, H/8, W/8)."""
-        x = in_bands(self.conv_in, pixels, band)
+    def forward(self, pixels: Bands) -> Tensor:
+        """Pixels (b, 3, H, W) in bands to moments (b, 2c, H/8, W/8)."""
+        x = over(self.conv_in, pixels)
         for level in self.down:
-            x = level(x, band)
-            band = band if band is None or level.resample is None else max(band // 2, 2)
-        return norm_silu_conv(self.norm_out, self.conv_out, self.mid(x))
+            x = level(x)
+        x = self.mid([torch.cat(x, dim=2)])
+        return norm_silu_conv(self.norm_out, self.conv_out, x)[0]
 
 
 class Decoder(nn.Module):
-    """The way back: three doublings. `up` is indexed by level of the encoder, so it runs from the last to the first."""
+    """The way back: three doublings. `up` is indexed by the encoder's levels, so it runs from the last to the first."""
 
     def __init__(self, config: AutoencoderConfig) -> None:
         super().__init__()
@@ -98,14 +111,13 @@ class Decoder(nn.Module):
         self.norm_out = nn.GroupNorm(config.num_groups, width, eps=1e-6)
         self.conv_out = nn.Conv2d(width, config.out_ch, 3, padding=1)
 
-    def forward(self, latents: Tensor, band: int | None = None) -> Tensor:
-        """Latents (b, c, h, w), as the encoder gave them, to pixels (b, 3, 8h, 8w)."""
-        x = self.mid(self.conv_in(latents))
-        scale = 2 ** (len(self.up) - 1)
+    def forward(self, latents: Tensor, rows: int | None = None) -> Tensor:
+        """Latents (b, c, h, w), as the encoder gave them, to pixels (b, 3, 8h, 8w), in bands of `rows` latents."""
+        (x,) = self.mid([self.conv_in(latents)])
+        bands = split(x, rows)
         for level in reversed(self.up):
-            x = level(x, None if band is None else max(band // scale, 2))
-            scale //= 2
-        return norm_silu_conv(self.norm_out, self.conv_out, x, band)
+            bands = level(bands)
+        return torch.cat(norm_silu_conv(self.norm_out, self.conv_out, bands), dim=2)
 
 
 class Level(nn.Module):
@@ -118,14 +130,14 @@ class Level(nn.Module):
         if resample is not None:
             setattr(self, name, resample)
 
-    def forward(self, x: Tensor, band: int | None) -> Tensor:
+    def forward(self, x: Bands) -> Bands:
         for block in self.block:
-            x = block(x, band)
-        return x if self.resample is None else getattr(self, self.resample)(x, band)
+            x = block(x)
+        return x if self.resample is None else getattr(self, self.resample)(x)
 
 
 class Middle(nn.Module):
-    """Block, attention, block, at the lowest resolution: a 64th of the pixels, so never in bands."""
+    """Block, attention, block, at the lowest resolution: a 64th of the pixels, so always one band."""
 
     def __init__(self, width: int, config: AutoencoderConfig) -> None:
         super().__init__()
@@ -133,8 +145,9 @@ class Middle(nn.Module):
         self.attn_1 = PixelAttention(width, config)
         self.block_2 = ResnetBlock(width, width, config)
 
-    def forward(self, x: Tensor) -> Tensor:
-        return self.block_2(self.attn_1(self.block_1(x)))
+    def forward(self, x: Bands) -> Bands:
+        (whole,) = self.block_1(x)
+        return self.block_2([self.attn_1(whole)])
 
 
 class ResnetBlock(nn.Module):
@@ -146,16 +159,15 @@ class ResnetBlock(nn.Module):
         self.conv1 = nn.Conv2d(width_in, width_out, 3, padding=1)
         self.norm2 = nn.GroupNorm(config.num_groups, width_out, eps=1e-6)
         self.conv2 = nn.Conv2d(width_out, width_out, 3, padding=1)
-        self.nin_shortcut = nn.Conv2d(width_in, width_out, 1) if width_in != width_out else nn.Identity()
+        if width_in != width_out:
+            self.nin_shortcut = nn.Conv2d(width_in, width_out, 1)
 
-    def forward(self, x: Tensor, band: int | None = None) -> Tensor:
-        hidden = norm_silu_conv(self.norm1, self.conv1, x, band)
-        hidden = norm_silu_conv(self.norm2, self.conv2, hidden, band)
-        if band is None:
-            return self.nin_shortcut(x) + hidden
-        for rows in bands(x.shape[-2], band):  # into `hidden`: one large tensor fewer
-            hidden[..., rows, :] += self.nin_shortcut(x[..., rows, :])
-        return hidden
+    def forward(self, x: Bands) -> Bands:
+        hidden = norm_silu_conv(self.norm1, self.conv1, x, keep=True)
+        if hasattr(self, "nin_shortcut"):
+            x = over(self.nin_shortcut, x, overlap=0)
+        hidden = norm_silu_conv(self.norm2, self.conv2, hidden)
+        return [x.pop(0) + hidden.pop(0) for _ in range(len(x))]
 
 
 class PixelAttention(nn.Module):
@@ -185,8 +197,8 @@ class Downsample(nn.Module):
         super().__init__()
         self.conv = nn.Conv2d(width, width, 3, stride=2)
 
-    def forward(self, x: Tensor, band: int | None = None) -> Tensor:
-        return in_bands(lambda rows: self.conv(F.pad(rows, (0, 1, 0, 1))), x, band, overlap=2)
+    def forward(self, x: Bands) -> Bands:
+        return over(lambda rows: self.conv(F.pad(rows, (0, 1, 0, 1))), x, overlap=2)
 
 
 class Upsample(nn.Module):
@@ -196,59 +208,58 @@ class Upsample(nn.Module):
         super().__init__()
         self.conv = nn.Conv2d(width, width, 3, padding=1)
 
-    def forward(self, x: Tensor, band: int | None = None) -> Tensor:
-        return in_bands(lambda rows: self.conv(F.interpolate(rows, scale_factor=2.0, mode="nearest")), x, band)
+    def forward(self, x: Bands) -> Bands:
+        return over(lambda rows: self.conv(F.interpolate(rows, scale_factor=2.0, mode="nearest")), x)
 
 
-def norm_silu_conv(norm: nn.GroupNorm, conv: nn.Conv2d, x: Tensor, band: int | None = None) -> Tensor:
-    """conv(silu(norm(x))). In bands, the norm's statistics are taken over the whole of x (b, c, h, w) first."""
-    if band is None:
-        return conv(F.silu(norm(x), inplace=not torch.is_grad_enabled()))
-    scale, shift = group_norm_as_affine(norm, x, band)
-    return in_bands(lambda rows: conv(F.silu(rows * scale + shift, inplace=True)), x, band)
+def norm_silu_conv(norm: nn.GroupNorm, conv: nn.Conv2d, x: Bands, *, keep: bool = False) -> Bands:
+    """conv(silu(norm(x))), the norm taken over all bands; x is used up unless it is to be kept."""
+    normed: Layer = norm if len(x) == 1 else norm_of_all(norm, x)
+    return over(lambda rows: conv(F.silu(normed(rows), inplace=not torch.is_grad_enabled())), x, keep=keep)
 
 
-def group_norm_as_affine(norm: nn.GroupNorm, x: Tensor, band: int) -> tuple[Tensor, Tensor]:
-    """scale and shift (b, c, 1, 1) with norm(x) = scale x + shift, from one pass over the rows of x for each moment."""
+def norm_of_all(norm: nn.GroupNorm, x: Bands) -> Layer:
+    """The group norm whose statistics are those of all bands of x together: scale rows + shift."""
+    counts = torch.tensor([band[0, 0].numel() for band in x], device=x[0].device) / sum(b[0, 0].numel() for b in x)
+    moments = [torch.var_mean(band.float(), dim=(2, 3), correction=0) for band in x]
+    variances, means = (
+        rearrange(torch.stack(moment), "n b (g c) -> n b g c", g=norm.num_groups)
+        for moment in zip(*moments, strict=True)
+    )
+    weights = counts[:, None, None, None] / means.shape[-1]  # of a band and channel in its group
+    mean = (weights * means).sum((0, 3))[..., None]
+    variance = (weights * (variances + (means - mean).square())).sum((0, 3))[..., None]
+    scale = norm.weight.float().unflatten(0, (norm.num_groups, -1)) * torch.rsqrt(variance + norm.eps)
+    shift = norm.bias.float().unflatten(0, (norm.num_groups, -1)) - mean * scale
+    scale, shift = (part.flatten(1)[:, :, None, None].to(x[0].dtype) for part in (scale, shift))
+    return lambda rows: torch.addcmul(shift, rows, scale)
 
-    def average(moment: Layer) -> Tensor:
-        sums = [moment(grouped[..., rows, :].float()).sum((2, 3, 4)) for rows in bands(x.shape[-2], band)]
-        return torch.stack(sums).sum(0)[:, :, None, None, None] / grouped[0, 0].numel()
 
-    grouped = rearrange(x, "b (g c) h w -> b g c h w", g=norm.num_groups)
-    mean = average(lambda rows: rows)
-    variance = average(lambda rows: (rows - mean).square())
-    weight = rearrange(norm.weight.float(), "(g c) -> g c 1 1", g=norm.num_groups)
-    bias = rearrange(norm.bias.float(), "(g c) -> g c 1 1", g=norm.num_groups)
-    scale = weight * torch.rsqrt(variance + norm.eps)
-    shift = bias - mean * scale
-    return scale.flatten(1, 2).to(x.dtype), shift.flatten(1, 2).to(x.dtype)
+def over(layer: Layer, x: Bands, *, overlap: int = 1, keep: bool = False) -> Bands:
+    """The layer on every band of x, with `overlap` rows of the bands above and below, which are cut off again.
 
-
-def in_bands(layer: Layer, x: Tensor, band: int | None, *, overlap: int = 1) -> Tensor:
-    """layer(x), over bands of `band` rows that reach `overlap` rows into their neighbours.
-
-    layer: maps (b, c, h, w) to (b, c', s h, s w) for some scale s, and reaches at most `overlap` rows, so that
-    the rows kept are those it gives on the whole of x. With a stride of two, band and overlap must be even.
+    layer: maps (b, c, h, w) to (b, c', s h, s w) for some scale s, and reaches at most `overlap` rows, so that the
+    rows left are those it gives on the whole. With a stride of two, bands and overlap must be even. Unless x is to be
+    kept, it is emptied on the way: a band is freed when the one below has seen its last rows.
     """
-    height = x.shape[-2]
-    if band is None or band >= height:
-        return layer(x)
-    out = None
-    for rows in bands(height, band):
-        start = max(rows.start - overlap, 0)
-        part = layer(x[..., start : rows.stop + overlap, :])
-        if out is None:
-            scale = part.shape[-1] / x.shape[-1]
-            out = part.new_empty(*part.shape[:2], int(height * scale), part.shape[-1])
-        top, count = int((rows.start - start) * scale), int((rows.stop - rows.start) * scale)
-        out[..., int(rows.start * scale) : int(rows.stop * scale), :] = part[..., top : top + count, :]
-    assert out is not None  # a picture has rows
+    if len(x) == 1:
+        return [layer(x[0] if keep else x.pop())]
+    out: Bands = []
+    above: Tensor | None = None
+    waiting = list(x)
+    if not keep:
+        x.clear()
+    while waiting:
+        rows = waiting.pop(0)
+        below = waiting[0][..., :overlap, :] if waiting else None
+        part = layer(torch.cat([piece for piece in (above, rows, below) if piece is not None], dim=2))
+        scale = part.shape[-1] / rows.shape[-1]
+        top, count = int((0 if above is None else overlap) * scale), int(rows.shape[-2] * scale)
+        out.append(part[..., top : top + count, :].clone())
+        above = rows[..., rows.shape[-2] - overlap :, :].clone()
     return out
 
 
-def bands(height: int, band: int) -> Iterator[slice]:
-    """Slices of `band` rows, an even number of them, that cover `height`."""
-    band += band % 2
-    for start in range(0, height, band):
-        yield slice(start, min(start + band, height))
+def split(x: Tensor, rows: int | None) -> Bands:
+    """Bands of x (b, c, h, w), of `rows` rows but for the last; None for one band."""
+    return [x] if rows is None else list(x.split(rows, dim=2))
