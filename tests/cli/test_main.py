@@ -15,7 +15,7 @@ from recast.errors import Cancelled, ConfigError, InputError, MissingWeights, Ou
 from tests.cli.conftest import Recast
 
 ROOT = Path(__file__).parents[2]
-OURS = ("generate", "edit", "info", "convert")
+OURS = ("generate", "edit", "info", "convert", "estimate", "doctor")
 
 
 def shell(*argv: object, **options: object) -> subprocess.CompletedProcess[str]:

@@ -1,0 +1,373 @@
+"""`recast estimate`: memory and time of a picture, before anything is loaded."""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Iterator
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from recast.cli.options import setting, width_height
+from recast.config import PRESETS, ModelConfig, preset
+from recast.cost import Estimate, Request, decode_work, estimate, resident_bytes
+from recast.errors import ConfigError
+
+if TYPE_CHECKING:
+    import torch
+
+HELP = """Say how much memory and time a picture will take, before anything is loaded.
+
+  recast estimate --model kontext_dev --references 1 --device cuda
+  recast estimate photo.png --steps 8
+
+Parameters are exact. FLOPs count the products of matrices, attention and convolutions. Memory is that of the tensors
+alive at once. Time is FLOPs at a rate measured here on a part of each network, in less than a second; where there
+is no such device, --tflops can state the rate."""
+
+GIB = 2**30
+ACCURACY = {  # measured by benchmarks/estimate_check.py and tests/test_cost.py
+    "parameters": "exact",
+    "flops": "exact for the products; norms, activations and the like are not counted",
+    "memory": "tensors by formula, within 5 %; with what a CPU's allocator keeps, within 15 % on nano, up to 30 % too "
+    "low where many tensors are just below 32 MiB. Python and torch themselves (about 0.3 GiB) and workspaces of GPU "
+    "libraries come on top",
+    "time": "by a rate measured now, so as good as the machine is quiet: within 15 % on nano on an idle CPU. Loading "
+    "comes on top",
+}
+PROBE_FLOPS = {"cpu": 2e9, "mps": 5e10, "cuda": 1e12}
+
+
+@dataclass(frozen=True)
+class Rates:
+    """FLOP/s: of the transformer's layers, which stands for the text encoder too, and of the autoencoder's."""
+
+    flow: float
+    autoencoder: float
+
+
+def configure(parser: argparse.ArgumentParser) -> None:
+    parser.usage = "recast estimate [IMAGE] [options]"
+    parser.add_argument("image", nargs="?", metavar="IMAGE", help="the picture to edit; only its size matters")
+    parser.add_argument("--model", metavar="NAME", help=f"{', '.join(PRESETS)}, or a path; usual: nano")
+    parser.add_argument("--variant", metavar="NAME", help="which model the files hold, where they do not tell")
+    parser.add_argument("--width", type=int, metavar="N", help="of the picture, instead of IMAGE; usual: the model's")
+    parser.add_argument("--height", type=int, metavar="N", help="the same")
+    parser.add_argument(
+        "--references",
+        type=int,
+        metavar="N",
+        help="pictures the model looks at, the edited one included, all taken to have its size; 0 is text to "
+        "picture; usual: 1 with IMAGE, else 0",
+    )
+    parser.add_argument(
+        "--size", type=_size, metavar="SIZE", help="as of `recast edit`: auto (usual), source, trained or 1024x768"
+    )
+    parser.add_argument("--steps", "--num-inference-steps", type=int, metavar="N", help="usual: the model's")
+    parser.add_argument(
+        "--true-guidance", "--true-cfg-scale", type=float, metavar="SCALE", help="two network calls a step unless 1"
+    )
+    parser.add_argument("-n", "--num-images", type=int, default=1, metavar="N", help="how many pictures (usual: 1)")
+    parser.add_argument("--batch-size", type=int, default=1, metavar="N", help="pictures per call (usual: 1)")
+    parser.add_argument(
+        "--dtype", metavar="NAME", help="bf16 or fp32; usual: bf16 where the device is fast at it, else fp32"
+    )
+    parser.add_argument("--device", metavar="NAME", help="cpu, cuda, mps; usual: the best there is")
+    parser.add_argument("--tflops", type=float, metavar="RATE", help="TFLOP/s to count with, instead of measuring")
+    parser.add_argument("--memory", type=float, metavar="GIB", help="of the device, instead of asking it")
+    parser.add_argument("--json", action="store_true", help="print one JSON object")
+
+
+def run(args: argparse.Namespace) -> int:
+    for flag in ("tflops", "memory"):
+        if getattr(args, flag) is not None and not getattr(args, flag) > 0:
+            raise ConfigError(f"--{flag}={getattr(args, flag)}: a number above 0 accepted")
+    config = _config(setting(args, "model") or "nano", args.variant)
+    name, device = _device(setting(args, "device") or "auto")
+    request = _request(config, args, _dtype(setting(args, "dtype") or "auto", name, device))
+    cost = estimate(config, request)
+    available = int(args.memory * GIB) if args.memory else None
+    if available is None and device is not None:
+        from recast.cli.doctor import device_bytes
+
+        available = device_bytes(device)[0]
+    rates = None
+    if args.tflops is not None:
+        rates = Rates(1e12 * args.tflops, 1e12 * args.tflops)
+    elif device is not None:
+        rates = measure_rates(config, device, request.dtype, sum(cost.tokens.values()))
+    data = _data(config, request, cost, name, available, rates)
+    if args.json:
+        from recast.cli.output import print_json
+
+        print_json(data)
+    else:
+        print("\n".join(_lines(data)))
+    return 0
+
+
+def seconds(cost: Estimate, rates: Rates) -> dict[str, float]:
+    """The time of each stage."""
+    return {
+        "text": cost.text.total / rates.flow,
+        "encode": cost.encode.total / rates.autoencoder,
+        "sample": (cost.condition.total + cost.sampling.total) / rates.flow,
+        "decode": cost.decode.total / rates.autoencoder,
+    }
+
+
+def measure_rates(config: ModelConfig, device: torch.device, dtype: str, tokens: int) -> Rates:
+    """The rates of a block of the transformer and of decoding a small picture: products and all that goes between.
+
+    Where that would take long, a narrower network, of random weights as either is, stands for the model's own.
+    """
+    import torch
+
+    from recast.cli.doctor import fastest
+    from recast.flow.layers import SingleStreamBlock, rotary_table
+    from recast.latents.autoencoder import Autoencoder
+
+    precision = {"fp32": torch.float32, "bf16": torch.bfloat16}[dtype]
+    budget = PROBE_FLOPS.get(device.type, 2e9)
+    flow = config.flow
+    while (work := _block_flops(flow.hidden_size, flow.mlp_hidden, tokens)) > budget and tokens > 256:
+        tokens //= 2
+    while (work := _block_flops(flow.hidden_size, flow.mlp_hidden, tokens)) > budget and flow.num_heads > 4:
+        heads = flow.num_heads // 2
+        flow = replace(flow, num_heads=heads, hidden_size=heads * flow.head_dim)
+    with torch.inference_mode():
+        block = SingleStreamBlock(flow).to(device, precision).eval()
+        x = torch.randn(1, tokens, flow.hidden_size).to(device, precision)
+        vector = torch.randn(1, flow.hidden_size).to(device, precision)
+        rotary = rotary_table(torch.zeros(1, tokens, len(flow.axes_dim), device=device), flow.axes_dim, flow.theta)
+        flow_rate = work / fastest(lambda: block(x, vector, rotary), device, budget_s=0.05)
+
+        ae, side = config.autoencoder, 256
+        while decode_work(ae, width=side, height=side).total > budget and side > 64:
+            side //= 2
+        while decode_work(ae, width=side, height=side).total > 2 * budget and ae.ch // 2 % ae.num_groups == 0:
+            ae = replace(ae, ch=ae.ch // 2)
+        autoencoder = Autoencoder(ae).eval().to(device)
+        autoencoder.to(memory_format=torch.channels_last)  # type: ignore[call-overload] # as `load` does
+        latents = torch.randn(1, ae.z_channels, side // ae.downscale, side // ae.downscale).to(device)
+        spent = fastest(lambda: autoencoder.decode(latents), device, budget_s=0.05)
+        ae_rate = decode_work(ae, width=side, height=side).total / spent
+    return Rates(flow_rate, ae_rate)
+
+
+def _block_flops(d: int, h: int, tokens: int) -> float:
+    return 2 * tokens * (4 * d * d + 2 * d * h) + 4 * d * tokens**2 + 6 * d * d
+
+
+# From flags to a request.
+
+
+def _config(name: str, variant: str | None) -> ModelConfig:
+    if name in PRESETS and not Path(name).exists():
+        return preset(name)
+    from recast import weights
+
+    return weights.read_config(name, variant=variant)
+
+
+def _device(name: str) -> tuple[str, torch.device | None]:
+    """The device's name, and the device itself if it is here."""
+    from recast.loading import pick_device
+
+    try:
+        device = pick_device(name)
+    except ConfigError:
+        if name.split(":")[0] not in ("cuda", "mps"):
+            raise
+        return name, None
+    return str(device), device
+
+
+def _dtype(name: str, device_name: str, device: torch.device | None) -> str:
+    """As `recast.loading.pick_dtype`, which tries the device; of one that is not here, the usual is assumed."""
+    import torch
+
+    from recast.loading import pick_dtype
+
+    if device is None and name == "auto":
+        return "bf16" if device_name.startswith("cuda") else "fp32"
+    return "bf16" if pick_dtype(name, device or torch.device("cpu")) == torch.bfloat16 else "fp32"
+
+
+def _size(text: str) -> str | tuple[int, int]:
+    return text if text in ("auto", "source", "trained") else width_height(text)
+
+
+def _request(config: ModelConfig, args: argparse.Namespace, dtype: str) -> Request:
+    """What the flags ask for, at the size the model would work at. Raises ConfigError for what cannot work."""
+    from recast.options import Options
+    from recast.pixels import geometry, image
+
+    defaults, multiple = config.defaults, config.pixels_per_token
+    if args.image is not None and (args.width or args.height):
+        raise ConfigError("IMAGE, --width, --height: both given; the picture has a size, leave the flags out")
+    references = (1 if args.image is not None else 0) if args.references is None else args.references
+    if references < 0 or (args.image is not None and references == 0):
+        raise ConfigError(f"--references={references}: the pictures the model looks at, IMAGE included; 1 or more")
+    if references and not config.takes_context:
+        raise ConfigError(
+            f"--references={references}: {config.name} was trained to make pictures from text alone; "
+            "use nano or kontext_dev, or --references 0"
+        )
+    if args.size is not None and not references:
+        raise ConfigError(f"--size={args.size}: of an edit; use --width and --height, or --references 1")
+    options = Options(
+        steps=args.steps, num_images=args.num_images, batch_size=args.batch_size, true_guidance=args.true_guidance
+    )
+    width, height = args.width or defaults.width, args.height or defaults.height
+    if args.image is not None:
+        picture = image.read(args.image, name="IMAGE")
+        width, height = picture.width, picture.height
+    true_guidance = defaults.edit_true_guidance if references else defaults.generate_true_guidance
+    contexts: tuple[tuple[int, int], ...] = ()
+    if references:
+        size: str | tuple[int, int] = args.size or "auto"
+        if size == "auto":
+            fit = geometry.fit(
+                width, height, min_tokens=defaults.min_tokens, max_tokens=defaults.max_tokens, multiple=multiple
+            )
+        elif size == "source":
+            fit = geometry.own_size(width, height, multiple)
+        elif size == "trained":
+            fit = geometry.nearest_trained(width, height, config.trained_sizes, multiple)
+        else:
+            assert isinstance(size, tuple)
+            geometry.check_size(*size, multiple)
+            fit = geometry.exactly(width, height, *size)
+        width, height = fit.width, fit.height
+        contexts = ((width, height),) * references
+    geometry.check_size(width, height, multiple)
+    return Request(
+        width=width,
+        height=height,
+        contexts=contexts,
+        evaluations=options.steps or defaults.steps,
+        true_guidance=true_guidance if options.true_guidance is None else options.true_guidance,
+        num_images=options.num_images,
+        batch_size=options.batch_size,
+        dtype=dtype,
+    )
+
+
+# What is said.
+
+
+def _data(
+    config: ModelConfig, request: Request, cost: Estimate, device: str, available: int | None, rates: Rates | None
+) -> dict[str, Any]:
+    total = resident_bytes(cost, device)
+    times = None if rates is None else seconds(cost, rates)
+    return {
+        "model": config.name,
+        "request": asdict(request),
+        "device": device,
+        "tokens": cost.tokens,
+        "parameters": cost.parameters,
+        "bytes": {
+            **{f"weights of {name}": size for name, size in cost.weights_bytes.items()},
+            "encode": cost.encode_bytes,
+            "step": cost.step_bytes,
+            "decode": cost.decode_bytes,
+            "peak": total,
+        },
+        "flops": {
+            "text": cost.text.total,
+            "encode": cost.encode.total,
+            "step": {"linear": cost.step.linear, "attention": cost.step.attention},
+            "evaluations": cost.evaluations,
+            "sample": cost.condition.total + cost.sampling.total,
+            "decode": cost.decode.total,
+        },
+        "device_bytes": available,
+        "fits": None if available is None else total <= available,
+        "flops_per_s": None if rates is None else asdict(rates),
+        "seconds": None if times is None else {**times, "all": sum(times.values())},
+        "warnings": list(_warnings(config, request, total, device, available)),
+        "accuracy": ACCURACY,
+    }
+
+
+def _warnings(config: ModelConfig, request: Request, total: int, device: str, available: int | None) -> Iterator[str]:
+    if available is None or total <= available:
+        return
+    advice = _what_fits(config, request, device, available)
+    yield f"memory: {_size_of(total)} needed, {_size_of(available)} on {device}; {advice}"
+
+
+def _what_fits(config: ModelConfig, request: Request, device: str, available: int) -> str:
+    """The nearest request that fits: one picture at a time, then bf16, then a smaller picture."""
+    for change, other in _smaller(config, request):
+        if resident_bytes(estimate(config, other), device) <= available:
+            return f"{change} fits"
+    smallest = replace(_scaled(config, request, 0), dtype="bf16", batch_size=1)
+    weights = sum(estimate(config, smallest).weights_bytes.values())
+    return f"no size fits: the weights alone are {weights / GIB:.1f} GiB in bf16; use a device with more, or nano"
+
+
+def _smaller(config: ModelConfig, request: Request) -> Iterator[tuple[str, Request]]:
+    single = replace(request, batch_size=1)
+    if request.batch_size > 1:
+        yield "--batch-size 1", single
+    half = replace(single, dtype="bf16")
+    words = "" if request.dtype == "bf16" else "--dtype bf16"
+    if words:
+        yield words, half
+    for eighths in range(7, 0, -1):
+        scaled = _scaled(config, half, eighths)
+        yield f"{words} {scaled.width}x{scaled.height}".strip(), scaled
+
+
+def _scaled(config: ModelConfig, request: Request, eighths: int) -> Request:
+    """The request at so many eighths of its width and height, in whole tokens."""
+    side = config.pixels_per_token
+    width, height = (max(1, length * eighths // 8 // side) * side for length in (request.width, request.height))
+    return replace(request, width=width, height=height, contexts=((width, height),) * len(request.contexts))
+
+
+def _lines(data: dict[str, Any]) -> Iterator[str]:
+    request, flops, times = data["request"], data["flops"], data["seconds"]
+    kind = f"edit, {len(request['contexts'])} context" if request["contexts"] else "text to picture"
+    count = "" if request["num_images"] == 1 else f"{request['num_images']} pictures, {request['batch_size']} a call, "
+    yield (
+        f"{data['model']} on {data['device']} in {request['dtype']}: {kind}, {count}{request['width']}x"
+        f"{request['height']}, {sum(data['tokens'].values())} tokens, {flops['evaluations']} evaluations"
+    )
+    yield ""
+    for name, number in data["parameters"].items():
+        yield f"{name:16}{number:>16,} parameters{_size_of(data['bytes'][f'weights of {name}']):>14}"
+    for name in ("encode", "step", "decode"):
+        yield f"{f'{name}, at once':43}{_size_of(data['bytes'][name]):>14}"
+    largest = "weights and the largest of these three"
+    yield f"{'memory':43}{_size_of(data['bytes']['peak']):>14}   {largest}"
+    yield ""
+    for name in ("text", "encode", "sample", "decode"):
+        spent = "" if times is None else f"{_time(times[name]):>20}"
+        yield f"{name:16}{flops[name] / 1e12:>16.3f} TFLOP{spent}"
+    step = flops["step"]
+    yield f"{'one step':16}{sum(step.values()) / 1e12:>16.3f} TFLOP, {step['attention'] / 1e12:.3f} of it attention"
+    if times is None:
+        yield f"time: not available, there is no {data['device']} here to measure; --tflops RATE can state one"
+    else:
+        rates = [f"{rate / 1e12:.3g} TFLOP/s in the {name}" for name, rate in data["flops_per_s"].items()]
+        yield f"{'time':16}{_time(times['all']):>42}   at {', '.join(rates)}"
+    yield ""
+    if data["fits"]:
+        yield f"fits: {_size_of(data['bytes']['peak'])} of {_size_of(data['device_bytes'])}"
+    yield from (f"warning: {warning}" for warning in data["warnings"])
+    yield from (f"{name}: {words}" for name, words in data["accuracy"].items())
+
+
+def _size_of(number: int) -> str:
+    return f"{number / GIB:.1f} GiB" if number >= GIB else f"{number / 2**20:.1f} MiB"
+
+
+def _time(seconds: float) -> str:
+    for limit, length, unit in ((120, 1, "s"), (7200, 60, "min"), (172_800, 3600, "h")):
+        if seconds < limit:
+            return f"{seconds / length:.{2 if unit == 's' else 1}f} {unit}"
+    return f"{seconds / 86_400:.1f} days"
