@@ -21,7 +21,6 @@ from pathlib import Path
 from statistics import median
 
 ROOT = Path(__file__).resolve().parents[1]
-RESULTS = Path(__file__).parent / "results" / "estimate_check.jsonl"
 CASES = {
     "edit 256x256": (256, 256, True),
     "edit 512x288": (512, 288, True),
@@ -30,6 +29,7 @@ CASES = {
     "edit 384x320": (384, 320, True),  # this one and the next were not looked at when constants were chosen
     "text 640x384": (640, 384, False),
 }
+import record
 
 
 def main() -> None:
@@ -64,8 +64,7 @@ def main() -> None:
             f"{clock['predicted'] / clock['wall']:7.2f}{clock['cpu']:8.2f}{clock['predicted'] / clock['cpu']:7.2f}",
             flush=True,
         )
-        with RESULTS.open("a") as file:
-            file.write(json.dumps({**row, "threads": args.threads, "load": os.getloadavg()[0]}) + "\n")
+        record.append("estimate_check", {**row, "threads_asked": args.threads, "load": os.getloadavg()[0]})
 
 
 def measure(case: str, runs: int, steps: int) -> dict[str, object]:

@@ -11,18 +11,16 @@ from __future__ import annotations
 
 import argparse
 import json
-import platform
 import subprocess
 import sys
 import tempfile
 import time
 from dataclasses import replace
-from datetime import UTC, datetime
-from importlib.metadata import version
 from pathlib import Path
 from statistics import median
 from typing import Any
 
+import record
 import torch
 
 from recast.config import FlowConfig, kontext_dev
@@ -30,7 +28,6 @@ from recast.flow.transformer import FlowTransformer
 from recast.weights import convert, load_into, open_checkpoint
 from recast.weights.files import TensorFile
 
-RESULTS = Path(__file__).parent / "results" / "load_memory.jsonl"
 LIMIT = 1.15
 DOUBLE, SINGLE, STEM = 339_831_296, 141_591_808, 139_357_248  # parameters of a block, and of the rest
 
@@ -129,25 +126,7 @@ def report(rows: list[dict[str, Any]], blocks: int) -> None:
         gb = [row[key] / 1e9 for key in ("weights_bytes", "baseline_bytes", "peak_bytes")]
         print(f"{row['layout']:10} {row['dtype']:9} {gb[0]:10.2f} {gb[1]:11.2f} {gb[2]:8.2f} {row['ratio']:6.3f}"
               f" {row['load_s']:7.2f} {row['load_and_read_s']:8.2f}")  # fmt: skip
-    commit = subprocess.run(["git", "rev-parse", "--short", "HEAD"], capture_output=True, text=True, check=False)
-    line = {
-        "date": datetime.now(UTC).isoformat(timespec="seconds"),
-        "commit": commit.stdout.strip() or None,
-        "cpu": cpu(),
-        "python": platform.python_version(),
-        "torch": version("torch"),
-        "double_blocks": blocks,
-        "rows": rows,
-    }
-    RESULTS.parent.mkdir(exist_ok=True)
-    with RESULTS.open("a") as file:
-        file.write(json.dumps(line) + "\n")
-
-
-def cpu() -> str:
-    info = Path("/proc/cpuinfo")
-    names = [line.split(":")[1].strip() for line in info.read_text().splitlines() if line.startswith("model name")]
-    return f"{len(names)} x {names[0]}" if names else platform.machine()
+    record.append("load_memory", {"double_blocks": blocks, "rows": rows})
 
 
 if __name__ == "__main__":

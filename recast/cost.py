@@ -21,7 +21,6 @@ BAND_ABOVE_PX, BAND_ROWS = 2 << 20, 64  # as `recast.pipeline`, where importing 
 
 # Widths of d (or channels) that are alive, per token (or pixel), at the worst moment of a layer.
 SINGLE_ALIVE = 21  # text and image 1, x 1, linear1 7, q 1, k 1, attended 1, gelu 4, cat 5
-SINGLE_HELD = 8  # the keys and values of the block before (k 1, and the linear1 output that v is a view of, 7)
 # On a CPU, what a process keeps beside: buffers of the libraries, and a share of what the smaller stages freed, since
 # blocks below 32 MiB stay with it, in gaps that the next stage cannot fill. Fitted to benchmarks/estimate_check.py.
 KEPT_BYTES, KEPT_SHARE, KEPT_MAX = 15 << 20, 0.3, 128 << 20
@@ -185,7 +184,7 @@ def step_bytes(
     blocks = config.depth + config.depth_single_blocks
     is_cached = config.context_attention == "cached"
     rows = target + text + (0 if is_cached else context)
-    alive = (SINGLE_ALIVE + (SINGLE_HELD if config.depth_single_blocks > 1 else 0)) * rows
+    alive = SINGLE_ALIVE * rows
     if is_cached:  # before the worst moment, keys and values of rows and context side by side
         alive = max(alive, alive - 8 * rows + 2 * (rows + context))
     kept = (texts * text + (2 * blocks if is_cached else 1) * context) * d * item

@@ -115,11 +115,12 @@ def pick_device(device: str) -> torch.device:
     """The device called `device`; "auto" is the best there is. Raises ConfigError for one this machine lacks."""
     if device == "auto":
         return torch.device("cuda" if torch.cuda.is_available() else "cpu")  # MPS is not tested, so not chosen
-    try:
-        torch.empty(0, device=device)
-    except (RuntimeError, AssertionError) as error:
-        reason = str(error).splitlines()[0]
-        raise ConfigError(f"device={device!r}: not usable here ({reason}); auto, cpu, cuda or mps accepted") from None
+    kind, _, number = device.partition(":")
+    here = {"cpu": 1, "cuda": torch.cuda.device_count(), "mps": int(torch.backends.mps.is_available())}
+    index = int(number) if number.isdecimal() else 0 if not number else -1
+    if not 0 <= index < here.get(kind, 0):
+        usable = ", ".join(name for name, count in here.items() if count)
+        raise ConfigError(f"device={device!r}: not usable here; auto, {usable} accepted; choose one")
     return torch.device(device)
 
 

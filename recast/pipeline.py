@@ -176,7 +176,8 @@ class Pipeline:
             fits=fits,
             names=names,
             size=size if isinstance(size, str) else f"{size[0]}x{size[1]}",
-            warnings=[f"{_label(name, i)}: {note}" for i, name in enumerate(names) for note in pictures[i].warnings],
+            warnings=[f"{_label(name, i)}: {note}" for i, name in enumerate(names) for note in pictures[i].warnings]
+            + _unused(prompt, names),
         )
         return Run(self._steps(request), self._count(request), request)
 
@@ -443,7 +444,20 @@ def _call_by_number(prompt: str, names: Sequence[str | None]) -> str:
                 raise InputError(f"references: {name!r} is no name; letters, digits and _ accepted, e.g. logo")
             numbers = [f"image {number}" for number, other in enumerate(names, start=1) if other == name]
             prompt = re.sub(rf"(?<!\w)@{name}\b", " and ".join(numbers), prompt)
+    known = [f"@{name}" for name in dict.fromkeys(names) if name is not None]
+    unknown = re.findall(r"(?<!\w)@\w+", prompt)
+    if known and unknown:
+        raise InputError(f"prompt: {unknown[0]} names no reference; {', '.join(known)} accepted; mend the name")
     return prompt
+
+
+def _unused(prompt: str, names: Sequence[str | None]) -> list[str]:
+    """A warning for each named reference that the prompt does not call; the model sees it all the same."""
+    return [
+        f"references[{name}]: the prompt does not call @{name}"
+        for name in dict.fromkeys(names)
+        if name is not None and not re.search(rf"(?<!\w)@{name}\b", prompt)
+    ]
 
 
 def _band(width: int, height: int) -> int | None:

@@ -44,7 +44,7 @@ class Recipe:
     """All that made one picture. `width` and `height` are the picture's own; times run from 1 to 0."""
 
     task: str  # "generate" or "edit"
-    prompt: str
+    prompt: str | None  # None where it was left out on purpose
     negative_prompt: str | None = None
     seed: int
     times: tuple[float, ...]
@@ -80,9 +80,10 @@ class Recipe:
         """The recipe with its words taken out, for `--metadata minimal`: it can be checked, not replayed."""
         return replace(
             self,
-            prompt="",
+            prompt=None,
             negative_prompt=None,
             images=tuple(replace(image, file=None, name=None) for image in self.images),
+            adapters=tuple(replace(adapter, file="") for adapter in self.adapters),
             warnings=(),
         )
 
@@ -126,7 +127,8 @@ class Recipe:
 
 
 _KINDS: dict[tuple[str, ...], tuple[type, ...]] = {
-    ("task", "prompt", "sampler", "size", "model", "device", "dtype", "output_sha256"): (str,),
+    ("prompt",): (str, type(None)),
+    ("task", "sampler", "size", "model", "device", "dtype", "output_sha256"): (str,),
     ("seed", "width", "height", "threads", "batch_size"): (int,),
     ("true_guidance",): (int, float),
     ("weights", "versions", "timings_s"): (dict,),

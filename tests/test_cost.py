@@ -148,7 +148,7 @@ class Alive(TorchDispatchMode):
 @pytest.mark.parametrize("contexts", [0, 1, 2])
 @pytest.mark.parametrize("name", ["nano", "kontext_dev"])
 def test_bytes_of_a_step_are_those_of_the_tensors_alive(name: str, contexts: int) -> None:
-    """If this fails because the transformer got thriftier, SINGLE_ALIVE and SINGLE_HELD say what to change."""
+    """If this fails because the transformer got thriftier, SINGLE_ALIVE says what to change."""
     config = preset(name)
     config = replace(config, flow=replace(config.flow, depth=1, depth_single_blocks=3))  # more change nothing
     flow, _ = on_meta(config)

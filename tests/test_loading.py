@@ -43,9 +43,9 @@ def test_the_device_called_auto_is_one_that_works():
     torch.empty(1, device=pick_device("auto"))
 
 
-@pytest.mark.parametrize("device", ["gpu0", "cuda:99"])
+@pytest.mark.parametrize("device", ["gpu0", "cuda:99", "meta", "cuda:x", "cpu:1"])
 def test_a_device_that_is_not_here_is_refused(device: str):
-    with pytest.raises(ConfigError, match=f"device='{device}'.*auto, cpu, cuda or mps accepted"):
+    with pytest.raises(ConfigError, match=f"device='{device}'.*auto, cpu.* accepted"):
         pick_device(device)
 
 

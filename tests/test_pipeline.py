@@ -167,6 +167,13 @@ def test_a_name_may_hold_several_pictures(model, monkeypatch):
     assert [i.name for i in result.recipe.images] == [None, "host", "host"]
 
 
+def test_a_name_that_no_reference_has_is_refused_and_a_reference_uncalled_is_reported(model):
+    with pytest.raises(InputError, match="@lgoo names no reference; @logo accepted"):
+        model.edit(photo(), "put @lgoo there", references={"logo": photo()})
+    result = model.edit(photo(), "red, mail a@logo.com", steps=1, references={"logo": photo()})
+    assert result.warnings == ("references[logo]: the prompt does not call @logo",)
+
+
 @pytest.mark.parametrize("references", ["logo.png", 3])
 def test_references_that_are_no_list_are_refused(model, references):
     with pytest.raises(InputError, match="put one in a list"):

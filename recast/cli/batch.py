@@ -7,7 +7,9 @@ stopped goes on where it was, and a changed instruction makes everything anew.
 from __future__ import annotations
 
 import argparse
+import os
 import time
+from collections import Counter
 from collections.abc import Callable, Mapping
 from dataclasses import replace
 from pathlib import Path
@@ -42,7 +44,8 @@ def run(args: argparse.Namespace) -> Exit:
         raise ConfigError("--out: a folder needed with --batch, or a template such as results/{name}.png")
     output = Output.of(args, is_folder=True)
     sources = pictures_in(args.image)
-    check_all_places(output, sources, args, options)
+    names = names_of(sources)
+    check_all_places(output, names, args, options)
     references = references_of(args)
     model = Model.of(args)
     outline = model.outline()
@@ -58,9 +61,11 @@ def run(args: argparse.Namespace) -> Exit:
                 job = job_of(args, source, references, options)
                 request = job.start(outline).request
                 check_fits(output, job, request, outline)
-                paths, recipe_paths = output.paths(job.name, job.seeds), output.recipe_paths(job.name, job.seeds)
+                paths = output.paths(names[source], job.seeds)
+                recipe_paths = output.recipe_paths(names[source], job.seeds)
                 pairs = zip(paths, job.seeds, strict=True)
-                is_done = all(
+                is_done = output.metadata == "full" and all(map(os.path.exists, recipe_paths))
+                is_done = is_done and all(
                     is_finished(path, asked(request, seed, outline, model), outline.checksums) for path, seed in pairs
                 )
                 if args.dry_run:
@@ -103,13 +108,21 @@ def pictures_in(folder: str) -> list[str]:
     return found
 
 
-def check_all_places(output: Output, sources: list[str], args: argparse.Namespace, options: dict[str, Any]) -> None:
+def names_of(sources: list[str]) -> dict[str, str]:
+    """What {name} stands for: a source's name without its suffix, or with it where two would be called the same."""
+    stems = Counter(Path(source).stem for source in sources)
+    return {
+        source: path.stem if stems[path.stem] == 1 else path.name.replace(".", "-")
+        for source, path in zip(sources, map(Path, sources), strict=True)
+    }
+
+
+def check_all_places(output: Output, names: dict[str, str], args: argparse.Namespace, options: dict[str, Any]) -> None:
     """Raise InputError or ConfigError unless every result has a place of its own, away from the sources."""
     seeds = [options["seed"] + i for i in range(options.get("num_images", 1))]
-    names = [Path(source).stem for source in sources]
-    places = [path for name in names for path in output.paths(name, seeds)]
-    recipes = [path for name in names for path in output.recipe_paths(name, seeds)]
-    check_places([*places, *recipes], [*sources, *(path for _, path in args.references or ())])
+    places = [path for name in names.values() for path in output.paths(name, seeds)]
+    recipes = [path for name in names.values() for path in output.recipe_paths(name, seeds)]
+    check_places([*places, *recipes], [*names, *(path for _, path in args.references or ())])
     if any(Path(place).parent.samefile(args.image) for place in places):
         raise InputError(f"--out={args.out!r}: is the folder of the sources; the next run would edit the results too")
 

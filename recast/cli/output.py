@@ -51,6 +51,8 @@ class Output:
             raise ConfigError("--json, --out=-: both want stdout; write the picture to a file, or leave --json out")
         if template == "-" and sys.stdout.isatty():
             raise ConfigError("--out=-: stdout is a terminal; a file or a pipe accepted, as in `... --out - > out.png`")
+        if args.recipe_out and not args.recipe_out.endswith(".json"):
+            raise ConfigError(f"--recipe-out={args.recipe_out!r}: a name that ends in .json accepted; add it")
         if not chosen:
             raise ConfigError(f"--out={template!r}: no suffix; .png, .jpg or .webp accepted; add one, or --format")
         output = cls(template, chosen, args.quality, args.metadata or "full", args.recipe_out)

@@ -50,7 +50,7 @@ class Replay:
         recipe, text = read_recipe(args.recipe)
         if recipe.task != task:
             raise ConfigError(f"--recipe={args.recipe!r}: is of `recast {recipe.task}`; use that command")
-        if not recipe.prompt:
+        if recipe.prompt is None:
             raise InputError(
                 f"--recipe={args.recipe!r}: holds no words, as written with --metadata minimal; one with its prompt "
                 "accepted; use the full recipe"
@@ -122,6 +122,7 @@ def _job(recipe: Recipe, pictures: list[tuple[str | None, Picture]]) -> Job:
         "sampler": recipe.sampler,
         "seed": recipe.seed,
     }
+    assert recipe.prompt is not None  # checked when the recipe was read
     if recipe.task == "generate":
         return Job(task="generate", prompt=recipe.prompt, options=options, width=recipe.width, height=recipe.height)
     width, _, height = recipe.size.partition("x")

@@ -166,7 +166,7 @@ class FlowTransformer(nn.Module):
         read = slice(text.shape[1], text.shape[1] + target)
         *but_last, (last, last_cache) = zip(self.single_blocks, caches[len(self.double_blocks) :], strict=True)
         for single, cache in but_last:
-            joint, _ = single(joint, vector, condition.rotary, cache)
+            joint = single(joint, vector, condition.rotary, cache)[0]  # its keys and values are freed at once
         image, _ = last(joint, vector, condition.rotary, last_cache, read)
         return self.final_layer(image, vector)
 

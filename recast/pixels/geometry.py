@@ -20,6 +20,9 @@ from recast.errors import ConfigError, ShapeError
 SUPPORT = 3  # source pixels a Lanczos kernel reaches to each side when it does not shrink
 
 
+LONGEST_SIDE_PX = 65_536  # of a picture that is asked for: beyond it no model has been trained, nor memory built
+
+
 @dataclass(frozen=True, kw_only=True)
 class Fit:
     """Where a source (source_width, source_height) lies on model pixels (width, height), multiples of `multiple`.
@@ -177,6 +180,8 @@ def undo(fit: Fit, picture: np.ndarray) -> np.ndarray:
 def check_size(width: int, height: int, multiple: int = 16) -> None:
     """Raise ConfigError, naming the two nearest that will do, unless both sides are whole tokens."""
     for name, side in (("width", width), ("height", height)):
+        if side > LONGEST_SIDE_PX:
+            raise ConfigError(f"{name}={side}: up to {LONGEST_SIDE_PX} accepted; choose a smaller one")
         if side < multiple or side % multiple:
             low = max(side // multiple, 1) * multiple
             raise ConfigError(

@@ -180,6 +180,8 @@ def find_variant(shapes: Shapes, hints: list[str], said: str | None = None) -> s
     """
     seen = _by_tensors(shapes)
     if said is not None:
+        if said not in FILES:
+            raise WeightsError(f"variant={said!r}: no such model; {', '.join(FILES)} accepted; say one")
         if seen and said not in seen:
             raise WeightsError(f"variant={said!r}: the tensors are of {' or '.join(seen)}; say that, or check the file")
         return said

@@ -199,12 +199,6 @@ def test_what_concerns_all_pictures_is_said_once_and_before_any_work(
     assert not times()
 
 
-def test_two_sources_of_one_name_are_refused(recast: Recast, photos: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    picture(photos / "a.webp", 7)
-    assert recast(*NIGHT) == 2
-    assert "results/a.png': two results would go there" in capsys.readouterr().err
-
-
 def test_a_dry_run_says_what_is_left_to_do(recast: Recast, photos: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert recast(*NIGHT) == 0
     picture(photos / "d.png", 4)
@@ -215,3 +209,28 @@ def test_a_dry_run_says_what_is_left_to_do(recast: Recast, photos: Path, capsys:
         (["results/a.png"], True), (["results/b.png"], True), (["results/c.png"], True), (["results/d.png"], False),
     ]  # fmt: skip
     assert "d.png" not in times()
+
+
+def test_two_sources_of_one_name_keep_their_suffix(recast: Recast, photos: Path) -> None:
+    picture(photos / "a.jpg", 7)
+    assert recast(*NIGHT) == 0
+    assert sorted(times()) == ["a-jpg.png", "a-png.png", "b.png", "c.png"]
+
+
+def test_a_result_with_words_is_not_finished_where_none_are_wanted(recast: Recast, photos: Path) -> None:
+    assert recast(*NIGHT) == 0
+    assert recast(*NIGHT, "--metadata", "none") == 0
+    assert image.read_recipe("results/a.png") is None
+
+
+def test_a_missing_recipe_file_is_written(recast: Recast, photos: Path) -> None:
+    assert recast(*NIGHT) == 0
+    assert recast(*NIGHT, "--recipe-out", "results/{name}.json") == 0
+    assert sorted(path.name for path in Path("results").glob("*.json")) == ["a.json", "b.json", "c.json"]
+
+
+def test_a_recipe_is_not_written_over_something_else(
+    recast: Recast, photos: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert recast(*NIGHT, "--recipe-out", "model.safetensors") == 2
+    assert "ends in .json" in capsys.readouterr().err

@@ -1,0 +1,25 @@
+"""`make demo` once installed: the script that it runs, as it stands."""
+
+import subprocess
+import sys
+from pathlib import Path
+
+import recast
+
+ROOT = Path(__file__).parent.parent.parent
+
+
+def test_the_demo_edits_a_photograph_and_makes_a_thumbnail(tmp_path: Path):
+    for folder in ("scripts", "examples"):
+        (tmp_path / folder).symlink_to(ROOT / folder)
+    (tmp_path / "scripts").unlink()
+    (tmp_path / "scripts").mkdir()
+    (tmp_path / "scripts" / "demo").write_text((ROOT / "scripts" / "demo").read_text())
+    command = ["sh", str(tmp_path / "scripts" / "demo"), str(Path(sys.executable).parent)]
+    done = subprocess.run(command, capture_output=True, text=True, check=True, timeout=400)
+    assert done.stdout.split() == ["demo/cat-sketch.png", "demo/thumbnail.png", "demo/side-by-side.png"]
+    sketch, thumbnail, sheet = (recast.read(tmp_path / path) for path in done.stdout.split())
+    assert (sketch.width, sketch.height) == (451, 300)
+    assert (thumbnail.width, thumbnail.height) == (336, 192)
+    assert sheet.width > sketch.width * 2 + thumbnail.width
+    assert thumbnail.rgb.std() > 20
