@@ -20,6 +20,8 @@ import time
 from pathlib import Path
 from statistics import median
 
+import record
+
 ROOT = Path(__file__).resolve().parents[1]
 CASES = {
     "edit 256x256": (256, 256, True),
@@ -29,7 +31,6 @@ CASES = {
     "edit 384x320": (384, 320, True),  # this one and the next were not looked at when constants were chosen
     "text 640x384": (640, 384, False),
 }
-import record
 
 
 def main() -> None:
