@@ -8,6 +8,7 @@ A prompt that does not fit is cut, and the cut is reported in `Text.warnings`.
 from __future__ import annotations
 
 import logging
+from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol, Self
@@ -47,7 +48,7 @@ class TextEncoder(Protocol):
     def encode(self, prompts: Sequence[str]) -> Text: ...
 
 
-class CachedEncoder:
+class CachedEncoder(ABC):
     """What both encoders share: prompts go through one at a time, and the last ones are remembered.
 
     One at a time, so that an encoding is the same bits whatever stands beside it in a batch. Remembered on the
@@ -105,9 +106,9 @@ class CachedEncoder:
             self._cache.pop(next(iter(self._cache)))
         return text
 
+    @abstractmethod
     def _encode(self, prompt: str) -> Text:
         """The text (1, m, c) of one prompt, computed."""
-        raise NotImplementedError
 
 
 class ByteT5(CachedEncoder):

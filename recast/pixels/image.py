@@ -178,7 +178,7 @@ def encode(
         if picture.alpha.min() < 255:
             raise InputError(
                 "alpha: a picture with transparency came; opaque ones accepted by JPEG; choose PNG or WebP, "
-                "or lay it on a background: flatten=(255, 255, 255)"
+                "or, from Python, a background: flatten=(255, 255, 255)"
             )
         picture = replace(picture, alpha=None)
     options = _metadata(kind, recipe)

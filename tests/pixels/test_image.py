@@ -436,7 +436,7 @@ class TestWrite:
 
     def test_transparency_and_jpeg_meet_only_on_a_background(self, tmp_path):
         rgba = np.uint8([[[10, 20, 30, 255], [10, 20, 30, 0], [100, 0, 0, 51]]])
-        with pytest.raises(InputError, match=r"alpha: .* accepted by JPEG; choose PNG or WebP, or .*flatten"):
+        with pytest.raises(InputError, match=r"alpha: .* accepted by JPEG; choose PNG or WebP, or, .*flatten"):
             write(rgba, tmp_path / "a.jpg")
         assert os.listdir(tmp_path) == []
         flat = read(encode(rgba, "png", flatten=(255, 200, 0)))
