@@ -4,7 +4,7 @@
 
 `world.py` is the module that drew the training pictures (sample_single, render). Prints each figure beside the
 recipe's. "nearer": inside the region that should change, the result is nearer to the true edited render than to the
-source. "unchanged": PSNR outside that region.
+source. "unchanged": PSNR outside that region, to the pixel; "8 px away": at least that far from it.
 """
 
 from __future__ import annotations
@@ -20,6 +20,7 @@ from typing import Any
 import numpy as np
 import record
 import torch
+from PIL import Image, ImageFilter
 
 import recast
 from recast.pixels.image import from_pixels, to_pixels
@@ -62,7 +63,7 @@ def edits(model: recast.Pipeline, world: Any, count: int, steps: int) -> list[di
     """The recipe's table of automatic checks: `count` held-out flat scenes of each kind."""
     rows = []
     for kind, recipe in RECIPE_EDITS.items():
-        nearer, whole, kept = [], [], []
+        nearer, whole, kept, far = [], [], [], []
         seed = 4_000_000_000
         while len(whole) < count:
             seed += 1
@@ -76,7 +77,9 @@ def edits(model: recast.Pipeline, world: Any, count: int, steps: int) -> list[di
             changed = (source != truth).any(-1)
             nearer.append(psnr(result[changed], truth[changed]) > psnr(result[changed], source[changed]))
             whole.append(psnr(result, truth))
+            away = ~np.asarray(Image.fromarray(changed).convert("L").filter(ImageFilter.MaxFilter(17)), dtype=bool)
             kept.append(psnr(result[~changed], source[~changed]))
+            far.append(psnr(result[away], source[away]) if away.any() else np.nan)
         rows.append(
             {
                 "edit": kind,
@@ -85,6 +88,7 @@ def edits(model: recast.Pipeline, world: Any, count: int, steps: int) -> list[di
                 "PSNR whole": float(np.mean(whole)),
                 "recipe whole": recipe[1],
                 "PSNR unchanged": float(np.mean(kept)),
+                "8 px away": float(np.nanmean(far)),
                 "recipe unchanged": recipe[2],
             }
         )
