@@ -271,8 +271,9 @@ class Pipeline:
             if not _is_out_of_memory(error):
                 raise
             rows, columns = request.grid
+            said = (str(error) or type(error).__name__).splitlines()[0]  # a bare MemoryError says nothing
             raise OutOfMemory(
-                f"memory: ran out at a grid of {rows} x {columns} tokens ({str(error).splitlines()[0]}); a smaller "
+                f"memory: ran out at a grid of {rows} x {columns} tokens ({said}); a smaller "
                 "request is accepted: use a smaller size, batch_size=1 or bf16; `recast estimate` says what fits"
             ) from error
         log.info("done task=%s pictures=%d seconds=%.2f", request.task, len(pictures), time.perf_counter() - started)

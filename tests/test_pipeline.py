@@ -352,11 +352,18 @@ def test_an_empty_file_is_one_error_that_names_the_reference(model, tmp_path):
         model.edit(photo(), "red", references={"logo": tmp_path / "empty.png"})
 
 
-def test_running_out_of_memory_says_what_to_do(model, monkeypatch):
+@pytest.mark.parametrize(
+    "error",
+    [
+        RuntimeError("[enforce fail at alloc_cpu.cpp] DefaultCPUAllocator: can't allocate memory: tried 9e15 bytes"),
+        torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 9 GiB"),
+        MemoryError(),
+    ],
+    ids=["cpu", "cuda", "numpy"],
+)
+def test_running_out_of_memory_says_what_to_do(model, monkeypatch, error):
     def fail(*_):
-        raise RuntimeError(
-            "[enforce fail at alloc_cpu.cpp] DefaultCPUAllocator: can't allocate memory: tried 9e15 bytes"
-        )
+        raise error
 
     monkeypatch.setattr(model.flow, "forward", fail)
     with pytest.raises(OutOfMemory, match=r"3 x 4 tokens .* use a smaller size"):
