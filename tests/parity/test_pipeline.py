@@ -5,7 +5,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 import torch
-from diffusers import AutoencoderKL, FlowMatchEulerDiscreteScheduler, FluxKontextPipeline, FluxTransformer2DModel
+from diffusers import AutoencoderKL, FluxKontextPipeline, FluxTransformer2DModel
 from PIL import Image
 
 from recast import weights
@@ -14,6 +14,7 @@ from recast.flow.transformer import FlowTransformer
 from recast.latents.autoencoder import Autoencoder
 from recast.latents.tokens import pack
 from recast.pipeline import Pipeline
+from tests.parity.peer import shifted_scheduler
 from tests.tiny import randomise, tiny_text
 
 STEPS, SEED, PROMPT = 8, 7, "make it night"
@@ -34,14 +35,7 @@ def both(tmp_path_factory) -> tuple[FluxKontextPipeline, Pipeline]:
         up_block_types=["UpDecoderBlock2D"] * 4, layers_per_block=1, latent_channels=16, norm_num_groups=4,
         scaling_factor=0.3611, shift_factor=0.1159, use_quant_conv=False, use_post_quant_conv=False,
     )  # fmt: skip
-    scheduler = FlowMatchEulerDiscreteScheduler(
-        shift=3.0,
-        use_dynamic_shifting=True,
-        base_shift=0.5,
-        max_shift=1.15,
-        base_image_seq_len=256,
-        max_image_seq_len=4096,
-    )
+    scheduler = shifted_scheduler()
     theirs = FluxKontextPipeline(
         scheduler=scheduler, vae=vae, transformer=transformer,
         text_encoder=None, tokenizer=None, text_encoder_2=None, tokenizer_2=None,

@@ -5,19 +5,13 @@ import pytest
 from diffusers import FlowMatchEulerDiscreteScheduler
 
 from recast.flow.schedule import resolution_shift, times
+from tests.parity.peer import shifted_scheduler
 
 
 @pytest.mark.parametrize("steps", [1, 4, 8, 28, 50])
 @pytest.mark.parametrize("tokens", [256, 1024, 3600, 4096, 4150])
 def test_shifted_times_agree(steps: int, tokens: int):
-    scheduler = FlowMatchEulerDiscreteScheduler(
-        shift=3.0,
-        use_dynamic_shifting=True,
-        base_shift=0.5,
-        max_shift=1.15,
-        base_image_seq_len=256,
-        max_image_seq_len=4096,
-    )
+    scheduler = shifted_scheduler()
     mu = resolution_shift(tokens)
     scheduler.set_timesteps(sigmas=np.linspace(1.0, 1 / steps, steps), mu=mu)
     assert np.abs(scheduler.sigmas.numpy() - np.array(times(steps, mu=mu))).max() <= 2e-7
