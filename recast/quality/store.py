@@ -165,6 +165,10 @@ class Store:
             finally:
                 os.close(handle)
 
+    def forget_scores(self, name: str) -> None:
+        """Remove the scores of a system, so that all of it is scored anew; its pictures stay."""
+        (self._place(name) / "scores.jsonl").unlink(missing_ok=True)
+
     def repair(self, name: str) -> None:
         """Cut off the torn end that a crash may have left behind in the files of a system."""
         for kind in ("results", "scores"):

@@ -20,6 +20,7 @@ import numpy as np
 from recast.errors import InputError
 from recast.quality import calibration, suites
 from recast.quality.metrics import latency
+from recast.quality.real import judge_warnings
 from recast.quality.statistics import Interval, cluster_bootstrap, holm, paired_difference
 from recast.quality.store import Result, Score, Store
 from recast.quality.suites import Item, Suite
@@ -193,7 +194,7 @@ def _cells(entry: Entry, asked: Sequence[Item], suite: Suite, resamples: int) ->
             cells.append(_cell(entry, column, category, units, known, by_key, resamples))
     cells += _stability_cells(entry, asked, resamples)
     cells += _seconds_cells(entry, asked, resamples)
-    return [cell for cell in cells if cell["n"] or cell["category"] == "all"]
+    return [cell for cell in cells if cell["n"] or cell["coverage"] is not None or cell["category"] == "all"]
 
 
 def _cell(
@@ -462,7 +463,7 @@ def _status(entry: Entry, unit: tuple[str, int]) -> str:
 
 def _warnings(found: Mapping[str, Any], entries: Sequence[Entry], asked: Sequence[Item], suite: Suite) -> list[str]:
     """What a reader must know before believing the table."""
-    warnings = list(suite.warnings)
+    warnings = [*suite.warnings, *judge_warnings(entries)]
     if len(asked) < len(suite.items):
         warnings.append(f"{len(asked)} of the suite's {len(suite.items)} items were asked")
     for cell in found["cells"]:

@@ -9,6 +9,7 @@ MODELS/
                (alex.safetensors or alex.pth)
   ocr/         one *det*.onnx, one *rec*.onnx of PaddleOCR, and its list of characters (*.txt) unless it is in rec
   boxes/       a Grounding DINO, OWL-ViT or OWLv2 folder as transformers saves it
+  judge.json   {"url": ..., "model": ...} of an OpenAI-compatible chat endpoint; its key is in RECAST_JUDGE_KEY
 """
 
 from __future__ import annotations
