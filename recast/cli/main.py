@@ -22,11 +22,24 @@ from recast.errors import Cancelled, ConfigError, MissingWeights, RecastError
 VERBS: Mapping[str, str] = {
     "generate": "make a picture from words",
     "edit": "change a picture, or a folder of them, by words",
+    "evaluate": "ask a suite of a model and score the answers",
+    "report": "show runs side by side on one page",
+    "arena": "compare two answers blindly, again and again",
+    "world": "draw the world that training and benchmarks come from",
     "info": "say what is in a picture, a recipe or a checkpoint",
     "convert": "write a checkpoint in another layout",
     "estimate": "say what fits on this machine",
     "doctor": "check this installation",
 }
+EXTRAS: Mapping[str, str] = {
+    "cv2": "world",
+    "scipy": "quality",
+    "skimage": "quality",
+    "requests": "quality",
+    "onnxruntime": "quality",
+    "transformers": "text",
+}
+"""Libraries that a plain installation leaves out, and the extra that brings each."""
 HELP = """Make and edit pictures with one in-context flow model.
 
   recast edit photo.png "make it night" --out night.png
@@ -84,6 +97,11 @@ def one_line(error: Exception) -> str:
     text = " ".join(str(error).split())
     if isinstance(error, RecastError):
         return text
+    missing = (error.name or "").partition(".")[0] if isinstance(error, ModuleNotFoundError) else ""
+    if missing in EXTRAS:
+        return (
+            f"{missing}: not installed, and this command needs it; `pip install 'recast[{EXTRAS[missing]}]'` brings it"
+        )
     if isinstance(error, MemoryError):
         return f"memory: ran out {text}; use a smaller size; `recast estimate` says what fits"
     return f"unexpected {type(error).__name__}: {text}; --traceback shows where; please report it"

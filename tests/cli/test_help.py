@@ -6,14 +6,14 @@ from pathlib import Path
 
 import pytest
 
-from recast.cli.main import parser_of
+from recast.cli.main import VERBS, parser_of
 from recast.options import ALIASES, Options
 from tests.cli.conftest import Recast
 
 PAGES = Path(__file__).parents[2] / "docs" / "cli"
 
 
-@pytest.mark.parametrize("verb", ["", "generate", "edit", "info", "convert", "estimate", "doctor"])
+@pytest.mark.parametrize("verb", ["", *VERBS])
 def test_help_reads_as_it_did(
     verb: str, recast: Recast, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -15,7 +15,7 @@ from recast.errors import Cancelled, ConfigError, InputError, MissingWeights, Ou
 from tests.cli.conftest import Recast
 
 ROOT = Path(__file__).parents[2]
-OURS = ("generate", "edit", "info", "convert", "estimate", "doctor")
+OURS = tuple(VERBS)
 
 
 def shell(*argv: object, **options: object) -> subprocess.CompletedProcess[str]:
@@ -180,3 +180,14 @@ def test_settings_of_the_machine_come_from_the_environment(
     assert recast("generate", "x", "--dry-run", "--dtype", "fp32", "--model", "nano") == 0
     resolved = json.loads(capsys.readouterr().out)
     assert (resolved["model"], resolved["dtype"]) == ("nano", "float32")
+
+
+def test_a_library_that_an_extra_brings_is_named_with_the_extra(
+    recast: Recast, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def load(*_: object, **__: object) -> None:
+        raise ModuleNotFoundError("No module named 'cv2'", name="cv2")
+
+    monkeypatch.setattr("recast.loading.load", load)
+    assert recast("generate", "x", "--out", "x.png") == 1
+    assert "pip install 'recast[world]'" in capsys.readouterr().err

@@ -14,7 +14,7 @@ from recast.quality.systems.controls import controls
 from recast.world.chains import chain
 from recast.world.edits import edit
 from recast.world.folder import Writer
-from recast.world.suite import SEEDS, chain_row, edit_row, words_row
+from recast.world.suite import SEEDS, chain_row, drawn, edit_row, words_row
 
 KINDS = ("shirt colour", "change title", "add thing", "remove hat", "background", "keep", "expression")
 FRESH = SEEDS + (1 << 30)
@@ -27,9 +27,9 @@ def suite(tmp_path_factory) -> Suite:
     rows = []
     for n, kind in enumerate(KINDS):
         made = edit(FRESH + n, kind=kind, split="any")
-        rows.append(edit_row(writer, made, f"item-{n}", made.category, 1 + 4 * n, "any"))
-    rows.append(words_row(writer, 0, (1 << 30) + 1))
-    rows.append(chain_row(writer, chain(FRESH, 3, split="any"), "chain-0", "chain of 3", 1, "any"))
+        rows.append(drawn(writer, edit_row(made, f"item-{n}", made.category, 1 + 4 * n, "any")))
+    rows.append(drawn(writer, words_row(0, (1 << 30) + 1)))
+    rows.append(drawn(writer, chain_row(chain(FRESH, 3, split="any"), "chain-0", "chain of 3", 1, "any")))
     writer.finish(rows, name="small-world", version="1")
     return suites.load(writer.folder)
 

@@ -53,7 +53,7 @@ def controls(suite: Suite, round_trip: RoundTrip | None = None, autoencoder: str
     """The controls that a suite allows: oracle only if every turn has an answer, floor only with an autoencoder."""
 
     def no_op(item: Item, request: Request) -> np.ndarray:
-        return request.contexts[0] if request.contexts else _blank(request)
+        return request.contexts[_base(item, request)] if request.contexts else _blank(request)
 
     def oracle(item: Item, request: Request) -> np.ndarray:
         answer = item.turns[request.turn].answer
@@ -64,7 +64,7 @@ def controls(suite: Suite, round_trip: RoundTrip | None = None, autoencoder: str
     def floor(item: Item, request: Request) -> np.ndarray:
         assert round_trip is not None
         answer = item.turns[request.turn].answer
-        return round_trip(pixels(answer) if answer else request.contexts[0])
+        return round_trip(pixels(answer) if answer else request.contexts[_base(item, request)])
 
     strangers = _strangers(suite)
 
@@ -108,6 +108,11 @@ def _strangers(suite: Suite) -> dict[str, Item]:
         same = [other for other in others if (other.width, other.height) == (item.width, item.height)]
         found[item.key] = (same or others or [item])[0]
     return found
+
+
+def _base(item: Item, request: Request) -> int:
+    """Which of the pictures is to be changed: the first, unless the truth says that it is another."""
+    return int((item.turns[request.turn].truth or {}).get("base", 0))
 
 
 def _blank(request: Request) -> np.ndarray:

@@ -1,0 +1,161 @@
+"""Suites by name: the world's, and everyday edits of real photographs, written when they are first asked for.
+
+The photographs come with scikit-image, are in the public domain, and are never trained on. The right answers are made
+by the world's own operators, so that they are exact.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+import cv2
+import numpy as np
+
+from recast.errors import InputError
+from recast.quality import suites
+from recast.quality.suites import Suite
+from recast.world import suite as world
+from recast.world.draw import draw
+from recast.world.edits import EVERYDAY, Edit, edit
+from recast.world.folder import Writer
+from recast.world.scene import Scene, to_json
+
+PHOTOGRAPHS: Mapping[str, str] = {
+    "astronaut": "NASA, public domain",
+    "chelsea": "Stefan van der Walt, CC0",
+    "coffee": "Rachel Michetti, CC0",
+    "rocket": "SpaceX, public domain",
+    "camera": "Lav Varshney, CC0",
+    "hubble_deep_field": "NASA, public domain",
+}
+"""Photographs that scikit-image packages, by its function's name, and who gave them away."""
+FRAMES: tuple[tuple[str, int, int], ...] = (("square", 384, 384), ("wide", 480, 272))
+KINDS_EACH = 10
+SEED = world.SEEDS + (1 << 22)
+FIRST = (None, "add title", "add sticker", "add arrow", "logo into corner")
+"""What may have to be done to a photograph before a kind of edit makes sense; tried in this order."""
+
+
+HASHES: Mapping[str, str] = {}
+"""What each built-in suite's sha256 is with the pinned libraries: another one is another suite."""
+
+
+def find(name: str, place: Path) -> Suite:
+    """The suite of a name, written to `place` unless it is there; or the suite in the folder of that name.
+
+    Raises InputError for a name that is neither, and where `place` holds another suite.
+    """
+    if name not in (*world.SUITES, "photo-edits-1"):
+        folder = Path(name)
+        if folder.exists():
+            return suites.load(folder)
+        known = ", ".join((*world.SUITES, "photo-edits-1"))
+        raise InputError(f"suite={name!r}: no such folder, and no built-in suite; built in: {known}")
+    if not (place / "suite.json").is_file():
+        for _ in write(name, place):
+            pass
+    found = suites.load(place)
+    if f"{found.name}-{found.version}" != name:
+        raise InputError(f"out: its suite/ holds {found.name}-{found.version}, not {name}; name another folder")
+    return found
+
+
+def write(name: str, out: Path) -> Iterator[int]:
+    """Write a built-in suite into a new folder; the number of items written, as they are."""
+    if name != "photo-edits-1":
+        yield from world.write(name, out)
+        return
+    writer = Writer(out)
+    rows: list[dict[str, Any]] = []
+    for row in photo_edits(writer):
+        rows.append(row)
+        yield len(rows)
+    credits = "; ".join(f"{photograph}: {credit}" for photograph, credit in PHOTOGRAPHS.items())
+    writer.finish(
+        rows,
+        name="photo-edits",
+        version="1",
+        title="photo-edits 1: everyday edits of photographs with exact answers",
+        licence=f"photographs as packaged by scikit-image ({credits}); answers CC0-1.0",
+        notes=["these photographs must never be trained on"],
+    )
+
+
+def photo_edits(writer: Writer) -> Iterator[dict[str, Any]]:
+    """Every photograph in both frames, each with KINDS_EACH of the everyday edits in turn."""
+    number = 0
+    for photograph in PHOTOGRAPHS:
+        for frame, width, height in FRAMES:
+            picture = framed(load(photograph), width, height)
+            for _ in range(KINDS_EACH):
+                kind = EVERYDAY[number * 7 % len(EVERYDAY)]
+                made = of_photograph(SEED + number, kind)
+                yield _row(writer, made, picture, f"{photograph}-{frame}-{number:04d}", photograph, number)
+                number += 1
+
+
+def of_photograph(seed: int, kind: str) -> Edit:
+    """An everyday edit of a photograph; where there must be a title or a mark to be edited, it has one."""
+    for first in FIRST:
+        source = Scene(background="photograph")
+        if first is not None:
+            source = edit(seed, kind=first, split="any", source=source).target
+        try:
+            return edit(seed + 1, kind=kind, split="any", source=source)
+        except InputError:
+            continue
+    raise AssertionError(f"{kind!r}: suits no photograph")
+
+
+def load(photograph: str) -> np.ndarray:
+    """A photograph of PHOTOGRAPHS as uint8 (H, W, 3)."""
+    from skimage import data
+
+    picture = np.asarray(getattr(data, photograph)())
+    return np.repeat(picture[..., None], 3, axis=2) if picture.ndim == 2 else np.ascontiguousarray(picture[..., :3])
+
+
+def framed(picture: np.ndarray, width: int, height: int) -> np.ndarray:
+    """The largest part from the middle with the aspect ratio of width x height, at that size."""
+    h, w = picture.shape[:2]
+    part_w, part_h = min(w, h * width // height), min(h, w * height // width)
+    left, top = (w - part_w) // 2, (h - part_h) // 2
+    part = picture[top : top + part_h, left : left + part_w]
+    shrinks = part_w >= width
+    return cv2.resize(part, (width, height), interpolation=cv2.INTER_AREA if shrinks else cv2.INTER_CUBIC)
+
+
+def _row(writer: Writer, made: Edit, picture: np.ndarray, key: str, base: str, number: int) -> dict[str, Any]:
+    height, width = picture.shape[:2]
+
+    def shown(scene: Scene) -> str:
+        photograph = picture if scene.background == "photograph" else None
+        return writer.picture(draw(scene, width, height, photograph=photograph))
+
+    return {
+        "key": key,
+        "category": made.category,
+        "kind": made.kind,
+        "base": base,
+        "width": width,
+        "height": height,
+        "seed": number,
+        "split": "held out",
+        "contexts": [shown(scene) for scene in made.contexts],
+        "truth": {"contexts": [to_json(scene) for scene in made.contexts], "photograph": writer.picture(picture)},
+        "turns": [
+            {
+                "instruction": made.instruction,
+                "answer": shown(made.target),
+                "truth": {
+                    "scene": to_json(made.target),
+                    "asked": list(made.asked),
+                    "free": list(made.free),
+                    "identity": [],
+                    "base": made.base,
+                },
+            }
+        ],
+    }
