@@ -10,17 +10,16 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-import cv2
 import numpy as np
+from PIL import Image
 
 from recast.errors import InputError
 from recast.quality import suites
 from recast.quality.suites import Suite
 from recast.world import suite as world
-from recast.world.draw import draw
 from recast.world.edits import EVERYDAY, Edit, edit
 from recast.world.folder import Writer
-from recast.world.scene import Scene, to_json
+from recast.world.scene import Scene
 
 PHOTOGRAPHS: Mapping[str, str] = {
     "astronaut": "NASA, public domain",
@@ -31,7 +30,8 @@ PHOTOGRAPHS: Mapping[str, str] = {
     "hubble_deep_field": "NASA, public domain",
 }
 """Photographs that scikit-image packages, by its function's name, and who gave them away."""
-FRAMES: tuple[tuple[str, int, int], ...] = (("square", 384, 384), ("wide", 480, 272))
+PHOTO_EDITS = "photo-edits-1"
+FRAMES: tuple[tuple[str, int, int], ...] = (("square", 288, 288), ("wide", 432, 240))
 KINDS_EACH = 10
 SEED = world.SEEDS + (1 << 22)
 FIRST = (None, "add title", "add sticker", "add arrow", "logo into corner")
@@ -47,11 +47,11 @@ def find(name: str, place: Path) -> Suite:
 
     Raises InputError for a name that is neither, and where `place` holds another suite.
     """
-    if name not in (*world.SUITES, "photo-edits-1"):
+    if name not in (*world.SUITES, PHOTO_EDITS):
         folder = Path(name)
         if folder.exists():
             return suites.load(folder)
-        known = ", ".join((*world.SUITES, "photo-edits-1"))
+        known = ", ".join((*world.SUITES, PHOTO_EDITS))
         raise InputError(f"suite={name!r}: no such folder, and no built-in suite; built in: {known}")
     if not (place / "suite.json").is_file():
         for _ in write(name, place):
@@ -64,13 +64,15 @@ def find(name: str, place: Path) -> Suite:
 
 def write(name: str, out: Path) -> Iterator[int]:
     """Write a built-in suite into a new folder; the number of items written, as they are."""
-    if name != "photo-edits-1":
+    if name != PHOTO_EDITS:
         yield from world.write(name, out)
         return
     writer = Writer(out)
     rows: list[dict[str, Any]] = []
-    for row in photo_edits(writer):
-        rows.append(row)
+    for row in world.frozen(PHOTO_EDITS):
+        photograph = framed(load(row["base"]), row["width"], row["height"])
+        made = world.drawn(writer, row, photograph)
+        rows.append({**made, "truth": {**made["truth"], "photograph": writer.picture(photograph)}})
         yield len(rows)
     credits = "; ".join(f"{photograph}: {credit}" for photograph, credit in PHOTOGRAPHS.items())
     writer.finish(
@@ -83,16 +85,15 @@ def write(name: str, out: Path) -> Iterator[int]:
     )
 
 
-def photo_edits(writer: Writer) -> Iterator[dict[str, Any]]:
-    """Every photograph in both frames, each with KINDS_EACH of the everyday edits in turn."""
+def photo_edits() -> Iterator[dict[str, Any]]:
+    """How what photo-edits-1 asks was drawn: every photograph in both frames, KINDS_EACH everyday edits in turn."""
     number = 0
     for photograph in PHOTOGRAPHS:
         for frame, width, height in FRAMES:
-            picture = framed(load(photograph), width, height)
             for _ in range(KINDS_EACH):
-                kind = EVERYDAY[number * 7 % len(EVERYDAY)]
-                made = of_photograph(SEED + number, kind)
-                yield _row(writer, made, picture, f"{photograph}-{frame}-{number:04d}", photograph, number)
+                made = of_photograph(SEED + number, EVERYDAY[number * 7 % len(EVERYDAY)])
+                row = world.edit_row(made, f"{photograph}-{frame}-{number:04d}", made.category, number, "held out")
+                yield {**row, "base": photograph, "width": width, "height": height}
                 number += 1
 
 
@@ -122,40 +123,6 @@ def framed(picture: np.ndarray, width: int, height: int) -> np.ndarray:
     h, w = picture.shape[:2]
     part_w, part_h = min(w, h * width // height), min(h, w * height // width)
     left, top = (w - part_w) // 2, (h - part_h) // 2
-    part = picture[top : top + part_h, left : left + part_w]
-    shrinks = part_w >= width
-    return cv2.resize(part, (width, height), interpolation=cv2.INTER_AREA if shrinks else cv2.INTER_CUBIC)
-
-
-def _row(writer: Writer, made: Edit, picture: np.ndarray, key: str, base: str, number: int) -> dict[str, Any]:
-    height, width = picture.shape[:2]
-
-    def shown(scene: Scene) -> str:
-        photograph = picture if scene.background == "photograph" else None
-        return writer.picture(draw(scene, width, height, photograph=photograph))
-
-    return {
-        "key": key,
-        "category": made.category,
-        "kind": made.kind,
-        "base": base,
-        "width": width,
-        "height": height,
-        "seed": number,
-        "split": "held out",
-        "contexts": [shown(scene) for scene in made.contexts],
-        "truth": {"contexts": [to_json(scene) for scene in made.contexts], "photograph": writer.picture(picture)},
-        "turns": [
-            {
-                "instruction": made.instruction,
-                "answer": shown(made.target),
-                "truth": {
-                    "scene": to_json(made.target),
-                    "asked": list(made.asked),
-                    "free": list(made.free),
-                    "identity": [],
-                    "base": made.base,
-                },
-            }
-        ],
-    }
+    box = (left, top, left + part_w, top + part_h)
+    # Pillow resamples in whole numbers: the same bytes everywhere.
+    return np.asarray(Image.fromarray(picture).resize((width, height), Image.Resampling.LANCZOS, box=box))

@@ -17,10 +17,12 @@ from __future__ import annotations
 
 import gzip
 import json
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from importlib.resources import files
 from pathlib import Path
 from typing import Any
+
+import numpy as np
 
 from recast.errors import InputError
 from recast.world.chains import Chain, chain, nothing_chain, there_and_back
@@ -77,18 +79,23 @@ def frozen(name: str) -> list[Row]:
     return [json.loads(line) for line in gzip.decompress(data).decode().splitlines()]
 
 
-def freeze(name: str, path: Path) -> None:
-    """Write anew what a suite asks: for a new version, never for one that was used."""
-    lines = (json.dumps(row, ensure_ascii=False, sort_keys=True) for row in SUITES[name][1]())
+def freeze(rows: Iterable[Row], path: Path) -> None:
+    """Write what a suite asks: for a new version, never for one that was used."""
+    lines = (json.dumps(row, ensure_ascii=False, sort_keys=True) for row in rows)
     write_whole(path, gzip.compress("".join(f"{line}\n" for line in lines).encode(), mtime=0))
 
 
-def drawn(writer: Writer, row: Row) -> Row:
-    """The row with its pictures: of every context, and the right answer of every turn."""
+def drawn(writer: Writer, row: Row, photograph: np.ndarray | None = None) -> Row:
+    """The row with its pictures: of every context, and the right answer of every turn.
+
+    photograph: (H, W, 3) uint8 of the row's size, the ground of its scenes whose background is "photograph".
+    """
     width, height = row["width"], row["height"]
 
-    def picture(scene: Mapping[str, Any]) -> str:
-        return writer.picture(draw(from_json(scene), width, height))
+    def picture(data: Mapping[str, Any]) -> str:
+        scene = from_json(data)
+        ground = photograph if scene.background == "photograph" else None
+        return writer.picture(draw(scene, width, height, photograph=ground))
 
     return {
         **row,
