@@ -123,7 +123,7 @@ def _drawn(scene: Scene, item: Item, truth: edits.Truth) -> np.ndarray:
 
 
 def _moved(value: float, by: float) -> float:
-    return min(max(value + by, 0.85), 1.2)
+    return min(max(value + by, 1 - 9 * STEP), 1 + 12 * STEP)  # the grid's ends
 
 
 def _other(scene: Scene, asked: tuple[str, ...], parts: set[str]) -> Scene:

@@ -23,6 +23,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument("runs", metavar="RUN", nargs="*", help="a folder written by `recast evaluate`")
     parser.add_argument("--out", metavar="PATH", help="the file that votes are added to")
+    parser.add_argument("--suite", metavar="FOLDER", help="where the suite is, if it was moved since the run")
     parser.add_argument("--rater", metavar="NAME", default="me", help="who votes (usual: me)")
     parser.add_argument("--count", type=int, metavar="N", default=COUNT, help=f"pairs to vote on (usual: {COUNT})")
     parser.add_argument("--seed", type=int, metavar="N", default=0, help="chooses pairs, order and sides (usual: 0)")
@@ -45,10 +46,11 @@ def run(args: argparse.Namespace) -> int:
 
 def _vote(args: argparse.Namespace) -> int:
     from recast.cli.output import say
-    from recast.quality import table
+    from recast.quality import suites, table
     from recast.quality.arena_page import Poll, Server
 
-    results, pictures = table.results([Path(run) for run in args.runs])
+    suite = None if args.suite is None else suites.load(Path(args.suite))
+    results, pictures = table.results([Path(run) for run in args.runs], suite=suite)
     poll = Poll(results, pictures, Path(args.out), rater=args.rater, seed=args.seed, count=args.count)
     with Server(poll, args.port) as server:
         print(server.address, flush=True)

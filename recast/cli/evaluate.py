@@ -5,7 +5,9 @@ from __future__ import annotations
 import argparse
 import shlex
 import sys
+from contextlib import ExitStack
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Any
 
 from recast.cli.options import width_height
@@ -60,15 +62,22 @@ def configure(parser: argparse.ArgumentParser) -> None:
 
 
 def run(args: argparse.Namespace) -> int:
+    from recast.quality import build
+
+    out = Path(args.out)
+    with ExitStack() as later:
+        place = Path(later.enter_context(TemporaryDirectory())) / "suite" if args.dry_run else out / "suite"
+        whole = build.find(args.suite, place)
+        return _run(args, out, whole)
+
+
+def _run(args: argparse.Namespace, out: Path, whole: Suite) -> int:
     from recast.cli.output import print_json
     from recast.cli.progress import Progress
-    from recast.quality import build
     from recast.quality import run as running
     from recast.quality.store import Store
 
-    out = Path(args.out)
-    suite = build.find(args.suite, out / "suite")
-    suite = suite.only(categories=args.category or (), limit=args.limit)
+    suite = whole.only(categories=args.category or (), limit=args.limit)
     for warning in suite.warnings:
         print(f"recast: warning: {warning}", file=sys.stderr)
     with Progress(quiet=args.quiet) as progress:
@@ -85,20 +94,19 @@ def run(args: argparse.Namespace) -> int:
         elif args.dry_run:
             raise ConfigError("--dry-run: needs --model, which is what would be asked")
         store = Store(out)
-        store.begin(running.about(suite, shlex.join(["recast", "evaluate", *_words(args)])))
-        names = []
-        if not args.no_controls:
-            names += [_ask(control, suite, store, progress, forced=False) for control in _controls(suite, system)]
+        command = shlex.join(["recast", "evaluate", *_words(args)])
         if system is not None:
-            names.append(_ask(system, suite, store, progress, forced=args.forced))
-        names = names or list(store.systems())
+            store.begin(running.about(suite, command))
+            for each in [*([] if args.no_controls else _controls(whole, system)), system]:
+                _ask(each, suite, store, progress, forced=args.forced and each is system, command=command)
+        names = store.systems()
         for name in names if args.rescore else ():
             store.forget_scores(name)
         _score(suite, store, names, args.models, progress)
         progress.note("counting")
         from recast.quality import table
 
-        found, _ = table.results([out])
+        found, _ = table.results([out], suite=whole)
     if args.json:
         found.pop("items")
         print_json(found)
@@ -160,18 +168,17 @@ def _agree(plan: dict[str, Any], *, yes: bool) -> None:
         raise ConfigError("--yes: missing; this run costs money, or its price is unknown; --yes starts it")
 
 
-def _ask(system: Any, suite: Suite, store: Store, progress: Progress, *, forced: bool) -> str:
+def _ask(system: Any, suite: Suite, store: Store, progress: Progress, *, forced: bool, command: str) -> None:
     from recast.quality import run as running
     from recast.quality.store import Mode
 
     modes: tuple[Mode, ...] = ("free", "forced") if forced else ("free",)
     progress.note("starting", f"{system.name} ")
-    for step in running.make(suite, system, store, modes=modes):
+    for step in running.make(suite, system, store, modes=modes, command=command):
         progress.step(step.done, step.of)
-    return running.slug(system.name)
 
 
-def _score(suite: Suite, store: Store, names: list[str], models: str | None, progress: Progress) -> None:
+def _score(suite: Suite, store: Store, names: tuple[str, ...], models: str | None, progress: Progress) -> None:
     from recast.quality import scoring
 
     judges = scoring.judges(suite, Path(models) if models else None)
@@ -209,13 +216,22 @@ def _cell(cell: dict[str, Any] | None) -> str:
 
 def _words(args: argparse.Namespace) -> list[str]:
     """The command as it was given, but for what is written elsewhere or belongs to nobody else."""
-    words = [args.suite, *(["--model", args.model] if args.model else []), "--out", Path(args.out).name]
+
+    def bare(text: str) -> str:
+        return Path(text).name if Path(text).is_absolute() else text
+
+    words = [bare(args.suite), *(["--model", bare(args.model)] if args.model else []), "--out", bare(args.out)]
     for name in ("name", "limit", "steps", "guidance", "device", "dtype"):
         if getattr(args, name) is not None:
             words += [f"--{name}", str(getattr(args, name))]
+    if args.size is not None:
+        words += ["--size", args.size if isinstance(args.size, str) else "x".join(map(str, args.size))]
+    if args.models is not None:
+        words += ["--models", bare(args.models)]
     for category in args.category or ():
         words += ["--category", category]
-    return words + (["--forced"] if args.forced else [])
+    words += ["--forced"] if args.forced else []
+    return words + (["--no-controls"] if args.no_controls else [])
 
 
 def _size(text: str) -> str | tuple[int, int]:

@@ -69,13 +69,16 @@ def plan(results: Mapping[str, Any], *, rater: str, seed: int, count: int | None
     """The ballots of a rater, `count` pairs (None: all there are) with their repeats and controls among them.
 
     results: as `recast.quality.table.results` gives them. Each item comes once before any comes twice, each time with
-    another pair. Raises InputError where no item has the pictures of two systems.
+    another pair. Of a chain only the first turn comes: at every later one each system edited its own last picture, so
+    the two sides answer different questions. Raises InputError where no item has the pictures of two systems.
     """
     rng = random.Random(f"{seed} {rater}")
     contenders = [system["id"] for system in results["systems"] if not system["control"]]
     rounds: dict[int, list[Ballot]] = defaultdict(list)
     controls = []
     for item in results["items"]:
+        if item["turn"] > 0:
+            continue
         ready = {slug for slug, one in item["systems"].items() if one["status"] == "ok" and one["picture"]}
         pairs = list(combinations([slug for slug in contenders if slug in ready], 2))
         rng.shuffle(pairs)
@@ -115,11 +118,13 @@ def append(path: Path, vote: Vote) -> None:
 
 
 def read(path: Path) -> list[Vote]:
-    """The votes in a file, in their order; none where there is no file. Raises InputError for a line that is none."""
-    if not path.exists():
-        return []
+    """The votes in a file, in their order; none where there is no file, or an empty one.
+
+    Raises InputError for a line that is none.
+    """
+    text = path.read_text(encoding="utf-8") if path.exists() else ""
     votes = []
-    for number_of, line in enumerate(path.read_text(encoding="utf-8").removesuffix("\n").split("\n"), start=1):
+    for number_of, line in enumerate(text.removesuffix("\n").split("\n") if text else [], start=1):
         try:
             data = json.loads(line)
             if data.pop("schema") != SCHEMA or data["answer"] not in ANSWERS or data["criterion"] not in CRITERIA:

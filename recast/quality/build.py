@@ -6,7 +6,10 @@ by the world's own operators, so that they are exact.
 
 from __future__ import annotations
 
+import secrets
+import shutil
 from collections.abc import Iterator, Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -54,11 +57,23 @@ def find(name: str, place: Path) -> Suite:
         known = ", ".join((*world.SUITES, PHOTO_EDITS))
         raise InputError(f"suite={name!r}: no such folder, and no built-in suite; built in: {known}")
     if not (place / "suite.json").is_file():
-        for _ in write(name, place):
-            pass
+        part = place.with_name(f".{place.name}.{secrets.token_hex(4)}.part")
+        try:
+            for _ in write(name, part):
+                pass
+            if place.is_dir() and not any(place.iterdir()):
+                place.rmdir()
+            part.rename(place)  # all of it or nothing: what was stopped is begun anew
+        finally:
+            shutil.rmtree(part, ignore_errors=True)
     found = suites.load(place)
     if f"{found.name}-{found.version}" != name:
         raise InputError(f"out: its suite/ holds {found.name}-{found.version}, not {name}; name another folder")
+    if found.sha256 != HASHES.get(name, found.sha256):
+        other = "other libraries draw it otherwise than the pinned ones; its numbers compare with no others"
+        return replace(
+            found, warnings=(*found.warnings, f"{name}: {found.sha256[:12]}, not {HASHES[name][:12]}: {other}")
+        )
     return found
 
 
@@ -92,8 +107,8 @@ def photo_edits() -> Iterator[dict[str, Any]]:
         for frame, width, height in FRAMES:
             for _ in range(KINDS_EACH):
                 made = of_photograph(SEED + number, EVERYDAY[number * 7 % len(EVERYDAY)])
-                row = world.edit_row(made, f"{photograph}-{frame}-{number:04d}", made.category, number, "held out")
-                yield {**row, "base": photograph, "width": width, "height": height}
+                row = world.edit_row(made, f"{photograph}-{frame}-{number:04d}", made.category, number)
+                yield {**row, "base": photograph, "width": width, "height": height, "split": "held out"}
                 number += 1
 
 

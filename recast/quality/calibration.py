@@ -67,15 +67,15 @@ class Scale:
         return replace(distance, metric="kept", value=kept_score(distance.value, floor, reference))
 
 
-def of(controls: Mapping[str, Scores]) -> Scale:
-    """The scale that the controls of a run give; without a floor the ideal is taken: cosine 1, distance 0."""
-    faces = [value for _, value in _found(controls.get("stranger"), "face_cosine")]
-    own = [value for _, value in _found(controls.get("floor"), "face_cosine")]
+def of(floor: Scores | None, stranger: Scores | None) -> Scale:
+    """The scale that two controls give; without a floor the ideal is taken: cosine 1, distance 0."""
+    faces = [value for _, value in _found(stranger, "face_cosine")]
+    own = [value for _, value in _found(floor, "face_cosine")]
     return Scale(
         impostor=float(np.mean(faces)) if faces else None,
         itself=float(np.mean(own)) if own else 1.0,
-        floors=_medians(controls.get("floor")),
-        references=_medians(controls.get("stranger")),
+        floors=_medians(floor),
+        references=_medians(stranger),
     )
 
 

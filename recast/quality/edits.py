@@ -85,7 +85,8 @@ def score(item: Item, results: Sequence[Result | None], pictures: Sequence[np.nd
         asked = (*_so_far(requests), *truth.asked)
         requests.append({path: checks.wanted(truth.target, path) for path in asked})
         if picture is None:
-            yield from _failed(unit, item, truth, first, right, f"{result.status}: {result.reason}")
+            names = _columns(item, truth, first, right)
+            yield from _lost(unit, names) if result.status == "ok" else _failed(unit, names, result)
             states.append({})
             continue
         shown, flags = metrics.register(picture, item.width, item.height)
@@ -95,12 +96,12 @@ def score(item: Item, results: Sequence[Result | None], pictures: Sequence[np.nd
         states.append({path: found.value(path) for path in _so_far(requests)})
         now = {path: found.holds(path) for path in truth.asked}
         detail = {"flags": list(flags), "found": {path: _plain(found.value(path)) for path in truth.asked}}
-        success = float(all(now.values()))
-        yield unit.score("instruction", success, detail)
-        yield unit.score("instruction_soft", float(np.mean(list(now.values()))) if now else success)
+        if now:  # asked for nothing, a picture can only keep or lose: that is the precision's to say
+            yield unit.score("instruction", float(all(now.values())), detail)
+            yield unit.score("instruction_soft", float(np.mean(list(now.values()))))
         consistency = None
         if truth.identity:
-            parts = [checks.identity(shown, found.scene, truth.target, index) for index in truth.identity]
+            parts = [_identity(shown, found, truth, index) for index in truth.identity]
             same = [value for part in parts for value in part.values()]
             consistency = float(np.mean(same)) if same else 0.0
             yield unit.score("consistency", consistency, {"components": [_plain(part) for part in parts]})
@@ -148,18 +149,33 @@ def _chain(
             yield unit.score(name, drifted[name])
 
 
-def _failed(
-    unit: _Unit, item: Item, truth: Truth, first: np.ndarray | None, right: np.ndarray | None, reason: str
-) -> Iterator[Score]:
-    """What a picture that never came scores: 0 wherever it would have counted."""
-    names = ["instruction", "instruction_soft"]
+def _identity(shown: np.ndarray, found: checks.Found, truth: Truth, index: int) -> dict[str, float]:
+    """How well each visible component of a character is as it was; those that the words leave open do not count."""
+    components = checks.identity(shown, found.scene, truth.target, index)
+    return {name: value for name, value in components.items() if f"characters.{index}.{name}" not in truth.free}
+
+
+def _columns(item: Item, truth: Truth, first: np.ndarray | None, right: np.ndarray | None) -> list[str]:
+    """The metrics a turn counts in, whatever comes of it."""
+    names = ["instruction", "instruction_soft"] if truth.asked else []
     names += ["consistency", "consistency_all"] if truth.identity else []
     if len(item.turns) > 1:
         names += [*CHAIN, *(["identity"] if truth.identity else [])]
     elif first is not None and right is not None and (first != right).any(2).mean() <= LOCAL_SHARE:
         names += ["precision", "iou"]
+    return names
+
+
+def _failed(unit: _Unit, names: Sequence[str], result: Result) -> Iterator[Score]:
+    """What a picture that never came scores: 0 wherever it would have counted."""
     for name in names:
-        yield replace(unit.score(name, 0.0), check="none", reason=reason)
+        yield replace(unit.score(name, 0.0), check="none", reason=f"{result.status}: {result.reason}")
+
+
+def _lost(unit: _Unit, names: Sequence[str]) -> Iterator[Score]:
+    """A picture that came and is gone from the run: nothing can be said of it."""
+    for name in names:
+        yield replace(unit.score(name, None), check="none", reason="the picture is gone or changed; make it anew")
 
 
 def _granted(truth: Truth, found: checks.Found, right: np.ndarray) -> np.ndarray:

@@ -155,7 +155,12 @@ class Panel:
             names += ["kept", "precision"]
         names += ["consistency"] if turn.must_keep_face else []
         for name in names:
-            yield turn.unit.score(name, 0.0, "none", {}, reason)
+            # What no check could have been made of in a picture cannot be lost by having none.
+            absent = (
+                turn.check if name in ("instruction", "instructed", "held") and isinstance(turn.check, str) else None
+            )
+            absent = absent or (self.sight.why_not("identity") if name == "consistency" else None)
+            yield turn.unit.none(name, absent) if absent else turn.unit.score(name, 0.0, "none", {}, reason)
 
     def _face(self, turn: _Turn, shown: np.ndarray) -> Score:
         """The cosine of the worst-kept face; of a character without a face, that of DINOv2's class tokens."""

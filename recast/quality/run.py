@@ -42,7 +42,7 @@ def about(suite: Suite, command: str) -> dict[str, Any]:
             "title": suite.title,
             "sha256": suite.sha256,
             "licence": suite.licence,
-            "folder": str(suite.root.resolve()),
+            "folder": str(suite.root.resolve()),  # for this machine; a suite inside the run is found there first
             "notes": list(suite.notes),
             "warnings": list(suite.warnings),
         },
@@ -85,8 +85,8 @@ def slug(name: str) -> str:
     return re.sub(r"[^a-z0-9.]+", "-", name.lower()).strip("-.") or "system"
 
 
-def describe(system: System) -> dict[str, Any]:
-    """What system.json says: the name, everything that decides the picture, and the hash of that."""
+def describe(system: System, command: str = "") -> dict[str, Any]:
+    """What system.json says: the name, everything that decides the picture and the hash of that; how it was asked."""
     described = system.describe()
     text = json.dumps(described, sort_keys=True, ensure_ascii=False, default=str)
     return {
@@ -95,17 +95,24 @@ def describe(system: System) -> dict[str, Any]:
         "control": bool(getattr(system, "is_control", False)),
         "describe": json.loads(text),
         "config_hash": hashlib.sha256(text.encode()).hexdigest()[:16],
+        "concurrency": system.concurrency,
+        "command": command,
+        "created": _now(),
+        "versions": versions(),
+        "machine": machine(),
     }
 
 
-def make(suite: Suite, system: System, store: Store, *, modes: Sequence[Mode] = ("free",)) -> Iterator[Progress]:
+def make(
+    suite: Suite, system: System, store: Store, *, modes: Sequence[Mode] = ("free",), command: str = ""
+) -> Iterator[Progress]:
     """Ask a system for everything in a suite that the store does not hold yet; one Progress a unit, as it is done.
 
     Units of an item go one after another; items go `system.concurrency` at a time. Stopping the iterator stops the run
     after the units in flight, and leaves the store whole. Whatever an adapter raises but Failed stops the run.
     """
     name = slug(system.name)
-    store.enter(name, describe(system))
+    store.enter(name, describe(system, command))
     store.repair(name)
     known = store.results(name)
     units = [(item, mode) for item in suite.items for mode in modes if mode == "free" or len(item.turns) > 1]

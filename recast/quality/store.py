@@ -16,7 +16,7 @@ from __future__ import annotations
 import json
 import os
 import threading
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any, Literal
@@ -31,6 +31,8 @@ SCHEMA = 1
 Mode = Literal["free", "forced"]
 """How a chain's turn gets its source: the system's own last picture (free), or the right one (forced)."""
 Unit = tuple[str, int, Mode]
+DONE = "scored"
+"""The metric that ends the scores of a unit: without it they are not all there."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -154,13 +156,20 @@ class Store:
 
     def add(self, name: str, line: Result | Score) -> None:
         """Append one line; safe from several threads."""
-        kind = "results" if isinstance(line, Result) else "scores"
+        self.add_all(name, [line])
+
+    def add_all(self, name: str, lines: Sequence[Result | Score]) -> None:
+        """Append lines of one kind by one write."""
+        if not lines:
+            return
+        kind = "results" if isinstance(lines[0], Result) else "scores"
         path = self._place(name) / f"{kind}.jsonl"
-        data = _dump(asdict(line))
+        data = b"".join(_dump(asdict(line)) for line in lines)
         with self._lock:
             handle = os.open(path, os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o644)
             try:
-                os.write(handle, data)
+                while data:
+                    data = data[os.write(handle, data) :]
                 os.fsync(handle)
             finally:
                 os.close(handle)

@@ -96,6 +96,8 @@ class Suite:
         if unknown:
             accepted = ", ".join(self.categories)
             raise InputError(f"category={sorted(unknown)[0]!r}: not in {self.name}; accepted: {accepted}")
+        if limit is not None and limit < 1:
+            raise InputError(f"limit={limit}: at least 1 accepted; leave it out for all")
         chosen = [item for item in self.items if not categories or item.category in categories]
         if limit is not None and limit < len(chosen):
             kept = {item.key for item in _stratified(chosen)[:limit]}
@@ -133,13 +135,16 @@ def _load_ours(folder: Path) -> Suite:
     head = _json(folder / "suite.json", (folder / "suite.json").read_text())
     if head.get("schema") != SCHEMA:
         raise InputError(f"{folder}/suite.json: schema {head.get('schema')!r} came; {SCHEMA} accepted; write it anew")
-    data = (folder / "items.jsonl").read_bytes()
-    if hashlib.sha256(data).hexdigest() != head["sha256"]:
+    data, text = _text(folder / "items.jsonl")
+    if hashlib.sha256(data).hexdigest() != head.get("sha256"):
         raise InputError(f"{folder}/items.jsonl: changed since the suite was written; write or fetch it anew")
     items = []
-    for number, line in enumerate(data.decode().splitlines(), 1):
+    for number, line in enumerate(text.splitlines(), 1):
         raw = _json(f"{folder}/items.jsonl:{number}", line)
-        items.append(_ours(folder, raw))
+        try:
+            items.append(_ours(folder, raw))
+        except (KeyError, TypeError) as error:
+            raise InputError(f"{folder}/items.jsonl:{number}: no {error}; write or fetch the suite anew") from None
     paths = {path for item in items for path in _pictures(item)}
     for path in sorted(paths):
         if not path.is_file():
@@ -187,8 +192,8 @@ def _ours(folder: Path, raw: Mapping[str, Any]) -> Item:
 
 def _load_metadata(folder: Path) -> Suite:
     """KontextBench, or any folder of its layout: metadata.jsonl with file_name, instruction, category and key."""
-    data = (folder / "metadata.jsonl").read_bytes()
-    rows = [_json(f"{folder}/metadata.jsonl:{n}", line) for n, line in enumerate(data.decode().splitlines(), 1) if line]
+    data, text = _text(folder / "metadata.jsonl")
+    rows = [_json(f"{folder}/metadata.jsonl:{n}", line) for n, line in enumerate(text.splitlines(), 1) if line]
     hashes, sizes = [], []
     for number, row in enumerate(rows, 1):
         for name in ("file_name", "instruction"):
@@ -202,7 +207,8 @@ def _load_metadata(folder: Path) -> Suite:
             raise InputError(
                 f"{path}: {shown.shape[1]}x{shown.shape[0]}; a shorter side of {SHORTEST_SIDE_PX} accepted"
             )
-        hashes.append((hashlib.sha256(shown.tobytes()).hexdigest(), perceptual_hash(shown)))
+        exact = hashlib.sha256(f"{shown.shape}".encode() + shown.tobytes()).hexdigest()
+        hashes.append((exact, perceptual_hash(shown)))
         sizes.append((shown.shape[1], shown.shape[0]))
     bases = group(hashes)
     items = [
@@ -220,14 +226,14 @@ def _load_metadata(folder: Path) -> Suite:
         for number, row in enumerate(rows)
     ]
     _check_keys(items, folder)
-    is_kontext = set(KONTEXT_BENCH) <= {item.category for item in items}
+    is_kontext = bool(set(KONTEXT_BENCH) & {item.category for item in items})
     warnings = tuple(kontext_faults(items)) if is_kontext else ()
     pictures = hashlib.sha256("".join(sorted(exact for exact, _ in hashes)).encode()).hexdigest()
     return Suite(
-        name="kontext-bench" if is_kontext else folder.name,
+        name="kontext-bench" if is_kontext else folder.resolve().name,
         version="1",
-        title="KontextBench" if is_kontext else folder.name,
-        sha256=hashlib.sha256(data + pictures.encode()).hexdigest(),
+        title="KontextBench" if is_kontext else folder.resolve().name,
+        sha256=hashlib.sha256(data + "".join(exact for exact, _ in hashes).encode()).hexdigest(),
         licence="MIT (the collection; rights in single photographs are their owners')" if is_kontext else "not stated",
         items=tuple(items),
         root=folder,
@@ -303,6 +309,15 @@ def _check_keys(items: Sequence[Item], folder: Path) -> None:
     twice = [key for key, count in Counter(item.key for item in items).items() if count > 1]
     if twice:
         raise InputError(f"suite={folder}: key {twice[0]!r} twice; every key must be its own; mend the file")
+
+
+def _text(path: Path) -> tuple[bytes, str]:
+    """A file's bytes, and the text they are."""
+    try:
+        data = path.read_bytes()
+        return data, data.decode()
+    except (OSError, UnicodeDecodeError) as error:
+        raise InputError(f"{path}: cannot be read ({error}); UTF-8 text accepted; write or fetch it anew") from None
 
 
 def _json(where: Path | str, text: str) -> dict[str, Any]:

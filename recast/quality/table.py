@@ -11,7 +11,7 @@ from __future__ import annotations
 import itertools
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -21,8 +21,8 @@ from recast.errors import InputError
 from recast.quality import calibration, suites
 from recast.quality.metrics import latency
 from recast.quality.real import judge_warnings
-from recast.quality.statistics import Interval, cluster_bootstrap, holm, paired_difference
-from recast.quality.store import Result, Score, Store
+from recast.quality.statistics import Interval, cluster_bootstrap, holm, paired_difference, wilson
+from recast.quality.store import DONE, Result, Score, Store
 from recast.quality.suites import Item, Suite
 from recast.quality.turns import stability
 
@@ -79,7 +79,7 @@ COLUMNS: tuple[dict[str, Any], ...] = (
         "better": "lower",
         "version": 1,
         "range": "seconds",
-        "formula": "median time from request to picture in memory, one request in flight, queue and download included",
+        "formula": "median time from request to picture in memory, queue and download included",
         "weakness": "belongs to a machine or a service at an hour, not to a model",
     },
 )
@@ -119,7 +119,12 @@ def results(
         if about["suite"]["sha256"] != abouts[0]["suite"]["sha256"]:
             names = [f"{each['suite']['name']} {each['suite']['sha256'][:8]}" for each in (abouts[0], about)]
             raise InputError(f"run={run}: of {names[1]}, the first is of {names[0]}; runs of one suite accepted")
-    suite = suite or suites.load(Path(abouts[0]["suite"]["folder"]))
+    suite = suite or suites.load(_place(stores[0], abouts[0]))
+    if suite.sha256 != abouts[0]["suite"]["sha256"]:
+        raise InputError(
+            f"suite={suite.root}: is {suite.sha256[:8]} now, the runs are of {abouts[0]['suite']['sha256'][:8]}; the "
+            "suite as it was asked accepted; fetch or write it anew"
+        )
     entries = _entries(stores, suite)
     asked = [item for item in suite.items if any((item.key, 0) in entry.results for entry in entries)]
     cells = [cell for entry in entries for cell in _cells(entry, asked, suite, resamples)]
@@ -163,11 +168,23 @@ def _entries(stores: Sequence[Store], suite: Suite) -> list[Entry]:
                     scores.setdefault((score.item, score.turn), {})[score.metric] = score
             entries.append(Entry(name, about, store.folder, results, scores))
     entries.sort(key=lambda entry: (not entry.is_control, entry.id))
-    scale = calibration.of({entry.id: entry.scores for entry in entries if entry.is_control})
-    return [
-        Entry(e.id, e.about, e.folder, e.results, {unit: scale.apply(s) for unit, s in e.scores.items()})
-        for e in entries
-    ]
+    return [_calibrated(entry, entries) for entry in entries]
+
+
+def _calibrated(entry: Entry, entries: Sequence[Entry]) -> Entry:
+    """The entry on the scale of the strangers and of its own autoencoder's floor; without one, of the first floor."""
+    floors = [each for each in entries if each.is_control and "autoencoder" in each.about["describe"]]
+    model = entry.about["describe"].get("autoencoder", entry.about["describe"].get("model"))
+    floors.sort(key=lambda floor: floor.about["describe"]["autoencoder"] != model)
+    stranger = next((each.scores for each in entries if each.is_control and each.id == "stranger"), None)
+    scale = calibration.of(floors[0].scores if floors else None, stranger)
+    return replace(entry, scores={unit: scale.apply(scores) for unit, scores in entry.scores.items()})
+
+
+def _place(store: Store, about: Mapping[str, Any]) -> Path:
+    """Where the suite of a run lies: inside it, if it was written there, else where it was."""
+    inside = store.folder / "suite"
+    return inside if (inside / "suite.json").is_file() else Path(about["suite"]["folder"])
 
 
 def values(entry: Entry, items: Iterable[Item], column: str) -> dict[tuple[str, int], float | None]:
@@ -216,6 +233,7 @@ def _cell(
             [by_key[key].category for key, _ in usable] if category == "all" else None,
             resamples=resamples,
         )
+    interval = _honest(interval, len(set(clusters)))
     return {
         "system": entry.id,
         "category": category,
@@ -231,6 +249,16 @@ def _cell(
     }
 
 
+def _honest(interval: Interval, clusters: int) -> Interval:
+    """The interval, but where all values are equal and resampling shows none: Wilson's on the clusters at 0 or 1."""
+    if interval.low is None or interval.high is None or interval.high > interval.low:
+        return interval
+    if interval.value in (0, 1) and clusters:
+        low, high = wilson(interval.value * clusters, clusters)
+        return Interval(interval.value, low, high)
+    return Interval(interval.value, None, None)
+
+
 def _stability_cells(entry: Entry, asked: Sequence[Item], resamples: int) -> list[dict[str, Any]]:
     cells = []
     chains = [item for item in asked if len(item.turns) > 1]
@@ -240,9 +268,9 @@ def _stability_cells(entry: Entry, asked: Sequence[Item], resamples: int) -> lis
         means = [float(np.mean(curve)) for _, curve in scored]
         categories = [item.category for item, _ in scored] if category == "all" else None
         bases = [item.base for item, _ in scored]
-        interval = (
-            cluster_bootstrap(means, bases, categories, resamples=resamples) if means else Interval(0, None, None)
-        )
+        interval = Interval(0, None, None)
+        if means:
+            interval = _honest(cluster_bootstrap(means, bases, categories, resamples=resamples), len(set(bases)))
         cells.append(
             {
                 "system": entry.id,
@@ -376,14 +404,15 @@ def _differences(entries: Sequence[Entry], asked: Sequence[Item], resamples: int
                 [by_key[key].category for key, _ in both],
                 resamples=resamples,
             )
+            has_width = difference.low is not None and difference.high != difference.low  # else nothing was learnt
             found.append(
                 {
                     "a": a.id,
                     "b": b.id,
                     "column": column,
                     "difference": difference.value,
-                    "low": difference.low,
-                    "high": difference.high,
+                    "low": difference.low if has_width else None,
+                    "high": difference.high if has_width else None,
                     "p": difference.p,
                     "n": len(both),
                 }
@@ -400,7 +429,10 @@ def _latency(entry: Entry) -> dict[str, Any]:
     sizes = Counter((result.width, result.height) for result in timed)
     width, height = sizes.most_common(1)[0][0] if sizes else (None, None)
     known = latency(seconds) if seconds else {"n": 0, "p50": None, "p90": None, "p95": None}
-    note = f"{len(sizes)} sizes; {width}x{height} is the most frequent" if len(sizes) > 1 else None
+    notes = [f"{len(sizes)} sizes; {width}x{height} is the most frequent"] if len(sizes) > 1 else []
+    if entry.about.get("concurrency", 1) > 1:
+        notes.append(f"up to {entry.about['concurrency']} requests in flight")
+    note = "; ".join(notes) or None
     return {
         "system": entry.id,
         "n": len(seconds),
@@ -426,8 +458,8 @@ def _item(item: Item, turn: int, entries: Sequence[Entry], pictures: dict[str, P
             "status": result.status if result else "missing",
             "reason": result.reason if result else "never asked",
             "seconds": result.seconds if result else None,
-            "scores": {name: score.value for name, score in scores.items()},
-            "checks": {name: score.check for name, score in scores.items()},
+            "scores": {name: score.value for name, score in scores.items() if name != DONE},
+            "checks": {name: score.check for name, score in scores.items() if name != DONE},
             "reasons": {name: score.reason for name, score in scores.items() if score.reason},
             "flags": sorted({flag for score in scores.values() for flag in score.detail.get("flags", ())}),
             "overlay": None,
@@ -469,7 +501,7 @@ def _warnings(found: Mapping[str, Any], entries: Sequence[Entry], asked: Sequenc
     for cell in found["cells"]:
         where = f"{cell['system']}, {cell['column']}, {cell['category']}"
         is_control = any(entry.id == cell["system"] and entry.is_control for entry in entries)
-        if cell["category"] == "all" and not is_control and cell["value"] is not None:
+        if cell["category"] == "all" and not is_control:
             if cell["coverage"] is not None and cell["coverage"] < 0.9:
                 warnings.append(f"{where}: only {cell['coverage']:.0%} of the items could be checked")
             if 0 < cell["n"] < FEW:
@@ -478,7 +510,7 @@ def _warnings(found: Mapping[str, Any], entries: Sequence[Entry], asked: Sequenc
         missing = sum(_status(entry, (item.key, t)) == "missing" for item in asked for t in range(len(item.turns)))
         if missing:
             warnings.append(f"{entry.id}: {missing} units were never asked; they count in no mean")
-        unscored = sum(unit not in entry.scores for unit in entry.results)
+        unscored = sum(DONE not in entry.scores.get(unit, {}) for unit in entry.results)
         if unscored:
             warnings.append(f"{entry.id}: {unscored} units have no score yet; run `recast evaluate` again")
     return warnings

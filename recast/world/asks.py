@@ -41,8 +41,9 @@ from recast.world.vocabulary import article
 class Ask:
     """One change: the scene it leads to, the phrase that asks for it, and the phrase that asks for the way back.
 
-    asked, free: paths (see `edits.Edit`). contexts: what is shown, if it is not the scene alone; base: which of them
-    the rest is kept from. identity: as in `Edit`, if it is not "everyone stays who they are".
+    asked, free: paths (see `edits.Edit`). back_asked: what the way back names besides `asked`. contexts: what is shown,
+    if it is not the scene alone; base: which of them the rest is kept from. identity: as in `Edit`, if it is not
+    "everyone stays who they are".
     """
 
     phrase: Phrase
@@ -50,6 +51,7 @@ class Ask:
     asked: tuple[str, ...]
     free: tuple[str, ...] = ()
     back: Phrase | None = None
+    back_asked: tuple[str, ...] = ()
     contexts: tuple[Scene, ...] = ()
     base: int = 0
     identity: tuple[tuple[int, int, int], ...] | None = None
@@ -105,7 +107,10 @@ def outfit(scene: Scene, dice: Dice, same: bool = False) -> Ask | None:
         said = [dice.choice(names.get(each.outfit, say.OUTFITS[each.outfit])) for each in (old, new)]
         return "outfit", {**own, "old": said[0], "new": said[1]}
 
-    return change(scene, dice, "outfit", OUTFITS, phrase, same=same)
+    made = change(scene, dice, "outfit", OUTFITS, phrase, same=same)
+    if made is None or same:
+        return made
+    return replace(made, free=(f"{made.asked[0].rpartition('.')[0]}.shirt",))  # a hoodie, but of which colour?
 
 
 def outfit_and_colour(scene: Scene, dice: Dice) -> Ask | None:
@@ -116,7 +121,7 @@ def outfit_and_colour(scene: Scene, dice: Dice) -> Ask | None:
     index = int(path[-1])
     before, after = scene.characters[index], first.target.characters[index]
     after = replace(after, shirt=dice.choice([each for each in SHIRTS if each != before.shirt]))
-    said = [naming.clothes(each, dice) for each in (before, after)]
+    said = [naming.clothes(each, dice, plainly=True) for each in (before, after)]
     own = naming.owner(scene, index, dice)
     return Ask(
         phrase=("outfit and colour", {**own, "new": said[1], "old": said[0].split(" ", 1)[1]}),
@@ -128,7 +133,8 @@ def outfit_and_colour(scene: Scene, dice: Dice) -> Ask | None:
 
 def hair_colour(scene: Scene, dice: Dice, same: bool = False) -> Ask | None:
     def phrase(old: Character, new: Character, own: Slots, dice: Dice) -> Phrase:
-        return "hair colour", {**own, "old": old.hair_colour, "new": new.hair_colour}
+        hair = "hair and beard" if old.beard else "hair"  # one colour for both
+        return "hair colour", {**own, "hair": hair, "old": old.hair_colour, "new": new.hair_colour}
 
     has_hair = lambda each: each.hair != "bald" and (each.hat == "none" or each.hair in LOOSE_HAIR)  # noqa: E731
     return change(scene, dice, "hair_colour", tuple(HAIR_COLOURS), phrase, only=has_hair, same=same)
@@ -167,7 +173,8 @@ def move_person(scene: Scene, dice: Dice) -> Ask | None:
         towards, there = dice.choice(say.TOWARDS[new.place]), dice.choice(say.SIDES[new.place])
         return "move person", {**own, "old": old.place, "new": there, "towards": towards}
 
-    return change(scene, dice, "place", PLACES, phrase) if len(scene.characters) == 1 else None
+    made = change(scene, dice, "place", PLACES, phrase) if len(scene.characters) == 1 else None
+    return made and replace(made, free=("characters.0.dx",))  # how far, the words do not say
 
 
 # People: what they may have or not.
@@ -192,10 +199,15 @@ def _worn(name: str, values: Sequence[str], phrase: Callable[..., Phrase]) -> di
         return _coloured(made, scene, dice)
 
     def other(scene: Scene, dice: Dice) -> Ask | None:
-        return change(scene, dice, name, some, phrase, only=lambda each: getattr(each, name) != "none")
+        made = change(scene, dice, name, some, phrase, only=lambda each: getattr(each, name) != "none")
+        return made and replace(made, free=_colour_of(made))  # of the new one the words do not say the colour
 
     def remove(scene: Scene, dice: Dice) -> Ask | None:
-        return change(scene, dice, name, ("none",), phrase, only=lambda each: getattr(each, name) != "none")
+        made = change(scene, dice, name, ("none",), phrase, only=lambda each: getattr(each, name) != "none")
+        return made and replace(made, back_asked=_colour_of(made))  # the way back names what was there in full
+
+    def _colour_of(made: Ask) -> tuple[str, ...]:
+        return () if name == "glasses" else (f"{made.asked[0]}_colour",)
 
     def recolour(scene: Scene, dice: Dice) -> Ask | None:
         return change(scene, dice, colour, BRIGHT, phrase, only=lambda each: getattr(each, name) != "none")
@@ -287,6 +299,8 @@ def add_person(scene: Scene, dice: Dice) -> Ask | None:
     )
     words += f" with {dice.choice(say.HAIR[new.hair])}" if "hair" in named else ""
     words += f" in {article(new.shirt)} {naming.shirt(new, dice)}" if "shirt" in named else ""
+    if "shirt" in named and new.outfit != "t-shirt":  # "a shirt" says nothing of the outfit
+        named.append("outfit")
     slots = {"a_new": words, "where": dice.choice(say.SIDES[place])}
     return Ask(
         phrase=("add person", slots),

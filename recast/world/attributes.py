@@ -28,7 +28,7 @@ CLEAR = 0.25
 """How much of the way between two values, from the middle, the picture must be past to be told which one it shows."""
 TOLERANCE = 5
 """Steps of 1/64 within which two sizes count as one: 8 %, less than the eye tells apart."""
-SIZES = {"dx": (-6, 6, 0), "dy": (-6, 6, 0), "scale": (-10, 11, 1), "face": (-10, 13, 1)}
+SIZES = {"dx": (-6, 6, 0), "dy": (-6, 6, 0), "scale": (-10, 11, 1), "face": (-9, 12, 1)}
 """Attributes on a scale: the least and the greatest step of 1/64, and what step 0 is."""
 STRIDES = (4, 2, 1)
 """Steps in which a scale is searched."""

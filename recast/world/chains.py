@@ -43,11 +43,11 @@ def chain(seed: int, turns: int, *, split: str = "train", limit_bytes: int | Non
     """
     _check(turns, split)
     dice = Dice(seed, "chain")
-    scene = start = _start(dice.stream("start"), split)
+    scene = start = _start(seed, dice.stream("start"), split)
     edits: list[Edit] = []
     for turn in range(turns):
         last = turn == turns - 1 and turns > 1
-        made = _turn(scene, dice.stream("turn", turn), edits, last, split, limit_bytes)
+        made = _turn(seed, scene, dice.stream("turn", turn), edits, last, split, limit_bytes)
         edits.append(made)
         scene = made.target
     return Chain(start=start, edits=tuple(edits))
@@ -63,12 +63,12 @@ def there_and_back(seed: int, turns: int, *, split: str = "train", limit_bytes: 
         raise InputError(f"turns={turns}: an even number accepted, as many back as there; take {turns + 1}")
     dice = Dice(seed, "there and back")
     for attempt in range(TRIES):
-        scene = start = _start(dice.stream("start", attempt), split)
+        scene = start = _start(seed, dice.stream("start", attempt), split)
         edits: list[Edit] = []
         for turn in range(8 * turns):
             stream = dice.stream(attempt, "turn", turn)
             made = _turn(
-                scene, stream, edits, False, split, limit_bytes, categories={"local": 3, "text": 1, "global": 1}
+                seed, scene, stream, edits, False, split, limit_bytes, categories={"local": 3, "text": 1, "global": 1}
             )
             if made.inverse is not None:
                 edits.append(made)
@@ -82,15 +82,22 @@ def nothing_chain(seed: int, turns: int, *, split: str = "train", limit_bytes: i
     """A chain of edits that must change nothing, each asked for in other words."""
     _check(turns, split)
     dice = Dice(seed, "nothing chain")
-    scene = _start(dice.stream("start"), split)
+    scene = _start(seed, dice.stream("start"), split)
     edits = tuple(
-        edit(_seed(dice, turn), category="nothing", split=_of_turns(split), source=scene, limit_bytes=limit_bytes)
+        edit(
+            sample.source_seed(seed, dice.stream(turn)),
+            category="nothing",
+            split=_of_turns(split),
+            source=scene,
+            limit_bytes=limit_bytes,
+        )
         for turn in range(turns)
     )
     return Chain(start=scene, edits=edits)
 
 
 def _turn(
+    seed: int,
     scene: Scene,
     dice: Dice,
     before: list[Edit],
@@ -111,8 +118,8 @@ def _turn(
                 continue
             try:
                 made = edit(
-                    _seed(stream, kind), category=category, kind=kind, split=_of_turns(split), source=scene,
-                    limit_bytes=limit_bytes, tries=10,
+                    sample.source_seed(seed, stream.stream(kind)), category=category, kind=kind,
+                    split=_of_turns(split), source=scene, limit_bytes=limit_bytes, tries=10,
                 )  # fmt: skip
             except InputError:
                 continue
@@ -128,10 +135,10 @@ def _keeps_people(edit: Edit) -> bool:
     return edit.category == "nothing" or edit.kind == "add person" or not changed
 
 
-def _start(dice: Dice, split: str) -> Scene:
+def _start(seed: int, dice: Dice, split: str) -> Scene:
     """A drawn scene of one person, flat and in colour, on a background that has times."""
     for attempt in range(TRIES):
-        made = sample.scene(dice.stream(attempt).below(1 << 31), split=split, kind="cartoon")
+        made = sample.scene(sample.source_seed(seed, dice.stream(attempt)), split=split, kind="cartoon")
         if len(made.characters) == 1 and made.style == "flat" and made.look == "none" and not made.blur:
             return made
     raise AssertionError("no start found")
@@ -140,10 +147,6 @@ def _start(dice: Dice, split: str) -> Scene:
 def _of_turns(split: str) -> str:
     # A held-out start stays held out in part at best: its turns are free.
     return "train" if split == "train" else "any"
-
-
-def _seed(dice: Dice, *labels: object) -> int:
-    return dice.stream(*labels).below(1 << 31)
 
 
 def _check(turns: int, split: str) -> None:

@@ -6,6 +6,7 @@ import random
 from collections.abc import Callable, Sequence
 from typing import TypeVar
 
+from recast.errors import InputError
 from recast.world.scene import STEP
 
 T = TypeVar("T")
@@ -44,7 +45,9 @@ class Dice:
         return items[self.below(len(items))]
 
     def weighted(self, weights: dict[T, float]) -> T:
-        """One of the keys, in proportion to its weight."""
+        """One of the keys, in proportion to its weight. Raises InputError if there are none."""
+        if not weights:
+            raise InputError("weights={}: one key or more accepted; there is nothing to choose from")
         left = self.random() * sum(weights.values())
         for item, weight in weights.items():
             left -= weight

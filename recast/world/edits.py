@@ -6,7 +6,7 @@ the target as in the context it is kept from, so what must change and what must 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass, fields, is_dataclass, replace
 from typing import Any
 
@@ -31,8 +31,9 @@ class Edit:
     contexts: what the model sees; image 1 first. target: the answer. base: the context that everything not asked for is
     kept from. asked: paths in the target that the instruction names; a path to a part ("title", "things.1") means that
     the part is there or, where the target has none, that it must be gone. free: paths that may come out in any way,
-    because the words leave them open. identity: (i, j, k): person i of the target is person k of context j, but for
-    what is asked. inverse: the instruction that leads back from the target to the base, where words can do that.
+    because the words leave them open or the base does not show them (the hair under a hat that is taken off).
+    identity: (i, j, k): person i of the target is person k of context j, but for what is asked. inverse: the
+    instruction that leads back from the target to the base, where words can do that; back_asked: the paths it names.
     everyday: of the kind that photographs are edited with, needing nothing to be known of the picture.
     """
 
@@ -44,6 +45,7 @@ class Edit:
     inverse: str | None = None
     asked: tuple[str, ...] = ()
     free: tuple[str, ...] = ()
+    back_asked: tuple[str, ...] = ()
     identity: tuple[tuple[int, int, int], ...] = ()
     base: int = 0
     everyday: bool = False
@@ -136,7 +138,7 @@ def edit(
         if source is not None and attempt % 8 == 7:  # this source may have nothing for that kind: try another
             chosen = _choice(dice.stream("kind"), category, kind)
         of, name = chosen
-        base = source or _suited(name, dice.stream("source"), split)
+        base = source or _suited(name, sample.source_seed(seed, dice.stream("source")), split)
         asked = _asks(name, base, dice.stream("ask"))
         if not asked or not _is_fair(asked, base, source, split):
             continue
@@ -154,6 +156,8 @@ def reverse(edit: Edit) -> Edit:
     if edit.inverse is None:
         raise InputError(f"edit: {edit.kind!r} cannot be undone by words; edits that have an inverse accepted")
     people = range(min(len(edit.source.characters), len(edit.target.characters)))
+    asked = tuple(path for path in dict.fromkeys(edit.back_asked) if _is_there(edit.source, path))
+    free = tuple(path for path in edit.free if path not in asked and _is_there(edit.source, path))
     return replace(
         edit,
         kind=REVERSED.get(edit.kind, edit.kind),
@@ -161,7 +165,9 @@ def reverse(edit: Edit) -> Edit:
         target=edit.source,
         instruction=edit.inverse,
         inverse=None,
-        asked=tuple(path for path in edit.asked if _is_there(edit.source, path)),
+        asked=asked,
+        free=(*free, *revealed(edit.target, edit.source, (*asked, *free))),
+        back_asked=(),
         identity=tuple((i, 0, i) for i in people),
         base=0,
     )
@@ -170,6 +176,36 @@ def reverse(edit: Edit) -> Edit:
 def differences(before: Scene, after: Scene) -> tuple[str, ...]:
     """The paths at which two scenes differ: attributes, or whole parts that only one of them has."""
     return tuple(_differences(before, after, ""))
+
+
+def revealed(before: Scene, after: Scene, named: Collection[str] = ()) -> tuple[str, ...]:
+    """The attributes that `after` shows and `before` hides, of parts that both have: nobody can know what they are.
+
+    named: paths to leave out, with what is under them.
+    """
+    known = set(named)
+    return tuple(
+        path
+        for path in attributes(after)
+        if shows(after, path)
+        and is_attribute(before, path)
+        and not shows(before, path)
+        and path not in known
+        and path.rpartition(".")[0] not in known
+    )
+
+
+def attributes(scene: Scene) -> tuple[str, ...]:
+    """The paths of all attributes of the scene and its parts."""
+    parts: list[tuple[str, Any]] = [("", scene)]
+    for name in ("characters", "things", "marks"):
+        parts += [(f"{name}.{i}.", part) for i, part in enumerate(getattr(scene, name))]
+    if scene.title is not None:
+        parts.append(("title.", scene.title))
+    whole = ("characters", "things", "marks", "title")
+    return tuple(
+        f"{prefix}{each.name}" for prefix, part in parts for each in fields(part) if prefix or each.name not in whole
+    )
 
 
 def is_attribute(scene: Scene, path: str) -> bool:
@@ -267,6 +303,8 @@ def _edit(of: str, kind: str, base: Scene, asked: list[Ask], dice: Dice, limit_b
     people = range(min(len(kept.characters), len(last.target.characters)))
     identity = first.identity if first.identity is not None else tuple((i, first.base, i) for i in people)
     back: list[Phrase] = [ask.back for ask in reversed(asked) if ask.back is not None]
+    named = tuple(path for ask in asked for path in ask.asked)
+    free = tuple(path for ask in asked for path in ask.free)
     keeps_rest = of in ("local", "global", "text")
     try:
         there = [ask.phrase for ask in asked]
@@ -283,8 +321,9 @@ def _edit(of: str, kind: str, base: Scene, asked: list[Ask], dice: Dice, limit_b
         target=last.target,
         instruction=instruction,
         inverse=inverse,
-        asked=tuple(path for ask in asked for path in ask.asked),
-        free=tuple(path for ask in asked for path in ask.free),
+        asked=named,
+        free=(*free, *revealed(kept, last.target, (*named, *free))),
+        back_asked=tuple(path for ask in reversed(asked) for path in (*ask.asked, *ask.back_asked)),
         identity=identity,
         base=first.base,
         everyday=kind in EVERYDAY,
@@ -311,12 +350,13 @@ def _is_fair(asked: list[Ask], base: Scene, source: Scene | None, split: str) ->
 Giver = Callable[[Scene, Dice], Scene]
 
 
-def _suited(kind: str, dice: Dice, split: str) -> Scene:
-    """A random scene of the split, made fit for the kind where a random one seldom is."""
+def _suited(kind: str, seed: int, split: str) -> Scene:
+    """The scene of a seed and split, made fit for the kind where a random one seldom is."""
+    dice = Dice(seed, "suited")
     sort = SORTS.get(kind)
     if sort == "sheet" or (kind in references.CHARACTER and dice.stream("sheet").chance(0.4)):
         sort = "sheet"
-    scene = sample.scene(dice.below(1 << 31), split=split, kind=sort)
+    scene = sample.scene(seed, split=split, kind=sort)
     for name, give in GIVERS.items():
         if kind in NEEDS.get(name, ()):
             scene = give(scene, dice.stream(name))

@@ -120,7 +120,7 @@ def _place(value: object, dice: Dice) -> Slots:
 
 
 def _side(value: object, dice: Dice) -> Slots:
-    side, towards = dice.choice(say.SIDES[str(value)]), dice.choice(say.TOWARDS[str(value)])
+    side, towards = dice.choice(say.TITLE_SIDES[str(value)]), dice.choice(say.TITLE_SIDEWAYS[str(value)])
     return {"new": str(value), "side": side, "towards": towards}
 
 
@@ -182,7 +182,7 @@ def add_mark(scene: Scene, dice: Dice, kind: str) -> Ask | None:
         target=target,
         asked=(path, *(f"{path}.{name}" for name in named), f"{path}.place"),
         free=() if coloured else (f"{path}.colour",),
-        back=("remove mark", {"mark": naming.the_mark(new, dice)}),
+        back=("remove mark", {"mark": naming.the_mark(target, new, dice)}),
     )
 
 
@@ -192,7 +192,7 @@ def mark_colour(scene: Scene, dice: Dice) -> Ask | None:
     index = dice.below(len(scene.marks))
     mark = scene.marks[index]
     new = dice.choice([each for each in BRIGHT if each != mark.colour])
-    name = naming.the_mark(mark, dice)
+    name = naming.the_mark(scene, mark, dice)
     return Ask(
         phrase=("mark colour", {"mark": name, "old": mark.colour, "new": new}),
         target=put(scene, f"marks.{index}.colour", new),
@@ -206,10 +206,18 @@ def remove_mark(scene: Scene, dice: Dice) -> Ask | None:
         return None
     last = scene.marks[-1]
     return Ask(
-        phrase=("remove mark", {"mark": naming.the_mark(last, dice)}),
+        phrase=("remove mark", {"mark": naming.the_mark(scene, last, dice)}),
         target=replace(scene, marks=scene.marks[:-1]),
         asked=(f"marks.{len(scene.marks) - 1}",),
+        back_asked=_named_again(last, f"marks.{len(scene.marks) - 1}"),
         back=_add_again(scene, last, dice) if last.kind in ("sticker", "logo", "border") else None,
+    )
+
+
+def _named_again(mark: Mark, path: str) -> tuple[str, ...]:
+    """What `_add_again` says of the mark."""
+    return tuple(
+        f"{path}.{name}" for name in ("kind", "colour", *(() if mark.kind == "border" else ("shape", "place")))
     )
 
 

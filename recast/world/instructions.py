@@ -12,6 +12,7 @@ from collections.abc import Mapping, Sequence
 from recast.errors import InputError
 from recast.world.dice import Dice
 from recast.world.phrases import KEEPERS, TEMPLATES, WRAPPERS
+from recast.world.vocabulary import article
 
 Phrase = tuple[str, Mapping[str, str]]
 """A kind of `phrases` and what its slots say. Slots called quote and old_quote hold a title, without marks."""
@@ -60,8 +61,12 @@ def quoted(text: str, marks: tuple[str, str], dice: Dice) -> str:
 
 
 def quotation_marks(texts: Sequence[str], dice: Dice) -> tuple[str, str]:
-    """Marks that do not occur in the texts themselves."""
-    return dice.weighted({m: w for m, w in QUOTES.items() if not any(set(m) & set(text) for text in texts)})
+    """Marks that do not occur in the texts themselves. Raises InputError if there are none."""
+    left = {m: w for m, w in QUOTES.items() if not any(set(m) & set(text) for text in texts)}
+    if not left:
+        marks = " ".join("".join(pair) for pair in QUOTES)
+        raise InputError(f"texts={list(texts)}: all quotation marks occur in them; leave out one pair of {marks}")
+    return dice.weighted(left)
 
 
 def typo(text: str, dice: Dice) -> str:
@@ -106,7 +111,7 @@ def _remark(phrases: Sequence[Phrase], dice: Dice, keeps_rest: bool, typos: bool
         if len(phrases) > 1:  # only imperatives can be joined to each other
             lines = [line for line in lines if not line.startswith("~") and ":" not in line]
         line = dice.stream("line", i).choice(lines)
-        said = dict(slots)
+        said = {f"an_{name}": article(text) for name, text in slots.items() if text} | dict(slots)
         for name in ("quote", "old_quote"):
             if name in slots:
                 said[name] = hold(held, quoted(slots[name], marks, dice.stream("lines", i)))
@@ -131,4 +136,4 @@ def join(clauses: Sequence[str], dice: Dice) -> str:
 
 
 def _slots(line: str) -> set[str]:
-    return {name for _, name, _, _ in string.Formatter().parse(line) if name}
+    return {name.removeprefix("an_") for _, name, _, _ in string.Formatter().parse(line) if name}

@@ -27,17 +27,19 @@ def owner(scene: Scene, index: int, dice: Dice) -> dict[str, str]:
 
 
 def the_thing(scene: Scene, index: int, dice: Dice) -> str:
-    """A name that only this thing has: "the car" if it is the only one, or by its colour, or by its place."""
+    """A name that only this thing has, held ones counted: "the car", or one by its colour, its place or the ground."""
     thing = scene.things[index]
     others = [each for i, each in enumerate(scene.things) if i != index]
-    held = [(each.holding, each.holding_colour) for each in scene.characters]
+    held = [(each.holding, each.holding_colour) for each in scene.characters if each.holding != "none"]
     alike = [(each.kind, each.colour) for each in others] + held
-    names = [f"the {thing.kind} {dice.choice(say.SIDES[thing.place])}"] if not held else []
-    if thing.kind not in [kind for kind, _ in alike]:
-        names = [f"the {thing.kind}", f"the {thing.kind} {dice.choice(say.SIDES[thing.place])}"]
+    side = dice.choice(say.SIDES[thing.place])  # no two things stand at one place, but a hand may be above it
+    ground = f"the {thing.kind} on the ground" if thing.kind in [kind for kind, _ in held] else f"the {thing.kind}"
+    names = [f"{ground} {side}"]
+    if thing.kind not in [each.kind for each in others]:
+        names.append(ground)
     if (thing.kind, thing.colour) not in alike and shows(scene, f"things.{index}.colour"):
         names.append(f"the {thing.colour} {thing.kind}")
-    return dice.choice(names or [f"the {thing.kind} on the ground"])
+    return dice.choice(names)
 
 
 def a_thing(thing: Thing, named: set[str], dice: Dice) -> str:
@@ -74,8 +76,10 @@ def shirt(character: Character, dice: Dice) -> str:
     return dice.choice(say.OUTFITS[character.outfit])
 
 
-def clothes(character: Character, dice: Dice) -> str:
-    """Such as "a red hoodie"."""
+def clothes(character: Character, dice: Dice, *, plainly: bool = False) -> str:
+    """Such as "a red hoodie"; `plainly`, so that "a red shirt" could not be a striped one."""
+    if plainly and character.outfit == "t-shirt":
+        return f"a plain {character.shirt} t-shirt"
     return article(f"{character.shirt} {shirt(character, dice)}")
 
 
@@ -91,8 +95,11 @@ def graphic(mark: Mark, dice: Dice, *, coloured: bool = True, placed: bool = Tru
     return f"{mark.colour} {name}{where}" if coloured else f"{name}{where}"
 
 
-def the_mark(mark: Mark, dice: Dice) -> str:
+def the_mark(scene: Scene, mark: Mark, dice: Dice) -> str:
     """Such as "arrow", "star sticker": a mark as spoken of when it is there; a scene has one of a kind at most."""
+    shapes = [each.logo for each in scene.characters] + [each.shape for each in scene.marks if each.kind != "circle"]
+    if mark.kind == "circle" and "circle" in shapes:
+        return dice.choice(("ring", "drawn circle"))
     if mark.kind in ("sticker", "logo"):
         return dice.choice((f"{mark.kind} in the {mark.place} corner", f"{mark.shape} {mark.kind} at the {mark.place}"))
     return mark.kind

@@ -69,6 +69,7 @@ def replace_thing(scene: Scene, dice: Dice) -> Ask | None:
         phrase=("replace thing", _exchange(scene, index, naming.a_thing(new, colours, dice), dice)),
         target=target,
         asked=(f"things.{index}.kind", *([f"things.{index}.colour"] if named else [])),
+        free=() if named else (f"things.{index}.colour",),
         back=("replace thing", _exchange(target, index, naming.a_thing(old, colours, dice), dice)),
     )
 
@@ -129,7 +130,8 @@ def move_thing(scene: Scene, dice: Dice) -> Ask | None:
             "towards": dice.choice(say.TOWARDS[new]),
         }
 
-    return change_thing(scene, dice, "place", PLACES, phrase) if scene.background != "plain" else None
+    made = change_thing(scene, dice, "place", PLACES, phrase) if scene.background != "plain" else None
+    return made and replace(made, free=(f"{made.asked[0].rpartition('.')[0]}.dx",))  # how far, the words do not say
 
 
 # The background behind them.

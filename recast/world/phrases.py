@@ -3,7 +3,7 @@
 One phrasing per line. A line that begins with ~ is a whole remark; any other is an imperative, which `words` may wrap
 ("could you ...?"). A phrasing is only used if every {slot} in it has something to say. Slots: {the} and {of} tell whose
 ("the", or "the left person's"; "" or " of the person on the left"), {who} is that person, {old} and {new} what was and
-what shall be. Quoted strings come with their marks.
+what shall be, and {an_new}, {an_old} the same after "a" or "an". Quoted strings come with their marks.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ change {the} {shirt}{of} to {new}
 change the color of {the} {shirt}{of} to {new}
 turn {the} {shirt}{of} {new}
 recolor {the} {shirt}{of} to {new}
-swap {the} {old} {shirt}{of} for a {new} one
+swap {the} {old} {shirt}{of} for {an_new} one
 change {the} {old} {shirt}{of} to {new}
 paint {the} {shirt}{of} {new}
 dress {who} in {new}
@@ -25,16 +25,16 @@ dress {who} in {new}
 ~I'd love {the} {shirt}{of} in {new} instead
 
 [outfit]
-put {who} in a {new}
-dress {who} in a {new}
-change {the} {old}{of} to a {new}
-swap {the} {old}{of} for a {new}
-replace {the} {old}{of} with a {new}
-turn {the} {old}{of} into a {new}
-let {who} wear a {new}
-give {who} a {new} to wear
-~a {new} instead of {the} {old}{of}
-~{who} should wear a {new}
+put {who} in {an_new}
+dress {who} in {an_new}
+change {the} {old}{of} to {an_new}
+swap {the} {old}{of} for {an_new}
+replace {the} {old}{of} with {an_new}
+turn {the} {old}{of} into {an_new}
+let {who} wear {an_new}
+give {who} {an_new} to wear
+~{an_new} instead of {the} {old}{of}
+~{who} should wear {an_new}
 
 [outfit and colour]
 put {who} in {new}
@@ -49,17 +49,17 @@ change {the} top{of} to {new}
 ~{who} should wear {new}
 
 [hair colour]
-make {the} hair{of} {new}
-dye {the} hair{of} {new}
-color {the} hair{of} {new}
-change {the} hair color{of} to {new}
-turn {the} hair{of} {new}
-change {the} {old} hair{of} to {new}
-give {who} {new} hair
-recolor {the} hair{of} to {new}
-~{new} hair{of}
-~{the} hair{of} should be {new}
-~how about {new} hair{of}?
+make {the} {hair}{of} {new}
+dye {the} {hair}{of} {new}
+color {the} {hair}{of} {new}
+change the color of {the} {hair}{of} to {new}
+turn {the} {hair}{of} {new}
+change {the} {old} {hair}{of} to {new}
+give {who} {new} {hair}
+recolor {the} {hair}{of} to {new}
+~{new} {hair}{of}
+~{the} {hair}{of} should be {new}
+~how about {new} {hair}{of}?
 
 [hair style]
 give {who} {new}
@@ -175,7 +175,7 @@ delete {the} {old}{of}
 erase {the} {old}{of}
 show {who} without the {old}
 ~no {old} for {who}
-~{who} should not wear a {old}
+~{who} should not wear {an_old}
 ~{the} {old}{of} has to go
 
 [add logo]
@@ -209,7 +209,7 @@ change the color of the {logo} on {the} {shirt}{of} to {new}
 change the {old} {logo} on {the} {shirt}{of} to {new}
 paint the {logo} on {the} {shirt}{of} {new}
 ~the {logo} on {the} {shirt}{of} should be {new}
-~a {new} {logo} on {the} {shirt}{of}, not a {old} one
+~{an_new} {logo} on {the} {shirt}{of}, not {an_old} one
 
 [remove logo]
 remove the {old} from {the} {shirt}{of}
@@ -227,9 +227,9 @@ make {who} look {new}
 make {who} {new}
 change {the} expression{of} to {new}
 change {the} face{of} from {old} to {new}
-give {who} a {new} face
+give {who} {an_new} face
 let {who} look {new}
-turn {the} {old} look{of} into a {new} one
+turn {the} {old} look{of} into {an_new} one
 show {who} looking {new}
 ~{who} should look {new}
 ~{new} face{of}
@@ -278,7 +278,7 @@ change the color of the {held} in {the} hand{of} to {new}
 change the {old} {held} in {the} hand{of} to {new}
 paint the {held} that {who} is holding {new}
 ~the {held} in {the} hand{of} should be {new}
-~a {new} {held} in {the} hand{of}, not a {old} one
+~{an_new} {held} in {the} hand{of}, not {an_old} one
 
 [let go]
 remove the {old} from {the} hand{of}
@@ -374,7 +374,7 @@ change the color of {thing} from {old} to {new}
 
 [thing size]
 make {thing} {new}
-turn {thing} into a {new} one
+turn {thing} into {an_new} one
 resize {thing}: make it {new}
 change {thing} from {old} to {new}
 change the size of {thing} to {new}
@@ -645,7 +645,7 @@ redraw it as {a_new}
 render it in {new} style
 change the style to {new}
 paint it in the style of {a_new}
-apply a {new} effect
+apply {an_new} effect
 make it look like {a_new}
 ~{new}
 ~{new} style
@@ -759,15 +759,15 @@ insert the logo from {two} at the {corner}
 ~logo of {two}, {corner}
 
 [two people together]
-put both people into one picture {where}
-put the people from both pictures {where}
-show the two people together {where}
-show the person from {one} and the person from {two} {where}
-place the person of {one} next to the person of {two} {where}
-bring both of them together {where}
-draw the two people side by side {where}
-~both people {where}
-~the people of {one} and {two} together {where}
+put both people into one picture {where}, {side}
+put the people from both pictures {where}, {side}
+show the two people together {where}, {side}
+show the person from {one} and the person from {two} {where}, {side}
+place the person of {one} next to the person of {two} {where}, {side}
+bring both of them together {where}, {side}
+draw the two people side by side {where}, {side}
+~both people {where}, {side}
+~the people of {one} and {two} together {where}, {side}
 
 [add title]
 add the {title} {quote}{how}
@@ -861,39 +861,39 @@ push the {title} {towards}
 
 [title font]
 change the font to {new}
-set the {title} in a {new} font
-use a {new} font for the {title}
-write {quote} in a {new} font
-change the lettering to a {new} typeface
-give the {title} a {new} font
+set the {title} in {an_new} font
+use {an_new} font for the {title}
+write {quote} in {an_new} font
+change the lettering to {an_new} typeface
+give the {title} {an_new} font
 make the {title} {new}
-switch to a {new} font
+switch to {an_new} font
 ~{new} font
-~the {title} in a {new} font
-~the {title} should be in a {new} font
+~the {title} in {an_new} font
+~the {title} should be in {an_new} font
 
 [title outline]
-give the {title} a {new} outline
+give the {title} {an_new} outline
 make the outline of the {title} {new}
 outline the {title} in {new}
 change the outline of the letters to {new}
-put a {new} outline around the letters
-add a {new} edge to the letters
+put {an_new} outline around the letters
+add {an_new} edge to the letters
 change the outline from {old} to {new}
 ~{new} outline for the {title}
-~a {new} outline around {quote}
-~the {title} should have a {new} outline
+~{an_new} outline around {quote}
+~the {title} should have {an_new} outline
 
 [add plate]
-put a {new} bar behind the {title}
-add a {new} box behind the {title}
-place a {new} plate behind the letters
-set the {title} on a {new} bar
-back the {title} with a {new} box
-give the {title} a {new} background bar
-draw a {new} bar behind {quote}
-~a {new} bar behind the {title}
-~the {title} on a {new} box
+put {an_new} bar behind the {title}
+add {an_new} box behind the {title}
+place {an_new} plate behind the letters
+set the {title} on {an_new} bar
+back the {title} with {an_new} box
+give the {title} {an_new} background bar
+draw {an_new} bar behind {quote}
+~{an_new} bar behind the {title}
+~the {title} on {an_new} box
 
 [plate colour]
 make the bar behind the {title} {new}
@@ -944,7 +944,8 @@ show {quote} {new}
 keep everything as it is
 leave everything as it is
 change nothing
-don't change anything
+~don't change anything
+~please don't change anything
 return the picture unchanged
 leave the picture alone
 do nothing

@@ -83,7 +83,7 @@ def elsewhere(scene: Scene, dice: Dice, change: str = "") -> Ask | None:
         outfit = dice.choice([each for each in OUTFITS if each != before.outfit])
         shirt = dice.choice([each for each in SHIRTS if each != before.shirt])
         after = replace(after, outfit=outfit, shirt=shirt)
-        slots["clothes"] = naming.clothes(after, dice)
+        slots["clothes"] = naming.clothes(after, dice, plainly=True)
         asked += ["characters.0.outfit", "characters.0.shirt"]
     return Ask(
         phrase=(f"person elsewhere {change}".strip(), slots),
@@ -229,11 +229,14 @@ def two_people_together(scene: Scene, dice: Dice) -> Ask | None:
         _stand(each.characters[0], place, dice.stream("stand", place))
         for each, place in zip((scene, other), places, strict=True)
     ]
+    names = _one(dice)
+    said = dice.stream("side").below(2)  # where one of them goes says where the other goes
+    slots["side"] = f"the one from {names[('one', 'two')[said]]} {dice.choice(say.SIDES[places[said]])}"
     return Ask(
-        phrase=("two people together", {**slots, **_one(dice)}),
+        phrase=("two people together", {**slots, **names}),
         target=replace(made, characters=tuple(replace(each, scale=min(each.scale, 60 / 64)) for each in people)),
-        asked=("background", "characters.1"),
-        free=("variant", "time", *PERSON_IS_FREE),
+        asked=("background", "characters.1", "characters.0.place", "characters.1.place"),
+        free=("variant", "time", *(f"characters.{i}.{name}" for i in (0, 1) for name in ("dx", "dy", "scale"))),
         contexts=(scene, other),
         identity=((0, 0, 0), (1, 1, 0)),
     )

@@ -6,16 +6,20 @@ picture gives away at all. Both look at the scene alone, and hold for squares as
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from functools import lru_cache
 
-from recast.world.lettering import layout
+from recast.world.draw.people import head
+from recast.world.draw.things import stand
+from recast.world.lettering import SLOPES, Layout, layout, rise
 from recast.world.scene import COLOURS, TIMELESS, TITLE_SIZES, Character, Mark, Scene, Title
 
 CONTRAST = 60
 """Levels of luma (of 255) that must separate lettering from its outline, or from its plate."""
 SIDE = 256
-"""The square, in pixels, in which a title must have room: any wider picture has more."""
-TALL_HATS = ("top hat", "crown", "party hat")
+"""The square, in pixels, in which a title must have room."""
+WIDE = 456
+"""A picture as wide as video, in which a long title is broken less and is larger."""
 LOOSE_HAIR = ("long", "curly", "ponytail")
 """Hair that is seen under any hat."""
 
@@ -188,29 +192,77 @@ def _problems_of_title(title: Title, scene: Scene) -> list[str]:
         found.append("letters and what surrounds them are alike")
     if title.plate != "none" and title.plate in (title.colour, title.outline):
         found.append("plate and letters have one colour")
-    if not scene.characters:
-        if title.place == "bottom" and any(thing.size == "small" for thing in scene.things):
-            found.append("the title covers a thing")
-        if title.place == "middle" and scene.things:
-            found.append("the title covers a thing")
-        return found
-    length, lines = len(title.text.replace("\n", "")), title.text.count("\n") + 1
-    if length > {"medium": 24, "large": 10, "huge": 6}[title.size] or (lines > 1 and title.size != "medium"):
-        found.append("the title covers a face")
-    longest = max(map(len, title.text.split("\n")))
-    sides = {character.place for character in scene.characters}
-    aside = longest <= 4 and sides == {{"left": "right", "right": "left"}.get(title.align)}
-    if title.place == "middle" and (
-        scene.things or not aside or title.size != "medium" or any(each.holding != "none" for each in scene.characters)
-    ):
-        found.append("the title covers a face")
-    if title.place == "top" and title.size == "huge" and any(each.hat != "none" for each in scene.characters):
-        found.append("the title covers a hat")
-    if title.place == "top" and any(each.hat in TALL_HATS for each in scene.characters) and not aside:
-        found.append("the title covers a hat")
-    if title.place == "bottom":
-        if any(each.logo != "none" for each in scene.characters):
-            found.append("the title covers a logo")
-        if any(thing.size == "small" for thing in scene.things):
-            found.append("the title covers a thing")
-    return found
+    return found + [f"the title covers {part}" for part in dict.fromkeys(_covered(title, scene))]
+
+
+# What a title covers: its laid-out box against the boxes of what must be seen.
+
+
+def _covered(title: Title, scene: Scene) -> Iterator[str]:
+    """What the title leaves too little of to be told, in a square or in a wide picture."""
+    for width in (SIDE, WIDE):
+        aspect = width / SIDE
+        for part, box, share in _regions(scene, aspect):
+            left, top, right, bottom = max(0.0, box[0]), max(0.0, box[1]), min(aspect, box[2]), min(1.0, box[3])
+            over = _box(title, width, round(SIDE * (left + right) / 2))
+            across = min(right, over[2]) - max(left, over[0])
+            down = min(bottom, over[3]) - max(top, over[1])
+            ink = 1.0 if title.plate != "none" else LETTERED
+            if across > 0 and down > 0 and ink * across * down > share * (right - left) * (bottom - top):
+                yield part
+
+
+@lru_cache(maxsize=8192)
+def _laid(title: Title, width: int) -> Layout:
+    return layout(title.text, title.font, width, SIDE, title.place, title.size, title.tilt, title.align)
+
+
+def _box(title: Title, width: int, x: int) -> Box:
+    """The title's box, in picture heights, as it lies at column x if it tilts; with the bar, if there is one."""
+    laid = _laid(title, width)
+    up = rise(x - laid.middle, SLOPES[title.tilt])
+    left, top, right, bottom = laid.box
+    return left / SIDE, (top - up) / SIDE, right / SIDE, (bottom - up) / SIDE
+
+
+def _regions(scene: Scene, aspect: float) -> Iterator[tuple[str, Box, float]]:
+    """What must be seen: its name, its box in picture heights, and the share of the box that may be covered."""
+    for character in scene.characters:
+        x, y, unit = head(character, aspect)
+        for part, (left, top, right, bottom), share in _regions_of_person(character):
+            yield part, (x + left * unit, y + top * unit, x + right * unit, y + bottom * unit), share
+    for thing in scene.things:
+        x, bottom, size = stand(thing, aspect, scene.background)
+        yield "a thing", (x - 0.4 * size, bottom - size, x + 0.4 * size, bottom), 0.5
+
+
+def _regions_of_person(character: Character) -> Iterator[tuple[str, Box, float]]:
+    """As `_regions`, around the head's centre and in its units (see `draw.people`)."""
+    wide, high = character.face.width, character.face.height
+    yield "a face", (-0.12 * wide, -0.09 * high, 0.12 * wide, 0.08 * high), 0.2  # eyes and brows
+    yield "a face", (-0.09 * wide, 0.08 * high, 0.09 * wide, 0.2 * high), 0.2  # mouth and chin
+    if character.hat != "none":
+        yield "a hat", (-0.18 * wide, _HAT_TOPS[character.hat] * high, 0.18 * wide, -0.08 * high), 0.4
+    elif character.hair != "bald":
+        yield "hair", (-0.16 * wide, -0.25 * high, 0.16 * wide, -0.08 * high), 0.5
+    yield "a shirt", (-0.24, 0.24, 0.24, 0.6), 0.6
+    if character.logo != "none":
+        yield "a logo", (-0.09, 0.33, 0.09, 0.51), 0.1
+    if character.holding != "none":
+        raised = character.pose == "cheering"
+        yield "what is held", ((0.12, -0.36, 0.36, -0.1) if raised else (0.11, 0.22, 0.33, 0.46)), 0.3
+    if character.pose in _HANDS:
+        yield "a hand", _HANDS[character.pose], 0.5
+
+
+LETTERED = 0.75
+"""The share of its box that a title without a bar covers, with its outlines, at most."""
+Box = tuple[float, float, float, float]
+"""Left, top, right, bottom."""
+_HAT_TOPS = {"cap": -0.29, "beanie": -0.37, "top hat": -0.4, "crown": -0.35, "party hat": -0.4}
+_HANDS: dict[str, Box] = {
+    "waving": (-0.32, 0.02, -0.17, 0.2),
+    "cheering": (-0.32, -0.15, -0.2, 0.02),
+    "pointing": (-0.3, 0.13, -0.16, 0.33),
+}
+"""The hand that tells the pose."""

@@ -53,6 +53,8 @@ KINDS = {"cartoon": 0.68, "photo": 0.24, "sheet": 0.08}
 """What kinds of scene there are, and how often each is drawn."""
 PHOTO_VARIANTS = 1 << 31
 TRIES = 1000
+FIRST_UNTRAINED = 1 << 40
+"""Training only uses seeds below; those of benchmarks start here."""
 Rule = Callable[[Scene], bool]
 
 
@@ -75,6 +77,11 @@ def scene(seed: int, *, split: str = "train", kind: str | None = None) -> Scene:
         if is_fine(made) and (split != "held out" or heldout.reasons(made)):
             return made
     raise AssertionError(f"no scene for seed={seed}, split={split}, kind={kind} in {TRIES} tries")
+
+
+def source_seed(seed: int, dice: Dice) -> int:
+    """A seed for a scene that the thing of `seed` is made from: of a benchmark again one that no training has."""
+    return FIRST_UNTRAINED + dice.below(FIRST_UNTRAINED >> 1) if seed >= FIRST_UNTRAINED else dice.below(1 << 31)
 
 
 def check_split(split: str) -> None:

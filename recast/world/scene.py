@@ -11,7 +11,7 @@ put on the finished picture: no look and no style ever touches them.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, field, fields, replace
+from dataclasses import asdict, dataclass, field, fields, is_dataclass, replace
 from typing import Any
 
 from recast.errors import InputError
@@ -86,7 +86,7 @@ STEP = 1 / 64
 
 @dataclass(frozen=True, kw_only=True)
 class Face:
-    """The continuous part of an identity, each as a multiple of the usual, on the grid of 1/64 in [0.85, 1.2]."""
+    """The continuous part of an identity, each as a multiple of the usual, on the grid of 1/64; see RANGES."""
 
     width: float = 1.0
     height: float = 1.0
@@ -229,19 +229,40 @@ CHOICES: Mapping[type, Mapping[str, tuple[Any, ...]]] = {
     },
 }
 """What each attribute may be: the one list from which sampling, edits, words and measures all read."""
+RANGES: Mapping[type, Mapping[str, tuple[float, float]]] = {
+    Face: {each.name: (0.75, 1.25) for each in fields(Face)},
+    Character: {"dx": (-0.25, 0.25), "dy": (-0.25, 0.25), "scale": (0.5, 1.5)},
+    Thing: {"dx": (-0.25, 0.25)},
+}
+"""The least and the most of each float that is drawn, both accepted, on the grid of STEP; random scenes keep closer."""
+MARK_PLACES: Mapping[str, tuple[str, ...]] = {
+    "arrow": PLACES,
+    "circle": PLACES,
+    "border": ("all",),
+    "sticker": CORNERS,
+    "logo": (*CORNERS, "center"),
+}
+"""Where each kind of mark may be."""
+PARTS: Mapping[str, type] = {"characters": Character, "things": Thing, "marks": Mark}
+"""The parts of which a scene may have several."""
 
 
 def get(scene: Scene, path: str) -> Any:
     """The attribute at a path such as "time", "characters.0.shirt", "things.1" or "title.text".
 
-    None where the path leads to a part the scene does not have. Raises InputError for a name that no part has.
+    None where the path leads to, or through, a part the scene does not have. Raises InputError for a name that a part
+    does not have.
     """
     value: Any = scene
     for name in path.split("."):
         if value is None:
             return None
         if isinstance(value, tuple):
+            if not name.isdecimal():
+                raise InputError(f"path={path!r}: {name!r} came; a number from 0 accepted, such as things.0")
             value = value[int(name)] if int(name) < len(value) else None
+        elif not is_dataclass(value):
+            raise InputError(f"path={path!r}: nothing has an attribute {name!r} there; leave .{name} out")
         elif any(name == each.name for each in fields(value)):
             value = getattr(value, name)
         else:
@@ -267,24 +288,61 @@ def _put_in(part: Any, path: str, value: Any) -> Any:
 
 def check(scene: Scene) -> Scene:
     """The scene itself, if the world knows every attribute. Raises InputError that names the first it does not."""
-    parts: list[tuple[str, Any]] = [("", scene)]
-    for name in ("characters", "things", "marks"):
-        parts += [(f"{name}.{i}.", part) for i, part in enumerate(getattr(scene, name))]
+    _check_part("scene", scene, Scene)
+    for name, kind in PARTS.items():
+        parts = getattr(scene, name)
+        if type(parts) is not tuple:
+            raise InputError(f"{name}: {type(parts).__name__} came; a tuple of {kind.__name__} accepted")
+        for i, part in enumerate(parts):
+            _check_part(f"{name}.{i}", part, kind)
+    for i, character in enumerate(scene.characters):
+        _check_part(f"characters.{i}.face", character.face, Face)
+    for i, mark in enumerate(scene.marks):
+        if mark.place not in MARK_PLACES[mark.kind]:
+            words = ", ".join(MARK_PLACES[mark.kind])
+            raise InputError(f"marks.{i}.place={mark.place!r}: of the kind {mark.kind!r}; accepted: {words}")
     if scene.title is not None:
-        parts.append(("title.", scene.title))
-    for prefix, part in parts:
-        for name, accepted in CHOICES[type(part)].items():
-            if getattr(part, name) not in accepted:
-                words = ", ".join(map(str, accepted))
-                raise InputError(f"{prefix}{name}={getattr(part, name)!r}: not known to the world; accepted: {words}")
-    if scene.variant < 0 or (scene.is_drawn and scene.variant >= VARIANTS):
+        _check_part("title", scene.title, Title)
+        _check_lettering(scene.title)
+    if type(scene.variant) is not int or scene.variant < 0 or (scene.is_drawn and scene.variant >= VARIANTS):
         upto = f"0 to {VARIANTS - 1}" if scene.is_drawn else "0 and above"
-        raise InputError(f"variant={scene.variant}: of a {scene.background} background; {upto} accepted")
+        raise InputError(
+            f"variant={scene.variant!r}: of a {scene.background} background; a whole number, {upto} accepted"
+        )
     if scene.background in TIMELESS and scene.time != "day":
         raise InputError(f"time={scene.time!r}: a {scene.background} background has no time; 'day' accepted")
     if len(scene.characters) > 2:
         raise InputError(f"characters: {len(scene.characters)} came; at most 2 accepted")
     return scene
+
+
+def _check_part(path: str, part: Any, kind: type) -> None:
+    """Raise InputError unless a part is of its kind, and has words of its lists and floats in their ranges."""
+    if type(part) is not kind:
+        raise InputError(f"{path}: {type(part).__name__} came; {kind.__name__} accepted")
+    for name, accepted in CHOICES.get(kind, {}).items():
+        value = getattr(part, name)
+        # The type as well: to Python 1 is True and 0.0 is 0, but as JSON they are other scenes.
+        if value not in accepted or type(value) is not type(accepted[0]):
+            raise InputError(f"{_within(path, name)}={value!r}: accepted: {', '.join(map(repr, accepted))}")
+    for name, (least, most) in RANGES.get(kind, {}).items():
+        value = getattr(part, name)
+        if type(value) is not float or not least <= value <= most or not (value / STEP).is_integer():
+            allowed = f"a float from {least} to {most}, a multiple of 1/64, accepted"
+            raise InputError(f"{_within(path, name)}={value!r}: {allowed}")
+
+
+def _check_lettering(title: Title) -> None:
+    from recast.world.lettering import FONTS  # brings Pillow, which a scene without lettering does not need
+
+    if type(title.text) is not str or not title.text:
+        raise InputError(f"title.text={title.text!r}: a string with at least one character accepted")
+    if type(title.font) is not str or title.font not in FONTS:
+        raise InputError(f"title.font={title.font!r}: accepted: {', '.join(FONTS)}")
+
+
+def _within(path: str, name: str) -> str:
+    return name if path == "scene" else f"{path}.{name}"
 
 
 def to_json(scene: Scene) -> dict[str, Any]:
@@ -309,14 +367,30 @@ def _sparse(part: Any) -> Any:
 
 def from_json(data: Mapping[str, Any]) -> Scene:
     """The scene that `to_json` wrote. Raises InputError for anything else."""
+    made = _object("scene", data)
+    for name, kind in PARTS.items():
+        if name in made:
+            if not isinstance(made[name], list | tuple):
+                raise InputError(f"{name}: {type(made[name]).__name__} came; a list accepted")
+            made[name] = tuple(_part(f"{name}.{i}", each, kind) for i, each in enumerate(made[name]))
+    if made.get("title") is not None:
+        made["title"] = _part("title", made["title"], Title)
+    return check(_part("scene", made, Scene))
+
+
+def _part(path: str, data: Any, kind: type) -> Any:
+    """A part from its JSON object."""
+    made = _object(path, data)
+    if kind is Character and "face" in made:
+        made["face"] = _part(f"{path}.face", made["face"], Face)
     try:
-        made = dict(data)
-        made["characters"] = tuple(
-            Character(**{**each, "face": Face(**each.get("face", {}))}) for each in data.get("characters", ())
-        )
-        made["things"] = tuple(Thing(**each) for each in data.get("things", ()))
-        made["marks"] = tuple(Mark(**each) for each in data.get("marks", ()))
-        made["title"] = Title(**data["title"]) if data.get("title") else None
-        return check(Scene(**made))
-    except (TypeError, AttributeError) as error:
-        raise InputError(f"scene: not a scene of this world ({error}); what `to_json` wrote is accepted") from None
+        return kind(**made)
+    except TypeError as error:  # a name too many, or one that is missing
+        what = str(error).removeprefix(f"{kind.__name__}.__init__() ")
+        raise InputError(f"{path}: not of this world ({what}); what `to_json` wrote is accepted") from None
+
+
+def _object(path: str, data: Any) -> dict[str, Any]:
+    if not isinstance(data, Mapping):
+        raise InputError(f"{path}: {type(data).__name__} came; a JSON object accepted, as `to_json` writes it")
+    return dict(data)

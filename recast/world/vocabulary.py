@@ -137,6 +137,17 @@ TITLE_TOWARDS: Names = {
     "middle": ("to middle height", "to halfway down"),
     "bottom": ("to the bottom", "down to the bottom"),
 }
+TITLE_SIDES: Names = {
+    "left": ("on the left", "on the left side"),
+    "center": ("centered from left to right", "in the horizontal center"),
+    "right": ("on the right", "on the right side"),
+}
+"""Where lettering stands from side to side: "in the middle" could as well be meant from top to bottom."""
+TITLE_SIDEWAYS: Names = {
+    "left": ("to the left", "over to the left"),
+    "center": ("to the horizontal center", "sideways to the center"),
+    "right": ("to the right", "over to the right"),
+}
 TILTED: Names = {
     "-6": ("sloping down", "tilted downwards"),
     "0": ("level", "straight"),

@@ -7,7 +7,7 @@ picture made from it is judged by these and by no others.
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from recast.errors import InputError
 from recast.world import naming
@@ -62,7 +62,7 @@ def description(
     """
     if length not in LENGTHS:
         raise InputError(f"length={length!r}: {', '.join(LENGTHS)} accepted")
-    facts = dice.stream("order").shuffled(list(_facts(scene, dice.stream("facts"))))
+    facts = _in_turn(dice.stream("order").shuffled(list(_facts(scene, dice.stream("facts")))))
     least, most = LENGTHS[length]
     count = least + dice.stream("count").below(most - least + 1) if length != "long" else most
     facts = facts[:count]
@@ -75,6 +75,28 @@ def description(
         if not facts:
             raise InputError(f"limit_bytes={limit_bytes}: nothing can be said in so few; 48 or more accepted")
         facts = facts[:-1]
+
+
+def _in_turn(facts: list[Fact]) -> list[Fact]:
+    """The facts in their order, but none of a second person, thing or mark before one of the first.
+
+    Whoever draws the description counts in its order: the only person that it speaks of is the first.
+    """
+    ordered: list[Fact] = []
+    named: set[str] = set()
+    while facts:
+        fact = next(each for each in facts if all(_one_before(path) in (None, *named) for path in each.paths))
+        facts = [each for each in facts if each is not fact]
+        ordered.append(fact)
+        named.update(fact.paths)
+    return ordered
+
+
+def _one_before(path: str) -> str | None:
+    """The part that comes before the one a path leads to: "things.0" for "things.1.colour", None for the first."""
+    name, _, rest = path.partition(".")
+    index = rest.partition(".")[0]
+    return f"{name}.{int(index) - 1}" if index.isdigit() and index != "0" else None
 
 
 def _facts(scene: Scene, dice: Dice) -> Iterator[Fact]:
@@ -101,8 +123,10 @@ def _facts(scene: Scene, dice: Dice) -> Iterator[Fact]:
 
 
 def _facts_of_person(scene: Scene, person: Character, part: str, dice: Dice) -> Iterator[Fact]:
+    here = (part, f"{part}.place") if len(scene.characters) > 1 else (part,)  # of two the side is always said
+
     def fact(slot: str, words: str, *names: str) -> Fact:
-        return Fact(part, slot, words, (part, *(f"{part}.{name}" for name in names)))
+        return Fact(part, slot, words, (*here, *(f"{part}.{name}" for name in names)))
 
     def coloured(name: str) -> bool:
         return dice.stream(name, "coloured").chance(0.8) and shows(scene, f"{part}.{name}")
@@ -125,7 +149,8 @@ def _facts_of_person(scene: Scene, person: Character, part: str, dice: Dice) -> 
         with_colour = coloured("hat_colour")
         words = article(naming.hat(person, dice.stream("hat"), coloured=with_colour))
         yield fact("wears", words, "hat", *(["hat_colour"] if with_colour else []))
-    yield _fact_of_clothes(scene, person, part, dice)
+    clothes = _fact_of_clothes(scene, person, part, dice)
+    yield replace(clothes, paths=tuple(dict.fromkeys((*here, *clothes.paths))))
     if person.logo != "none":
         with_colour = coloured("logo_colour")
         words = article(f"{person.logo_colour} {person.logo}" if with_colour else person.logo)
@@ -137,7 +162,7 @@ def _facts_of_person(scene: Scene, person: Character, part: str, dice: Dice) -> 
         with_colour = coloured("holding_colour")
         words = article(f"{person.holding_colour} {person.holding}" if with_colour else person.holding)
         yield fact("does", f"holding {words}", "holding", *(["holding_colour"] if with_colour else []))
-    if len(scene.characters) == 1:  # of two people the side is always said: it tells them apart
+    if len(scene.characters) == 1:
         yield fact("stands", dice.stream("place").choice(say.SIDES[person.place]), "place")
 
 
@@ -171,12 +196,29 @@ def _fact_of_mark(scene: Scene, mark: Mark, part: str, dice: Dice) -> Fact:
     coloured, placed = dice.chance(0.8), dice.chance(0.7)
     words = article(naming.graphic(mark, dice, coloured=coloured, placed=placed))
     named = ["kind"] + (["colour"] if coloured else []) + (["shape"] if mark.kind in ("sticker", "logo") else [])
+    shown: tuple[str, ...] = ()
     if placed and mark.kind in ("arrow", "circle"):
         preposition = "pointing at" if mark.kind == "arrow" else "around"
-        words += f" {preposition} {naming.at_place(scene, mark.place, dice)}"
-    if placed and mark.kind != "border" and mark.place != "center":
+        at = naming.at_place(scene, mark.place, dice)
+        words += f" {preposition} {at}"
+        shown = _paths_of_place(scene, mark.place, at)
+    if placed and mark.kind != "border" and (" " in mark.place or mark.kind != "logo"):  # but not of a sheet's logo
         named.append("place")
-    return Fact(part, "is", words, (part, *(f"{part}.{name}" for name in named)))
+    return Fact(part, "is", words, (part, *(f"{part}.{name}" for name in named), *shown))
+
+
+def _paths_of_place(scene: Scene, place: str, said: str) -> tuple[str, ...]:
+    """What is named where `naming.at_place` said so of a place."""
+    for i, person in enumerate(scene.characters):
+        if person.place == place:
+            return (f"characters.{i}", *([f"characters.{i}.place"] if len(scene.characters) > 1 else []))
+    for i, thing in enumerate(scene.things):
+        if thing.place == place:
+            path, words = f"things.{i}", set(said.split())
+            colour = (f"{path}.colour",) if thing.colour in words else ()
+            side = (f"{path}.place",) if any(said.endswith(each) for each in say.SIDES[place]) else ()
+            return (path, f"{path}.kind", *colour, *side)
+    return ()
 
 
 def _facts_of_title(scene: Scene, title: Title, dice: Dice) -> Iterator[Fact]:

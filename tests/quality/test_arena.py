@@ -21,9 +21,10 @@ from recast.cli import arena as command
 from recast.cli.main import parser_of
 from recast.errors import ConfigError, InputError
 from recast.pixels import image
-from recast.quality import arena
+from recast.quality import arena, table
 from recast.quality.arena_page import Poll, Server
 from tests.quality import browser, example_results
+from tests.quality.small import small_suite
 
 SLUGS = list(example_results.SYSTEMS)
 CONTENDERS = SLUGS[4:]
@@ -90,6 +91,14 @@ def test_a_seed_and_a_rater_make_a_plan(run: tuple[dict[str, Any], dict[str, Pat
     assert plans[0] != plans[3]
 
 
+def test_of_a_chain_only_the_first_turn_is_voted_on(run: tuple[dict[str, Any], dict[str, Path]]) -> None:
+    later = [{**item, "turn": turn} for item in run[0]["items"] for turn in (1, 2)]
+    chains = {**run[0], "items": [*run[0]["items"], *later]}
+    assert arena.plan(chains, rater="anna", seed=1) == arena.plan(run[0], rater="anna", seed=1)
+    with pytest.raises(InputError, match="no item with the pictures of two systems"):
+        arena.plan({**run[0], "items": later}, rater="anna", seed=1)
+
+
 def test_one_system_alone_cannot_be_voted_on(run: tuple[dict[str, Any], dict[str, Path]]) -> None:
     alone = {**run[0], "systems": run[0]["systems"][:5]}
     with pytest.raises(InputError, match="runs of two systems"):
@@ -100,6 +109,8 @@ def test_votes_come_back_as_they_went_even_from_many_at_once(
     run: tuple[dict[str, Any], dict[str, Path]], tmp_path: Path
 ) -> None:
     path = tmp_path / "votes.jsonl"
+    assert arena.read(path) == []
+    path.touch()
     assert arena.read(path) == []
     ballots = arena.plan(run[0], rater="anna", seed=1, count=10)
     lists = [[vote(ballot, "tie", rater=f"Ann\u2028a {i}") for ballot in ballots] for i in range(4)]
@@ -313,6 +324,19 @@ def test_the_command_prints_ratings(
     assert json.loads(capsys.readouterr().out)["votes"] == 60
     assert command.run(parser_of("arena").parse_args(["--votes", str(path)])) == 0
     assert "rater 0: 60 votes" in capsys.readouterr().out
+
+
+def test_the_command_finds_a_suite_that_was_moved(
+    run: tuple[dict[str, Any], dict[str, Path]], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked: list[Any] = []
+    monkeypatch.setattr(table, "results", lambda runs, suite: asked.append((runs, suite)) or run)
+    monkeypatch.setattr(Server, "serve_forever", lambda server: None)
+    suite = small_suite(tmp_path / "moved")
+    for options in ([], ["--suite", str(suite.root)]):
+        argv = ["runs/nano", "--out", str(tmp_path / "votes.jsonl"), *options]
+        assert command.run(parser_of("arena").parse_args(argv)) == 0
+    assert asked == [([Path("runs/nano")], None), ([Path("runs/nano")], suite)]
 
 
 @pytest.mark.parametrize(

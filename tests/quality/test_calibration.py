@@ -20,14 +20,14 @@ def controls(stranger=0.1, floor=0.9):
 
 
 def test_a_cosine_is_placed_between_strangers_and_the_floor():
-    scale = calibration.of(controls())
+    scale = calibration.of(**controls())
     assert scale.apply({"face_cosine": raw("face_cosine", 0.5)})["consistency"].value == pytest.approx(0.5)
     assert scale.apply({"face_cosine": raw("face_cosine", 0.95)})["consistency"].value == 1
     assert scale.apply({"face_cosine": raw("face_cosine", -0.5)})["consistency"].value == 0
 
 
 def test_a_face_that_is_gone_scores_zero_and_one_that_cannot_be_looked_for_nothing():
-    scale = calibration.of(controls())
+    scale = calibration.of(**controls())
     gone = scale.apply({"face_cosine": raw("face_cosine", None, "no_face")})["consistency"]
     assert gone.value == 0
     absent = scale.apply({"face_cosine": raw("face_cosine", None, "no model file")})["consistency"]
@@ -35,7 +35,7 @@ def test_a_face_that_is_gone_scores_zero_and_one_that_cannot_be_looked_for_nothi
 
 
 def test_kept_and_precision_come_from_the_block_distance_and_the_success():
-    scale = calibration.of(controls())
+    scale = calibration.of(**controls())
     scores = scale.apply({"block_distance": raw("block_distance", 17.5), "instruction": raw("instruction", 1.0)})
     assert scores["kept"].value == pytest.approx(0.5)
     assert scores["precision"].value == pytest.approx(0.5**0.5)
@@ -44,7 +44,7 @@ def test_kept_and_precision_come_from_the_block_distance_and_the_success():
 
 
 def test_without_a_stranger_there_is_no_scale_and_it_is_said():
-    scale = calibration.of({})
+    scale = calibration.of(None, None)
     made = scale.apply({"face_cosine": raw("face_cosine", 0.5), "block_distance": raw("block_distance", 5.0)})
     assert made["consistency"].value is None
     assert "stranger" in made["consistency"].reason
@@ -53,4 +53,4 @@ def test_without_a_stranger_there_is_no_scale_and_it_is_said():
 
 def test_scores_that_need_no_scale_stay_as_they_are():
     exact = {"consistency": raw("consistency", 0.3), "precision": raw("precision", 0.2)}
-    assert dict(calibration.of(controls()).apply(exact)) == exact
+    assert dict(calibration.of(**controls()).apply(exact)) == exact

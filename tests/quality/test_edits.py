@@ -27,9 +27,9 @@ def suite(tmp_path_factory) -> Suite:
     rows = []
     for n, kind in enumerate(KINDS):
         made = edit(FRESH + n, kind=kind, split="any")
-        rows.append(drawn(writer, edit_row(made, f"item-{n}", made.category, 1 + 4 * n, "any")))
+        rows.append(drawn(writer, edit_row(made, f"item-{n}", made.category, n)))
     rows.append(drawn(writer, words_row(0, (1 << 30) + 1)))
-    rows.append(drawn(writer, chain_row(chain(FRESH, 3, split="any"), "chain-0", "chain of 3", 1, "any")))
+    rows.append(drawn(writer, chain_row(chain(FRESH, 3, split="any"), "chain-0", "chain of 3", 1)))
     writer.finish(rows, name="small-world", version="1")
     return suites.load(writer.folder)
 

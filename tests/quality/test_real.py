@@ -339,7 +339,7 @@ def test_a_face_is_compared_where_it_must_be_kept(item):
     assert scored(eyes, edit, picture(1))["face_cosine"].value == pytest.approx(0.9)
     gone = scored(eyes, edit, picture(2))["face_cosine"]
     assert (gone.value, gone.reason, gone.detail["why"]) == (None, "no_face", "fewer_faces")
-    assert calibration.of({}).apply({"face_cosine": gone})["consistency"].value == 0
+    assert calibration.of(None, None).apply({"face_cosine": gone})["consistency"].value == 0
     for category, instruction in ((LOCAL, "Make him wear sunglasses"), (STYLE, "Using this style, a man")):
         assert "face_cosine" not in scored(eyes, item(category, instruction), picture(1))
     assert "face_cosine" not in scored(Eyes("identity"), edit, picture(1))
@@ -364,7 +364,9 @@ def test_a_character_without_a_face_is_compared_by_its_boxes(item):
 
 def test_a_failure_is_zero_in_every_column_it_would_have_counted_in(item):
     shows = {0: {"face": 0.5}}
-    found = scored(Eyes("identity", shows=shows), item(LOCAL, "Add a hat"), None)
+    unchecked = scored(Eyes("identity", shows=shows), item(LOCAL, "Add a hat"), None)
+    assert unchecked["instruction"].value is None  # no check could have been made of any picture
+    found = scored(Eyes("identity", "boxes", shows=shows), item(LOCAL, "Add a hat"), None)
     assert {name: score.value for name, score in found.items()} == {
         "instruction": 0, "kept": 0, "precision": 0, "consistency": 0,
     }  # fmt: skip

@@ -20,8 +20,11 @@ from recast.cli.main import parser_of
 from recast.errors import InputError
 from recast.pixels import image
 from recast.quality import report, table
-from recast.quality.page import charts, part, pictures, tables, words
+from recast.quality import run as running
+from recast.quality.page import charts, part, pictures, sections, tables, words
+from recast.quality.store import Score, Store
 from tests.quality import browser, example_results
+from tests.quality.small import Answers, small_suite
 
 
 @pytest.fixture(scope="module")
@@ -160,6 +163,51 @@ def test_bold_is_who_is_surely_best(run: tuple[dict[str, Any], Path]) -> None:
     assert tables.is_ahead(results, columns["instruction"]) is False
     assert tables.is_ahead(results, columns["seconds"]) is None  # nobody compared
     assert tables.ranking(results, columns["seconds"])[0][0] == "nano"  # lower is better
+
+
+def test_a_difference_without_an_interval_is_a_dash_and_not_sure(run: tuple[dict[str, Any], Path]) -> None:
+    results = copy.deepcopy(run[0])
+    column = next(column for column in results["columns"] if column["id"] == "consistency")
+    assert tables.is_ahead(results, column) is True
+    for one in results["differences"]:
+        one["low"] = one["high"] = None
+    assert tables.is_ahead(results, column) is False
+    assert tables.best(results, column) is None
+    rows = Tables(tables.differences(results)).tables["differences"][1:]
+    assert rows
+    assert {row[3] for row in rows} == {(None, "–")}
+    assert rows[0][2][1] == "−26.0 pp"
+
+
+def test_two_systems_and_a_category_of_one_base_have_a_page(tmp_path: Path) -> None:
+    suite = small_suite(tmp_path / "suite", items=3, chain=0)
+    for name, value in (("good", 1.0), ("poor", 0.0)):
+        store = Store(tmp_path / name)
+        store.begin(running.about(suite, f"recast evaluate small --model {name}"))
+        for step in running.make(suite, Answers(suite, name=name), store):
+            if step.result.item != "edit-0":  # what is left: one base in each category
+                unit = {"item": step.result.item, "turn": 0, "sha256": step.result.sha256}
+                store.add(name, Score(metric="instruction", value=value, check="test", **unit))
+    results, places = table.results([tmp_path / "good", tmp_path / "poor"], resamples=50)
+    assert [one["low"] for one in results["differences"]] == [None]
+    report.write(results, tmp_path / "report.html", pictures=places)
+    text = (tmp_path / "report.html").read_text()
+    assert "+100.0 pp" in text
+    assert "not surely ahead of poor (0.0)" in text
+
+
+def test_a_system_says_by_which_command_and_when_it_was_measured_where_that_is_known(
+    run: tuple[dict[str, Any], Path],
+) -> None:
+    results = copy.deepcopy(run[0])
+    own = {"command": "recast evaluate x --model <nano>", "versions": {"torch": "1.2"}, "created": "2026-02-03T04:05Z"}
+    results["systems"][4] |= own
+    cards = sections.methods(results, [], "").split("<article")
+    told = [card for card in cards if "<dt>command</dt>" in card]
+    assert len(told) == 1
+    assert ">nano</h3>" in told[0]
+    for text in ("recast evaluate x --model &lt;nano&gt;", "torch 1.2", "2026-02-03T04:05Z"):
+        assert f"<dd>{text}</dd>" in told[0]
 
 
 def test_failures_are_counted_and_reasoned_and_the_never_asked_are_not(run: tuple[dict[str, Any], Path]) -> None:
@@ -336,16 +384,19 @@ def test_the_command_writes_the_page_and_names_it(
 ) -> None:
     results, folder = run
     places = {path.relative_to(folder).as_posix(): path for path in folder.rglob("*.png")}
-    asked: list[list[Path]] = []
-    monkeypatch.setattr(table, "results", lambda runs: asked.append(runs) or (results, places))
+    asked: list[Any] = []
+    monkeypatch.setattr(table, "results", lambda runs, suite: asked.append((runs, suite)) or (results, places))
     out = tmp_path / "report.html"
     assert command.run(parser_of("report").parse_args(["a", "b", "--out", str(out)])) == 0
-    assert asked == [[Path("a"), Path("b")]]
+    assert asked == [([Path("a"), Path("b")], None)]
     assert capsys.readouterr().out.split() == [str(out.with_suffix(end)) for end in (".json", ".csv", ".html")]
     assert command.run(parser_of("report").parse_args(["a", "--out", str(out), "--json", "--limit-mb", "0"])) == 0
     said = json.loads(capsys.readouterr().out)
     assert said["warnings"] == results["warnings"]
     assert [path for path in said["files"] if "report-files" in path]
+    suite = small_suite(tmp_path / "moved")
+    command.run(parser_of("report").parse_args(["a", "--out", str(out), "--suite", str(suite.root)]))
+    assert asked[-1] == ([Path("a")], suite)
 
 
 # What follows needs a browser.
@@ -359,10 +410,13 @@ def driver(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Any]:
 
 @pytest.fixture
 def opened(driver: Any, page: Path) -> Any:
+    from selenium.webdriver.support.ui import WebDriverWait
+
     browser.resize(driver, 1280, 900)
     browser.scheme(driver, is_dark=False)
     browser.requests(driver)
     driver.get(page.as_uri())
+    WebDriverWait(driver, 10, poll_frequency=0.02).until(lambda d: all_of(d, ".item"))  # a busy browser takes its time
     return driver
 
 

@@ -100,14 +100,14 @@ def test_a_check_that_could_not_be_made_lowers_the_coverage_and_no_mean(suite, t
 
 def test_two_systems_are_compared_on_the_same_items(suite, tmp_path):
     def better(name, result):
-        return {"instruction": 1.0 if name == "good" else float(int(result.item[-1]) % 2)}
+        return {"instruction": 1.0 if name == "good" or result.item < "edit-3" else 0.0}
 
     run_of(suite, tmp_path / "a", [Answers(suite, name="good")], better)
     run_of(suite, tmp_path / "b", [Answers(suite, name="poor")], better)
     found, _ = table.results([tmp_path / "a", tmp_path / "b"], resamples=FAST)
     (row,) = (row for row in found["differences"] if row["column"] == "instruction")
-    assert (row["a"], row["b"], row["difference"]) == ("good", "poor", 0.5)
-    assert row["low"] <= 0.5 <= row["high"]
+    assert (row["a"], row["b"], row["difference"]) == ("good", "poor", 0.625)
+    assert row["low"] <= 0.625 <= row["high"]
     assert row["p"] <= row["p_holm"]
 
 
@@ -124,7 +124,7 @@ def test_runs_of_different_suites_and_names_given_twice_are_refused(suite, tmp_p
 
 def test_controls_answer_as_their_name_says(suite):
     store = {control.name: control for control in controls(suite, lambda picture: picture // 2, "halving")}
-    assert list(store) == ["no-op", "oracle", "floor", "stranger"]
+    assert list(store) == ["no-op", "oracle", "floor of halving", "stranger"]
     item = suite.items[0]
     answer = Answers(suite)
     system = Answers(suite)
@@ -132,7 +132,7 @@ def test_controls_answer_as_their_name_says(suite):
     request = system.asked[0]
     assert np.array_equal(store["no-op"].make(request).pixels, item.sources()[0])
     assert np.array_equal(store["oracle"].make(request).pixels, answer.make(request).pixels)
-    assert np.array_equal(store["floor"].make(request).pixels, answer.make(request).pixels // 2)
+    assert np.array_equal(store["floor of halving"].make(request).pixels, answer.make(request).pixels // 2)
     stranger = store["stranger"].make(request).pixels
     bases = {other.base for other in suite.items for path in other.contexts if np.array_equal(_read(path), stranger)}
     bases |= {other.base for other in suite.items if np.array_equal(_read(other.turns[0].answer), stranger)}

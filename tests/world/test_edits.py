@@ -14,9 +14,19 @@ from recast.errors import InputError
 from recast.world import heldout
 from recast.world.chains import LONGEST, chain, nothing_chain, there_and_back
 from recast.world.draw import draw
-from recast.world.edits import CATEGORIES, EVERYDAY, KINDS, NANO_BYTES, differences, edit, is_attribute, reverse
+from recast.world.edits import (
+    CATEGORIES,
+    EVERYDAY,
+    KINDS,
+    NANO_BYTES,
+    attributes,
+    differences,
+    edit,
+    is_attribute,
+    reverse,
+)
 from recast.world.rules import problems, shows
-from recast.world.sample import scene
+from recast.world.sample import FIRST_UNTRAINED, scene
 from recast.world.scene import IDENTITY, STEP, Character, Scene, Thing, Title, check, get, put
 
 ALL = [(category, kind) for category, kinds in KINDS.items() for kind in kinds]
@@ -122,6 +132,90 @@ def test_an_inverse_leads_back_and_names_what_was_there(edits):
             assert not is_attribute(back.target, path) or shows(back.target, path), (each.kind, path)
         for path in differences(back.source, back.target):
             assert covered(path, (*each.asked, *each.free))
+
+
+def test_what_only_the_target_shows_is_free(edits):
+    hidden = 0
+    for each in edits:
+        for path in attributes(each.target):
+            if not is_attribute(each.source, path) or shows(each.source, path) or not shows(each.target, path):
+                continue
+            hidden += 1
+            assert covered(path, (*each.asked, *each.free)), (each.kind, path)
+    assert hidden > 40
+
+
+def test_hair_that_a_hat_hid_may_come_out_in_any_way():
+    under = Scene(background="city", characters=(Character(hat="cap", hair="short"),))
+    made = edit(0, kind="remove hat", source=under)
+    assert {"characters.0.hair", "characters.0.hair_colour"} <= set(made.free)
+    long = put(under, "characters.0.hair", "long")
+    assert "characters.0.hair" not in edit(0, kind="remove hat", source=long).free
+    assert "characters.0.hair_colour" not in edit(0, kind="remove hat", source=long).free
+
+
+def test_the_way_back_asks_for_what_its_words_name(monkeypatch):
+    monkeypatch.setattr("recast.world.instructions.TYPO_RATE", 0)
+    for kind, name in (("remove hat", "hat"), ("remove logo", "logo"), ("let go", "holding")):
+        seen = 0
+        for seed in range(12):
+            back = reverse(made) if (made := edit(seed, kind=kind)).inverse else None
+            if back is not None:
+                colour = next(path for path in back.asked if path.endswith(f".{name}_colour"))
+                assert get(back.target, colour) in back.instruction.lower()
+                seen += 1
+        assert seen > 5
+
+
+def test_a_colour_that_is_not_said_is_free():
+    for kind in ("other hat", "other logo", "hold other", "replace thing", "outfit"):
+        for seed in range(12):
+            made = edit(seed, kind=kind)
+            part, _, name = made.asked[0].rpartition(".")
+            colour = {"kind": "colour", "outfit": "shirt"}.get(name, f"{name}_colour")
+            assert f"{part}.{colour}" in (*made.asked, *made.free)
+            assert not set(made.asked) & set(made.free)
+
+
+def test_any_of_several_parts_may_be_removed():
+    for kind, name, value in (("remove thing", "things", "place"), ("remove mark", "marks", "kind")):
+        made = [edit(seed, kind=kind) for seed in range(150)]
+        gone = [getattr(getattr(each.source, name)[-1], value) for each in made if len(getattr(each.source, name)) == 2]
+        assert len(set(gone)) > 1
+    gone = Counter(edit(seed, kind="remove person").source.characters[-1].place for seed in range(30))
+    assert min(gone["left"], gone["right"]) > 3
+
+
+def test_scenes_that_a_benchmark_edits_are_not_those_of_training(monkeypatch):
+    seeds = []
+    drawn = scene
+    monkeypatch.setattr("recast.world.sample.scene", lambda seed, **how: seeds.append(seed) or drawn(seed, **how))
+    for seed in range(20):
+        edit(FIRST_UNTRAINED + seed)
+        chain(FIRST_UNTRAINED + seed, 2)
+    assert min(seeds) >= FIRST_UNTRAINED
+    seeds.clear()
+    edit(5)
+    chain(5, 2)
+    assert max(seeds) < FIRST_UNTRAINED
+
+
+def test_two_people_together_are_told_where_to_stand(monkeypatch):
+    monkeypatch.setattr("recast.world.instructions.TYPO_RATE", 0)
+    for seed in range(20):
+        made = edit(seed, kind="two people together")
+        assert {"characters.0.place", "characters.1.place"} <= set(made.asked)
+        second = any(word in made.instruction.rpartition("the one from")[2] for word in ("second", "2"))
+        assert f"on the {made.target.characters[second].place}" in made.instruction
+
+
+def test_an_outfit_that_is_said_is_asked_for():
+    for seed in range(60):
+        made = edit(seed, kind="add person")
+        new = made.target.characters[-1]
+        said = any(word in made.instruction for word in ("striped", "hoodie", "jacket"))
+        if said:
+            assert f"{made.asked[0]}.outfit" in made.asked, (made.instruction, new.outfit)
 
 
 def test_a_colour_is_led_to_and_back_by_its_own_name(monkeypatch):

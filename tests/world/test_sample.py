@@ -13,8 +13,8 @@ import pytest
 from recast.errors import InputError
 from recast.world import heldout, titles
 from recast.world.dice import Dice
-from recast.world.draw import draw
-from recast.world.lettering import FONTS, check_text
+from recast.world.draw import draw, draw_parts
+from recast.world.lettering import FONTS, check_text, extent
 from recast.world.rules import problems, shows
 from recast.world.sample import KINDS, scene
 from recast.world.scene import (
@@ -229,10 +229,48 @@ def test_a_sheet_shows_one_thing_only():
         assert get(each, "title") is None
 
 
+@pytest.mark.parametrize("width", [256, 456])
+def test_no_title_covers_what_is_to_be_seen(scenes, width):
+    """Of each part of a person, and of each thing, over a quarter of the pixels lie beside the title's ink and bar."""
+    seen = 0
+    for made in [each for each in scenes if each.title is not None and (each.characters or each.things)][:50]:
+        parts = draw_parts(replace(made, title=None), width, 256)
+        ink = extent(made.title, width, 256) > 0
+        for i, name in enumerate(parts.names):
+            part = parts.labels == i
+            if name.startswith(("characters", "things")) and part.sum() >= 12 and not name.endswith("brows"):
+                assert (part & ~ink).sum() > part.sum() / 4, (name, made.title)
+                seen += 1
+    assert seen > 200
+
+
+@pytest.mark.parametrize(
+    ("person", "title", "problem"),
+    [
+        (
+            Character(pose="pointing", scale=57 / 64),
+            Title(text="GAME OVER", font="archivo", colour="green", outline="none", plate="yellow", place="bottom"),
+            "covers a face",
+        ),
+        (
+            Character(holding="cake", dx=2 / 64, scale=68 / 64),
+            Title(text="SMILE?", font="rounded", colour="orange", outline="none", plate="white", place="bottom"),
+            "covers what is held",
+        ),
+        (Character(hat="top hat"), replace(TITLE, size="huge"), "covers a hat"),
+        (Character(hair="spiky"), replace(TITLE, size="huge", plate="red"), "covers hair"),
+    ],
+)
+def test_a_title_that_covers_something_is_a_problem(person, title, problem):
+    made = replace(PERSON, characters=(person,), title=title)
+    assert any(problem in each for each in problems(made))
+    assert problems(replace(made, title=None)) == ()
+
+
 def test_what_shows_can_be_seen_in_the_picture(scenes):
     """Another value of an attribute that shows is another picture: 10 pixels of 256 x 256 differ beyond noise."""
     seen = 0
-    for i, made in enumerate(scenes[:60]):
+    for i, made in enumerate(scenes[:100]):
         dice = Dice(i, "other values")
         picture = draw(made, 256, 256).astype(int)
         paths = [
@@ -247,4 +285,4 @@ def test_what_shows_can_be_seen_in_the_picture(scenes):
                 changed = np.abs(draw(other, 256, 256).astype(int) - picture).max(-1) > 12
                 assert changed.sum() >= 10, (path, get(made, path), get(other, path))
                 seen += 1
-    assert seen > 60
+    assert seen > 100

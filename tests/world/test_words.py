@@ -14,10 +14,11 @@ from recast.world.dice import Dice
 from recast.world.edits import KINDS, NANO_BYTES, edit
 from recast.world.instructions import QUOTES, instruct, quotation_marks, quoted, typo, usable
 from recast.world.lettering import FONTS
+from recast.world.naming import the_mark, the_thing
 from recast.world.phrases import KEEPERS, TEMPLATES, WRAPPERS
 from recast.world.rules import shows
 from recast.world.sample import scene
-from recast.world.scene import COLOURS, Character, Scene, Title, get, put
+from recast.world.scene import COLOURS, PLACES, Character, Mark, Scene, Title, get, put
 from recast.world.words import LENGTHS, describe, description
 
 MANY = 600
@@ -228,6 +229,135 @@ def test_a_description_is_shortened_by_whole_facts():
         short = description(made, Dice(seed, "words"), length="long", limit_bytes=NANO_BYTES, typos=False)
         assert len(short.text.encode()) <= NANO_BYTES
         assert set(short.named) <= set(full.named)
+
+
+def test_the_first_of_two_is_described_before_the_second(described):
+    for made, told in described:
+        for name in ("characters", "things", "marks"):
+            if any(path.startswith(f"{name}.1") for path in told.named):
+                assert f"{name}.0" in told.named, told.text
+        if len(made.characters) == 2:
+            for i in (0, 1):
+                assert (f"characters.{i}" in told.named) == (f"characters.{i}.place" in told.named), told.text
+
+
+def test_what_an_arrow_points_at_is_named(described):
+    seen = 0
+    for made, told in described:
+        for i, mark in enumerate(made.marks):
+            pointing = {"arrow": "pointing at", "circle": "circle around"}.get(mark.kind, "nothing")
+            if pointing in told.text.lower():
+                seen += 1
+                assert f"marks.{i}.place" in told.named
+                there = [f"characters.{k}" for k, each in enumerate(made.characters) if each.place == mark.place]
+                there += [f"things.{k}" for k, each in enumerate(made.things) if each.place == mark.place]
+                assert set(there) <= set(told.named), told.text
+    assert seen > 5
+
+
+def test_the_name_of_a_thing_fits_no_other():
+    """Of what stands on the ground and what is held: told from words alone, exactly one is meant."""
+    seen = 0
+    for seed in range(MANY):
+        made = scene(seed, split="any")
+        for index in range(len(made.things)):
+            # Another thing of its kind, in a hand or on the ground, half the time of the same colour
+            for alike in (made, *_with_alike(made, index)):
+                said = the_thing(alike, index, Dice(seed, "name", index))
+                meant = [i for i, each in enumerate(_all_things(alike)) if _fits(said, *each)]
+                assert meant == [index], (said, alike.things, alike.characters)
+                seen += 1
+    assert seen > MANY
+
+
+def _with_alike(made: Scene, index: int) -> list[Scene]:
+    thing = made.things[index]
+    held = [replace(each, holding=thing.kind, holding_colour=thing.colour) for each in made.characters[:1]]
+    left = [place for place in PLACES if place not in [each.place for each in (*made.things, *made.characters)]]
+    other = [replace(thing, place=place) for place in left[:1]]
+    found = [replace(made, characters=(*held, *made.characters[1:]))] if held else []
+    found += [replace(made, things=(*made.things, each)) for each in other]
+    return [*found, replace(made, characters=(*held, *made.characters[1:]), things=(*made.things, *other))]
+
+
+def _all_things(made: Scene) -> list[tuple[str, str, str, bool]]:
+    """Kind, colour, place, and whether it is held."""
+    things = [(each.kind, each.colour, each.place, False) for each in made.things]
+    return [*things, *((each.holding, each.holding_colour, each.place, True) for each in made.characters)]
+
+
+def _fits(said: str, kind: str, colour: str, place: str, held: bool) -> bool:
+    words = set(said.split())
+    side = next((each for each in ("left", "right") if each in words), "center" if {"center", "middle"} & words else "")
+    named = words & set(COLOURS)
+    return kind in words and named <= {colour} and side in ("", place) and not (held and "ground" in words)
+
+
+def test_a_circle_is_no_circle_logo():
+    made = Scene(characters=(Character(logo="circle"),), marks=(Mark(kind="circle"),))
+    assert all(the_mark(made, made.marks[0], Dice(seed, "mark")) in ("ring", "drawn circle") for seed in range(9))
+    assert the_mark(put(made, "characters.0.logo", "star"), made.marks[0], Dice(0, "mark")) == "circle"
+
+
+def test_sides_of_titles_are_no_heights():
+    sides = {
+        words
+        for name in ("TITLE_SIDES", "TITLE_SIDEWAYS")
+        for all_of in getattr(say, name).values()
+        for words in all_of
+    }
+    heights = {
+        words
+        for name in ("TITLE_PLACES", "TITLE_TOWARDS")
+        for all_of in getattr(say, name).values()
+        for words in all_of
+    }
+    assert not sides & heights
+    assert not any(
+        words.endswith(("in the center", "in the middle", "to the center", "to the middle"))
+        for words in sides - {"sideways to the center"}
+    )
+
+
+def test_a_or_an_fits_the_word_after_it(monkeypatch):
+    monkeypatch.setattr("recast.world.instructions.TYPO_RATE", 0)
+    slots = {"the": "the", "of": "", "who": "the person", "to": "", "title": "title", "quote": "WOW", "shirt": "shirt"}
+    slots |= {"thing": "the car", "logo": "star", "held": "cup", "old": "orange", "new": "angry"}
+    for kind in (
+        "shirt colour",
+        "expression",
+        "logo colour",
+        "held colour",
+        "title outline",
+        "add plate",
+        "title font",
+    ):
+        for seed in range(80):
+            text = instruct([(kind, slots)], Dice(seed, "say")).lower()
+            assert " a orange" not in f" {text}", text
+            assert " a angry" not in f" {text}", text
+
+
+def test_a_refusal_is_not_wrapped():
+    said = [instruct([("keep", {})], Dice(seed, "say"), keeps_rest=False, typos=False).lower() for seed in range(400)]
+    assert any("don't change" in text for text in said)
+    for text in said:
+        assert text.partition("don't change")[0] in ("", "please ") or "don't change" not in text
+
+
+def test_hair_and_beard_are_said_to_change_together(monkeypatch):
+    monkeypatch.setattr("recast.world.instructions.TYPO_RATE", 0)
+    for seed in range(30):
+        each = edit(seed, kind="hair colour")
+        bearded = get(each.source, each.asked[0].rpartition(".")[0]).beard
+        assert ("beard" in each.instruction.lower()) == bearded
+
+
+def test_a_text_with_every_quotation_mark_is_an_error():
+    with pytest.raises(InputError, match="all quotation marks occur"):
+        quotation_marks(["\"“”'‘’«»`"], Dice(0, "marks"))
+    with pytest.raises(InputError, match="nothing to choose from"):
+        Dice(0).weighted({})
 
 
 def test_titles_are_described_exactly():

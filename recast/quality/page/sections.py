@@ -240,6 +240,9 @@ def methods(results: Mapping[str, Any], twins: Iterable[str], storage: str) -> s
             "name in files": system["id"],
             "config hash": system["config_hash"],
             "licence": system.get("licence"),
+            "measured": system.get("created"),
+            "command": system.get("command"),
+            "versions": ", ".join(f"{name} {version}" for name, version in system.get("versions", {}).items()),
             "notes": system["notes"],
             **system["describe"],
         }

@@ -69,7 +69,9 @@ def differences(results: Mapping[str, Any]) -> str:
     for one in results["differences"]:
         column = columns[one["column"]]
         unit = column["unit"]
-        interval = f"[{signed(one['low'], unit)}, {signed(one['high'], unit)}]"
+        low, high = one["low"], one["high"]
+        is_open = low is None or high is None  # a category of one base has no interval, so their mean has none either
+        interval = UNKNOWN if is_open else f"[{signed(low, unit)}, {signed(high, unit)}]"
         rows.append(
             _row(
                 f"{escape(names[one['a']])} − {escape(names[one['b']])}",
@@ -78,7 +80,7 @@ def differences(results: Mapping[str, Any]) -> str:
                     cell(
                         one["difference"], f"{signed(one['difference'], unit)} {'pp' if unit == '%' else escape(unit)}"
                     ),
-                    cell(one["low"], interval),
+                    cell(low, interval),
                     cell(one["p"], probability(one["p"])),
                     cell(one["p_holm"], probability(one["p_holm"])),
                 ],
@@ -158,7 +160,7 @@ def latency(results: Mapping[str, Any]) -> str:
             )
         )
     heads = ["System", "n", "p50, s", "p90, s", "p95, s", "p50 at the server, s", "Size, px", "Note"]
-    caption = "From the request to the decoded picture, one at a time. A dash: too few requests to say."
+    caption = "From the request to the decoded picture. A dash: too few requests to say."
     return _plain_table("latency", caption, heads, rows)
 
 
@@ -213,14 +215,18 @@ def best(results: Mapping[str, Any], column: Mapping[str, Any]) -> str | None:
 
 
 def is_ahead(results: Mapping[str, Any], column: Mapping[str, Any]) -> bool | None:
-    """Whether the interval of the difference of the first two systems excludes 0; None if nobody compared them."""
+    """Whether the interval of the difference of the first two systems excludes 0; None if nobody compared them.
+
+    Without an interval nothing is sure: False.
+    """
     order = ranking(results, column)
     if len(order) < 2:
         return None
     first_two = {order[0][0], order[1][0]}
     for one in results["differences"]:
         if one["column"] == column["id"] and {one["a"], one["b"]} == first_two:
-            return bool(one["low"] > 0 or one["high"] < 0)
+            low, high = one["low"], one["high"]
+            return low is not None and high is not None and bool(low > 0 or high < 0)
     return None
 
 

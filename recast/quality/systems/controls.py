@@ -50,7 +50,11 @@ class Control:
 
 
 def controls(suite: Suite, round_trip: RoundTrip | None = None, autoencoder: str | None = None) -> list[Control]:
-    """The controls that a suite allows: oracle only if every turn has an answer, floor only with an autoencoder."""
+    """The controls that a suite allows: oracle only if every turn has an answer, floor only with an autoencoder.
+
+    suite: the whole of it, also where only a part is asked: a stranger must not depend on the part. autoencoder: the
+    name of the model whose autoencoder `round_trip` is.
+    """
 
     def no_op(item: Item, request: Request) -> np.ndarray:
         return request.contexts[_base(item, request)] if request.contexts else _blank(request)
@@ -78,8 +82,9 @@ def controls(suite: Suite, round_trip: RoundTrip | None = None, autoencoder: str
     if has_answers:
         made.append(Control("oracle", suite, oracle))
     if round_trip is not None:
-        made.append(Control("floor", suite, floor, autoencoder=autoencoder))
-    made.append(Control("stranger", suite, stranger))
+        made.append(Control(f"floor of {autoencoder}", suite, floor, autoencoder=autoencoder))
+    if strangers:
+        made.append(Control("stranger", suite, stranger))
     return made
 
 
@@ -100,13 +105,18 @@ def round_trip(model: Pipeline) -> RoundTrip:
 
 
 def _strangers(suite: Suite) -> dict[str, Item]:
-    """For every item one of another base, of the same size where there is one: the next in order, round and round."""
+    """For every item one of another base, of the same size where there is one: the next in order, round and round.
+
+    None at all where all items have one base: nobody is a stranger there.
+    """
     items = suite.items
     found = {}
     for place, item in enumerate(items):
         others = [other for other in (*items[place + 1 :], *items[:place]) if other.base != item.base]
         same = [other for other in others if (other.width, other.height) == (item.width, item.height)]
-        found[item.key] = (same or others or [item])[0]
+        if not others:
+            return {}
+        found[item.key] = (same or others)[0]
     return found
 
 
