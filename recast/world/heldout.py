@@ -104,6 +104,7 @@ def listing() -> dict[str, list[str]]:
         "words in titles": list(WORDS),
         "rules": [
             f"one title in {STRINGS_ONE_IN}: SHA-256 of 'string:' and the case-folded text, first 8 bytes, modulo",
+            "every seed from 2^40 on, and every scene drawn from one",
             f"one face in {FACES_ONE_IN}: SHA-256 of 'face:' and its cell, each parameter cut at {FACE_CELLS}",
         ],
     }

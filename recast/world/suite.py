@@ -31,11 +31,12 @@ from recast.world.dice import Dice
 from recast.world.draw import draw
 from recast.world.edits import EVERYDAY, KINDS, NANO_BYTES, Edit, edit
 from recast.world.folder import Writer, write_whole
+from recast.world.sample import FIRST_UNTRAINED
 from recast.world.sample import scene as random_scene
 from recast.world.scene import Scene, from_json, to_json
 from recast.world.words import LENGTHS, description
 
-SEEDS = 1 << 40
+SEEDS = FIRST_UNTRAINED
 """Where the benchmarks' seeds begin; training stays below."""
 LICENCE = "CC0-1.0: drawn by recast; fonts under their own licences"
 COUNTS: Mapping[str, int] = {
