@@ -24,6 +24,8 @@ __all__ = [
     "FACE_TOLERANCE", "Found", "equal", "identity", "read", "similarity", "wanted", "with_identity", "with_value",
 ]  # fmt: skip
 
+WORN = ("expression", "glasses", "hat", "hat_colour")
+"""What changes the look of a face and not whose it is."""
 FACE_TOLERANCE = TOLERANCE * STEP
 """A size counts as right within 8 %: less than the eye tells apart, more than an autoencoder displaces an edge."""
 LOST = 3
@@ -145,6 +147,8 @@ def identity(pixels: np.ndarray | Eye, scene: Scene, target: Scene, index: int) 
     shape = [f"{who}.face.{each.name}" for each in fields(Face)]
     if eye.shows(start):
         return {path.removeprefix(f"{who}."): 1.0 for path in (*plain, *shape) if shows(start, path)}
+    # A new mood or hat that nobody asked for must not pass for another face.
+    start = measure.read(eye, start, [f"{who}.{name}" for name in WORN if shows(start, f"{who}.{name}")]).scene
     found = measure.read(eye, start, (*plain, *shape))
     same = {}
     for path, finding in found.found.items():

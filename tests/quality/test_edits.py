@@ -1,5 +1,6 @@
 """Scores by the world's truth: right answers get 1, doing nothing 0, and each broken editor loses where it should."""
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -16,7 +17,7 @@ from recast.world.edits import edit
 from recast.world.folder import Writer
 from recast.world.suite import SEEDS, chain_row, drawn, edit_row, words_row
 
-KINDS = ("shirt colour", "change title", "add thing", "remove hat", "background", "keep", "expression")
+KINDS = ("shirt colour", "change title", "add thing", "keep", "background")
 FRESH = SEEDS + (1 << 30)
 
 
@@ -29,26 +30,29 @@ def suite(tmp_path_factory) -> Suite:
         made = edit(FRESH + n, kind=kind, split="any")
         rows.append(drawn(writer, edit_row(made, f"item-{n}", made.category, n)))
     rows.append(drawn(writer, words_row(0, (1 << 30) + 1)))
-    rows.append(drawn(writer, chain_row(chain(FRESH, 3, split="any"), "chain-0", "chain of 3", 1)))
+    rows.append(drawn(writer, chain_row(chain(FRESH, 2, split="any"), "chain-0", "chain of 2", 1)))
     writer.finish(rows, name="small-world", version="1")
     return suites.load(writer.folder)
 
 
+SPOILT = ("shifted", "tinted", "wrong part", "also changed", "face drifts", "one wrong letter")
+
+
 @pytest.fixture(scope="module")
 def scored(suite, tmp_path_factory):
-    """(system, item, turn, metric) -> value, of the controls and of some broken editors."""
+    """(system, item, turn, metric) -> value, of the controls, and of the broken editors on the first three items."""
     folder = tmp_path_factory.mktemp("run")
     store = Store(folder)
     store.begin(running.about(suite, "test"))
-    broken = [
-        Broken(name, suite, EDITORS[name]) for name in ("tinted", "also changed", "one wrong letter", "face drifts")
-    ]
+    some = replace(suite, items=suite.items[:3])
+    systems = [(each, suite) for each in controls(suite)]
+    systems += [(Broken(name, suite, EDITORS[name]), some) for name in SPOILT]
     found = {}
-    for system in [*controls(suite), *broken]:
+    for system, items in systems:
         name = running.slug(system.name)
-        for _ in running.make(suite, system, store):
+        for _ in running.make(items, system, store):
             pass
-        for _ in scoring.score(suite, store, name, scoring.judges(suite, None)):
+        for _ in scoring.score(items, store, name, scoring.judges(suite, None)):
             pass
         for score in store.scores(name).values():
             found[system.name, score.item, score.turn, score.metric] = score.value
@@ -79,24 +83,33 @@ def test_doing_nothing_succeeds_only_where_nothing_was_asked(suite, scored):
         assert value == float(nothing), (key, turn, suite.by_key[key].turns[turn].instruction)
     assert set(of(found, "no-op", "consistency").values()) == {1.0}
     assert set(of(found, "no-op", "kept").values()) == {1.0}
-    assert (
-        max(v for (key, _), v in of(found, "no-op", "precision").items() if suite.by_key[key].category != "nothing")
-        < 0.3
-    )
+    done_nothing = [
+        value for (key, _), value in of(found, "no-op", "precision").items() if suite.by_key[key].category != "nothing"
+    ]
+    assert np.mean(done_nothing) < 0.2  # what is thin blurs into what surrounds it; what is not is at 0
+    assert min(done_nothing) < 0.05
 
 
 @pytest.mark.slow
-def test_each_broken_editor_loses_where_it_should(suite, scored):
+def test_each_broken_editor_loses_where_it_should_and_nowhere_else(suite, scored):
     found, _ = scored
-    mean = lambda system, metric: np.mean(list(of(found, system, metric).values()))  # noqa: E731
-    assert mean("tinted", "precision") < 0.8
-    assert mean("tinted", "instruction") > 0.8
-    assert mean("also changed", "precision") < mean("oracle", "precision")
+    keys = [item.key for item in suite.items[:3]]
+    columns = ("instruction", "consistency", "precision")
+    right = {name: np.mean(list(of(found, "oracle", name, keys).values())) for name in columns}
+    fell, means = {}, {}
+    for editor in SPOILT:
+        means[editor] = {name: np.mean(list(of(found, editor, name, keys).values())) for name in columns}
+        fell[editor] = {name for name in columns if means[editor][name] < right[name] - 0.1}
+    assert fell["tinted"] == {"precision"}, fell
+    assert fell["also changed"] <= {"precision"}  # one part of the picture: it falls, and by little
+    assert means["also changed"]["precision"] < 0.98
+    assert "precision" in fell["shifted"]
+    assert {"instruction", "precision"} <= fell["wrong part"]
+    assert "consistency" in fell["face drifts"]
+    assert "instruction" not in fell["face drifts"]
     title = f"item-{KINDS.index('change title')}"
     assert found["one wrong letter", title, 0, "instruction"] == 0
-    assert found["oracle", title, 0, "instruction"] == 1
-    assert mean("face drifts", "consistency") < 0.8
-    assert mean("face drifts", "instruction") > 0.8
+    assert found["one wrong letter", title, 0, "consistency"] == 1
 
 
 @pytest.mark.slow
@@ -106,6 +119,7 @@ def test_the_table_of_a_world_run_has_every_column_and_item(suite, scored):
     columns = {c["column"] for c in found["cells"] if c["system"] == "oracle" and c["value"] is not None}
     assert columns == {"instruction", "consistency", "precision", "stability"}
     assert len(found["items"]) == sum(len(item.turns) for item in suite.items)
+    assert {cell["n"] for cell in found["cells"] if cell["system"] == "oracle" and cell["column"] == "stability"} == {1}
     assert all(path.is_file() for path in pictures.values())
 
 
