@@ -41,7 +41,12 @@ FIRST = (None, "add title", "add sticker", "add arrow", "logo into corner")
 """What may have to be done to a photograph before a kind of edit makes sense; tried in this order."""
 
 
-HASHES: Mapping[str, str] = {}
+HASHES: Mapping[str, str] = {
+    "worldchains-1": "f937fa1c7abc6cb7e986acc9ae0848e332c708f5a4b782df34815820bce787b8",
+    "worldwords-1": "153e639507365d668f7d95a92afc92ba871585710e9cf9a484498be0c45e6254",
+    "photo-edits-1": "d266b21fdd8f7c4060a3b53c7c7f00c91301170a1eed713af8d64f981bdad202",
+    "worldbench-1": "59f9aa06b71f5b3706c88ec42b6dceecb2ee96e63267ae4ff1e542923122ff81",
+}
 """What each built-in suite's sha256 is with the pinned libraries: another one is another suite."""
 
 

@@ -18,7 +18,18 @@ from recast.world import lettered, measure
 from recast.world.attributes import TOLERANCE, is_size, with_value
 from recast.world.measure import UNKNOWN, Eye, choose
 from recast.world.rules import shows
-from recast.world.scene import IDENTITY, STEP, Character, Face, Mark, Scene, Thing, Title, get, put
+from recast.world.scene import (
+    IDENTITY,
+    STEP,
+    Character,
+    Face,
+    Mark,
+    Scene,
+    Thing,
+    Title,
+    get,
+    put,
+)
 
 __all__ = [
     "FACE_TOLERANCE", "Found", "equal", "identity", "read", "similarity", "wanted", "with_identity", "with_value",
@@ -147,12 +158,12 @@ def identity(pixels: np.ndarray | Eye, scene: Scene, target: Scene, index: int) 
     shape = [f"{who}.face.{each.name}" for each in fields(Face)]
     if eye.shows(start):
         return {path.removeprefix(f"{who}."): 1.0 for path in (*plain, *shape) if shows(start, path)}
-    # A new mood or hat that nobody asked for must not pass for another face.
-    start = measure.read(eye, start, [f"{who}.{name}" for name in WORN if shows(start, f"{who}.{name}")]).scene
-    found = measure.read(eye, start, (*plain, *shape))
+    # Read along, and not counted: a new mood or hat that nobody asked for must not pass for another face.
+    worn = [f"{who}.{name}" for name in WORN if shows(start, f"{who}.{name}")]
+    found = measure.read(eye, start, (*plain, *worn, *shape))
     same = {}
     for path, finding in found.found.items():
-        if finding.is_hidden:
+        if finding.is_hidden or path in worn:
             continue
         want = get(target, path)
         is_same = not is_size(path) and finding.is_known and finding.may_be(want)
