@@ -181,10 +181,11 @@ def _lost(unit: _Unit, names: Sequence[str]) -> Iterator[Score]:
 def _granted(truth: Truth, found: checks.Found, right: np.ndarray) -> np.ndarray:
     """The right answer with the model's own choices where it was free to choose, as far as they can be read."""
     scene = truth.target
-    for path in sorted(truth.free, key=lambda path: path == "background"):  # last: what its time may be follows from it
+    for path in truth.free:
         value = found.value(path)
         if value not in (measure.UNKNOWN, None) and checks.wanted(scene, path) is not None:
             scene = checks.with_value(scene, path, value)
+    scene = checks.with_value(scene, "background", scene.background)  # and what follows from it
     if scene == truth.target:
         return right
     return draw(scene, right.shape[1], right.shape[0], photograph=truth.photograph)
