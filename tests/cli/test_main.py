@@ -190,4 +190,4 @@ def test_a_library_that_an_extra_brings_is_named_with_the_extra(
 
     monkeypatch.setattr("recast.loading.load", load)
     assert recast("generate", "x", "--out", "x.png") == 1
-    assert "pip install 'recast[world]'" in capsys.readouterr().err
+    assert "pip install 'recast[quality]'" in capsys.readouterr().err
