@@ -6,6 +6,7 @@
     ├── InputError       a picture, a mask, a prompt or a recipe that cannot be used as it is
     ├── WeightsError     a checkpoint that does not fit the model, key by key
     │   └── MissingWeights   files that are not where they were said to be
+    ├── TrainingError    a run that cannot go on as it is; what was saved stays good
     ├── OutOfMemory      the work does not fit the device; says what would
     └── Cancelled        the caller stopped the work; nothing is broken
 
@@ -35,6 +36,10 @@ class WeightsError(RecastError, ValueError):
 
 class MissingWeights(WeightsError):
     """Weights that are not where they were said to be, or cannot be had without a licence."""
+
+
+class TrainingError(RecastError):
+    """A training run that cannot go on as it is. The newest checkpoint is whole; the message says what to change."""
 
 
 class OutOfMemory(RecastError, MemoryError):

@@ -1,0 +1,1 @@
+"""Making the weights: examples, losses, the loop, and what survives a crash."""
