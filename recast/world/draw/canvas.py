@@ -14,6 +14,8 @@ from functools import lru_cache
 import cv2
 import numpy as np
 
+from recast.world.draw import exact
+
 Colour = tuple[int, int, int]
 Point = tuple[float, float]
 Points = Iterable[Point] | np.ndarray
@@ -38,9 +40,7 @@ class Canvas:
         self.aspect = width / height
         self.scale = height * OVER  # pixels of the canvas per unit of length
         if isinstance(base, np.ndarray):
-            wide = cv2.resize(base, (width * OVER, height), interpolation=cv2.INTER_NEAREST)
-            self.pixels = np.empty((height * OVER, width * OVER, 3), np.uint8)
-            self.pixels.reshape(height, OVER, -1)[:] = wide.reshape(height, 1, -1)  # whole rows: half the time
+            self.pixels = _enlarged(base)
         else:
             self.pixels = np.empty((height * OVER, width * OVER, 3), np.uint8)
             self.pixels.reshape(height * OVER, -1)[:] = np.tile(np.array(base, np.uint8), width * OVER)
@@ -169,6 +169,17 @@ class Canvas:
         return np.rint(places * (self.scale * ONE) - HALF).astype(np.int32)
 
 
+def _enlarged(picture: np.ndarray) -> np.ndarray:
+    """The picture (H, W, 3) with OVER x OVER points for each pixel: half the time of a resize to the nearest."""
+    height, width = picture.shape[:2]
+    out = np.empty((height * OVER, width * OVER, 3), np.uint8)
+    wide = [cv2.merge((plane,) * OVER).reshape(height, width * OVER) for plane in exact.split(picture)]
+    cv2.merge(wide, out[::OVER])
+    for i in range(1, OVER):
+        out[i::OVER] = out[::OVER]
+    return out
+
+
 @lru_cache(maxsize=4096)
 def _directions(start: float, end: float) -> np.ndarray:
     """Unit vectors (n, 2) from `start` to `end` degrees, about ten degrees apart, rounded as all machines agree on."""
@@ -179,16 +190,17 @@ def _directions(start: float, end: float) -> np.ndarray:
 
 def _capsule(start: Sequence[int], end: Sequence[int], radius: float) -> np.ndarray:
     """The outline at a distance of `radius` around a line, (n, 2) int32."""
-    # In plain numbers: arrays this small are slower
+    # Points as complex numbers: one call for both coordinates
     (x0, y0), (x1, y1) = start, end
     length = math.sqrt((x1 - x0) ** 2 + (y1 - y0) ** 2)
     u, v = (radius * (x1 - x0) / length, radius * (y1 - y0) / length) if length else (radius, 0.0)
     turn = _HALF_TURN[::2] if radius < 4 * ONE else _HALF_TURN  # of a fine line nobody sees the corners
-    reach = [(round(c * u - s * v), round(c * v + s * u)) for c, s in turn]
-    return np.array([(x1 + x, y1 + y) for x, y in reach] + [(x0 - x, y0 - y) for x, y in reach], np.int32)
+    reach = np.rint(turn * complex(u, v))
+    corners = np.concatenate((reach + complex(x1, y1), complex(x0, y0) - reach))
+    return corners.view(np.float64).astype(np.int32).reshape(-1, 2)
 
 
-_HALF_TURN = [tuple(_directions(22.5 * i, 360)[0].tolist()) for i in range(-4, 5)]
+_HALF_TURN = np.array([complex(*_directions(22.5 * i, 360)[0]) for i in range(-4, 5)])
 
 
 @lru_cache(maxsize=8192)

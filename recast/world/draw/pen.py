@@ -183,7 +183,7 @@ class Pen:
     def _places(self, outline: Shape, x: float, y: float, sx: float, sy: float) -> np.ndarray:
         """The shape's points in 1/32 pixels of the canvas, not yet whole."""
         whole = self._whole
-        places = outline.points * (sx * whole, sy * whole)
+        places = outline.points * (sx * whole if sx == sy else (sx * whole, sy * whole))  # a number is twice as fast
         places += ((self.x + x * self.unit) * self._pixels - HALF, (self.y + y * self.unit) * self._pixels - HALF)
         return places
 

@@ -31,7 +31,7 @@ def look(pixels: np.ndarray, look: str) -> np.ndarray:
     if look == "black and white":
         gray = cv2.cvtColor(pixels, cv2.COLOR_RGB2GRAY)
         return cv2.merge((gray, gray, gray))
-    return cv2.LUT(pixels, _look_table(look))
+    return exact.toned(pixels, _look_table(look))
 
 
 @lru_cache
@@ -102,7 +102,7 @@ def pencil(pixels: np.ndarray) -> np.ndarray:
 
 def _few_tones(pixels: np.ndarray, lightness: np.ndarray, hue: np.ndarray) -> np.ndarray:
     """The picture with its lightness and its two differences of colour each put through a table: grays stay gray."""
-    parts = cv2.LUT(cv2.cvtColor(pixels, cv2.COLOR_RGB2YCrCb), exact.curves(lightness, hue, hue))
+    parts = exact.toned(cv2.cvtColor(pixels, cv2.COLOR_RGB2YCrCb), exact.curves(lightness, hue, hue))
     return cv2.cvtColor(parts, cv2.COLOR_YCrCb2RGB)
 
 

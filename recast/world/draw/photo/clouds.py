@@ -52,7 +52,7 @@ def sky_with_clouds(draws: exact.Draws, width: int, height: int) -> np.ndarray:
     )
     warm = draws.below(14)
     shades = [exact.curve([(60, 128 - less), (128, 216 - less), (160, 254 - less)]) for less in (0, warm // 2, warm)]
-    white = cv2.LUT(cv2.merge((light, light, light)), exact.curves(*shades))
+    white = exact.coloured(light, exact.curves(*shades))
     return exact.blend(sky, white, cover)
 
 

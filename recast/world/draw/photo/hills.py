@@ -22,21 +22,28 @@ def hills(variant: int, width: int, height: int) -> np.ndarray:
     land = tones(draws.choice(LANDS))
     steep = draws.between(0.5, 1.5)
     rows = np.arange(height, dtype=np.int16)[:, None]
+    tops, places = [], []
     for i in range(layers):
+        tops.append(_ridge(draws, width, height, (i + 1) / layers, steep))
+        places.append((exact.place(draws), exact.place(draws)))
+    for i, (top, (rough_place, smooth_place)) in enumerate(zip(tops, places, strict=True)):
         near = (i + 1) / layers
-        top = _ridge(draws, width, height, near, steep)
         first = min(int(top.min()), height - 1)
+        # Below its last row that can be seen, nearer layers hide all of it
+        last = int(np.min(tops[i + 1 :], 0).max()) if i + 1 < layers else height
+        if last <= first:
+            continue
         size = (width, height - first)
         share = (height - first) / height
-        texture = exact.window(rough, draws, (0.24 + 0.2 * near) * share, *size, 1.0 + near)
-        patches = exact.window(exact.tile(2, SMOOTH), draws, 0.3 * share, *size, 2.0)
+        texture = exact.window(rough, rough_place, (0.24 + 0.2 * near) * share, *size, 1.0 + near)[: last - first]
+        patches = exact.window(exact.tile(2, SMOOTH), smooth_place, 0.3 * share, *size, 2.0)[: last - first]
         index = exact.weighted(patches, texture, 190, 66, 0)
         # Haze takes the colours and the contrast from what is far
         colours = painted(index, (land * (i + 1) + haze * (layers - i - 1)) // layers, 40, 44)
         slopes = relief(texture, max(1, height // 100), int(20 + 200 * near * near))
         light = exact.weighted(slopes, texture, 200, int(10 + 90 * near), int(23 - 45 * near))
-        mask = (rows[first:] >= top[None]).astype(np.uint8)
-        cv2.copyTo(exact.scaled(colours, light), mask, picture[first:])
+        mask = (rows[first:last] >= top[None]).astype(np.uint8)
+        cv2.copyTo(exact.scaled(colours, light), mask, picture[first:last])
     return picture
 
 

@@ -23,7 +23,7 @@ def camera(pixels: np.ndarray, seed: int) -> np.ndarray:
     if draws.below(2):
         pixels = _fringed(pixels)
     pixels = exact.scaled(pixels, vignette(width, height, draws.choice((8, 16, 28, 44))))
-    pixels = cv2.LUT(pixels, _exposure(draws))
+    pixels = exact.toned(pixels, _exposure(draws))
     grain = exact.window(exact.tile(9, 0), draws, min(height / exact.TILE, 0.5), width, height)
     share = 4 + draws.below(22)
     return exact.weighted(pixels, cv2.merge((grain, grain, grain)), 256, share, -share // 2)
@@ -33,7 +33,7 @@ def _fringed(pixels: np.ndarray) -> np.ndarray:
     """Red a little larger, blue a little smaller than green: lateral chromatic aberration."""
     height, width = pixels.shape[:2]
     px = max(1, height // 400)
-    red, green, blue = cv2.split(pixels)
+    red, green, blue = exact.split(pixels)
     red = cv2.resize(red[px:-px, px:-px], (width, height), interpolation=cv2.INTER_LINEAR)
     wide = cv2.copyMakeBorder(blue, px, px, px, px, cv2.BORDER_REPLICATE)
     blue = cv2.resize(wide, (width, height), interpolation=cv2.INTER_LINEAR)

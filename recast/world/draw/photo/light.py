@@ -35,7 +35,7 @@ def night(pixels: np.ndarray) -> np.ndarray:
     height, width = pixels.shape[:2]
     table = exact.curve([(0, 6), (90, 76), (170, 170), (255, 235)])
     blue = exact.curve([(0, 30), (90, 116), (170, 204), (255, 255)])
-    dark = cv2.LUT(cv2.transform(pixels, _matrix(MOONLIT)), exact.curves(table, table, blue))
+    dark = exact.toned(cv2.transform(pixels, _matrix(MOONLIT)), exact.curves(table, table, blue))
     return exact.scaled(dark, vignette(width, height, 64))
 
 
@@ -45,14 +45,14 @@ def sunset(pixels: np.ndarray) -> np.ndarray:
     lifted = exact.curve([(0, 26), (110, 150), (255, 255)])
     middle = exact.curve([(0, 4), (128, 112), (255, 240)])
     table = exact.curves(lifted, middle, exact.curve([(0, 14), (128, 100), (255, 200)]))
-    return cv2.multiply(cv2.LUT(pixels, table), _afterglow(width, height), scale=1 / 128)
+    return cv2.multiply(exact.toned(pixels, table), _afterglow(width, height), scale=1 / 128)
 
 
 def winter(pixels: np.ndarray) -> np.ndarray:
     """The photograph under snow."""
     height, width = pixels.shape[:2]
     table, blue = exact.curve([(0, 30), (128, 160), (255, 250)]), exact.curve([(0, 42), (128, 176), (255, 255)])
-    cold = cv2.LUT(cv2.transform(pixels, _matrix(FROSTED)), exact.curves(table, table, blue))
+    cold = exact.toned(cv2.transform(pixels, _matrix(FROSTED)), exact.curves(table, table, blue))
     gray = cv2.cvtColor(pixels, cv2.COLOR_RGB2GRAY)
     side, drop = exact.odd(height / 70), max(1, height // 50)
     soft = cv2.blur(gray, (exact.odd(height / 40), side))

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
-import cv2
+from functools import lru_cache
+
 import numpy as np
+
+from recast.world.draw import exact
 
 FAMILIES: tuple[tuple[tuple[int, int, int], ...], ...] = (
     ((72, 104, 44), (104, 132, 58), (48, 78, 40), (140, 156, 84), (86, 92, 48)),  # leaves
@@ -27,11 +30,17 @@ SATURATED: tuple[tuple[int, int, int], ...] = (
 
 
 def painted(index: np.ndarray, colours: np.ndarray, first: int, step: int) -> np.ndarray:
-    """The picture (H, W, 3) uint8 of a field (H, W) uint8 whose level first + i step has colour i of (n, 3)."""
-    place = ((np.arange(256) - first) * 256 // step).clip(0, (len(colours) - 1) * 256 - 1)
-    whole, part = place >> 8, (place & 255)[:, None]
+    """The picture (H, W, 3) uint8 of a field (H, W) uint8 whose level first + i step has colour i of (n, 3), 0..255."""
+    whole, part = _steps(first, step, len(colours))
     table = (colours[whole] * (256 - part) + colours[whole + 1] * part) >> 8
-    return cv2.LUT(cv2.merge((index, index, index)), table[:, None].clip(0, 255).astype(np.uint8))
+    return exact.coloured(index, table[:, None].astype(np.uint8))
+
+
+@lru_cache(maxsize=32)
+def _steps(first: int, step: int, count: int) -> tuple[np.ndarray, np.ndarray]:
+    """For each level the colour at or before it, (256,), and in 1/256 how far towards the next it lies, (256, 1)."""
+    place = ((np.arange(256) - first) * 256 // step).clip(0, (count - 1) * 256 - 1)
+    return place >> 8, (place & 255)[:, None]
 
 
 def by_lightness(colours: np.ndarray) -> np.ndarray:

@@ -13,6 +13,8 @@ from recast.world.draw.photo.palette import SATURATED, by_lightness, painted, to
 
 SPRITE = 128  # side of a prepared ball
 
+Window = tuple[slice, slice]  # rows and columns
+
 
 def still_life(variant: int, width: int, height: int) -> np.ndarray:
     """A picture (height, width, 3) uint8 of two to seven solids, the far ones out of focus."""
@@ -70,7 +72,7 @@ def _table(draws: exact.Draws, width: int, height: int, edge: float) -> np.ndarr
 
 @lru_cache(maxsize=8)
 def _sprite(form: int, left_light: bool) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Of a solid in a square: light (uint8, 128 is full), gloss (uint8) and cover (0 or 255)."""
+    """Of a solid in a square: light (uint8, 128 is full), cover (0 or 255) and gloss (uint8)."""
     grid = (np.arange(SPRITE) * 2 + 1 - SPRITE) / SPRITE
     x, y = np.meshgrid(grid if left_light else -grid, grid)
     lx, ly, lz = -0.48, -0.6, 0.64
@@ -99,7 +101,7 @@ def _sprite(form: int, left_light: bool) -> tuple[np.ndarray, np.ndarray, np.nda
     for _ in range(4):
         power = power * power
     gloss = np.rint(power * power * 230).clip(0, 255).astype(np.uint8)
-    return light, gloss, inside.astype(np.uint8) * 255
+    return light, inside.astype(np.uint8) * 255, gloss
 
 
 def _put(
@@ -109,8 +111,10 @@ def _put(
     side = max(8, int(size))
     left, top = int(x) - side // 2, int(base) - side
     _shadow(picture, left, top, side, left_light)
-    light, gloss, cover = (
-        cv2.resize(each, (side, side), interpolation=cv2.INTER_LINEAR) for each in _sprite(form, left_light)
+    has_gloss = word >> 24 & 1
+    light, cover, *gloss = (
+        cv2.resize(each, (side, side), interpolation=cv2.INTER_LINEAR)
+        for each in _sprite(form, left_light)[: 3 if has_gloss else 2]
     )
     colour = np.array(SATURATED[word % 12], np.int64) if word >> 8 & 1 else tones(word >> 9 & 15)[word >> 13 & 3]
     other = np.array(SATURATED[(word >> 16) % 12], np.int64)
@@ -125,9 +129,12 @@ def _put(
         cv2.copyTo(np.broadcast_to(other.astype(np.uint8), body.shape).copy(), (field > 150).astype(np.uint8), body)
     texture = exact.window(exact.tile(3, 240), draws, 0.25, side, side)
     lit = exact.scaled(body, exact.weighted(light, texture, 256, 60, -30))
-    if word >> 24 & 1:
-        lit = cv2.add(lit, cv2.merge((gloss, gloss, gloss)))
-    _paste(picture, lit, cover, left, top)
+    if has_gloss:
+        lit = cv2.add(lit, cv2.merge(gloss * 3))
+    place, part = _overlap(picture, cover, left, top)
+    seen = picture[place]
+    if seen.size:
+        picture[place] = exact.blend(seen, lit[part], cover[part])
 
 
 def _shadow(picture: np.ndarray, left: int, top: int, side: int, left_light: bool) -> None:
@@ -141,17 +148,16 @@ def _shadow(picture: np.ndarray, left: int, top: int, side: int, left_light: boo
     )
     cv2.ellipse(mask, (middle, high // 2), (side * 2 // 5, side // 9), 0, 0, 360, 205, -1)
     mask = cv2.blur(cv2.blur(mask, (exact.odd(side / 5),) * 2), (exact.odd(side / 6),) * 2)
-    dark = np.zeros((high, wide, 3), np.uint8)
-    _paste(picture, dark, mask, left + side // 2 - middle, top + side - high // 2 - side // 14)
+    place, part = _overlap(picture, mask, left + side // 2 - middle, top + side - high // 2 - side // 14)
+    seen = picture[place]
+    if seen.size:  # towards black
+        dark: np.ndarray = mask[part]
+        picture[place] = cv2.subtract(seen, exact.scaled(seen, cv2.add(dark, dark >> 7), 256))
 
 
-def _paste(picture: np.ndarray, patch: np.ndarray, cover: np.ndarray, left: int, top: int) -> None:
-    """Blend a patch onto the picture at a place, in place; what lies outside is cut off."""
-    height, width = picture.shape[:2]
-    x0, y0 = max(left, 0), max(top, 0)
-    x1, y1 = min(left + patch.shape[1], width), min(top + patch.shape[0], height)
-    if x1 <= x0 or y1 <= y0:
-        return
-    part = slice(y0 - top, y1 - top), slice(x0 - left, x1 - left)
-    seen = picture[y0:y1, x0:x1]
-    picture[y0:y1, x0:x1] = exact.blend(np.ascontiguousarray(seen), patch[part], cover[part])
+def _overlap(picture: np.ndarray, patch: np.ndarray, left: int, top: int) -> tuple[Window, Window]:
+    """Where a patch at a place lies on the picture, and which part of the patch lies there; empty where none does."""
+    (height, width), (high, wide) = picture.shape[:2], patch.shape[:2]
+    x0, y0 = min(max(left, 0), width), min(max(top, 0), height)
+    x1, y1 = max(min(left + wide, width), x0), max(min(top + high, height), y0)
+    return (slice(y0, y1), slice(x0, x1)), (slice(y0 - top, y1 - top), slice(x0 - left, x1 - left))
