@@ -101,8 +101,35 @@ class Eye:
 
     def cost(self, scene: Scene, box: Box | None = None) -> float:
         """The mean cost of a pixel, 0 to CUT^2, of the scene drawn."""
+        return self.cost_of(self.drawn(scene), box)
+
+    def cost_of(self, drawing: np.ndarray, box: Box | None = None) -> float:
+        """The mean cost of a pixel, 0 to CUT^2, of a drawing (H, W, 3) uint8 of the picture's size."""
         box = box or self.whole
-        return float(_cost(self._apart(self._at(self.seen, box), self._look(self.drawn(scene), box))).mean())
+        return float(_cost(self._apart(self._at(self.seen, box), self._look(drawing, box))).mean())
+
+    def on_grounds(self, scene: Scene) -> Callable[[Scene], np.ndarray]:
+        """A function from scenes that differ in their ground alone to their drawings, within a level or two.
+
+        Whoever stands there is drawn twice in all, on black and on white: what shows of any ground is between the two.
+        Look and style, marks and title are those of the scene on black and white: for a flat scene without a look.
+        """
+        black, white = (self._over(scene, np.full_like(self.pixels, level)) for level in (0, 255))
+        share = cv2.subtract(white, black).astype(np.float32) * np.float32(1 / 255)
+        least = black.astype(np.float32)
+
+        def drawing(other: Scene) -> np.ndarray:
+            ground = self._ground(other).astype(np.float32)
+            return cv2.add(cv2.multiply(ground, share), least).round().astype(np.uint8)
+
+        return drawing
+
+    def finished(self, drawing: np.ndarray, look: str, style: str) -> np.ndarray:
+        """A drawing (H, W, 3) uint8 in a look and a style."""
+        if (look, style) == ("none", "flat"):
+            return drawing
+        over = Scene(background="photograph", look=look, style=style)
+        return draw(over, self.width, self.height, photograph=drawing)
 
     def residual(self, scene: Scene, box: Box | None = None) -> np.ndarray:
         """The distance in Lab, pixel by pixel of the box, between the picture and the scene drawn, float32."""
@@ -121,6 +148,16 @@ class Eye:
         squares = cv2.resize(residual, (columns, SQUARES), interpolation=cv2.INTER_AREA)
         return bool(squares.max() <= OFF)
 
+    def nearest(self, options: Sequence[Scene]) -> Scene:
+        """The one of several scenes that the picture is most like: the best one of `compare`."""
+        pictures = [self.drawn(option) for option in options]
+        box = self._differing(pictures)
+        if box is None:
+            return options[0]
+        seen = self._at(self.seen, box)
+        costs = [_total(self._apart(seen, self._look(picture, box))) for picture in pictures]
+        return options[int(np.argmin(costs))]
+
     def compare(self, options: Sequence[Scene]) -> Comparison:
         """How like the picture each of several scenes is."""
         pictures = [self.drawn(option) for option in options]
@@ -131,7 +168,7 @@ class Eye:
         seen = self._at(self.seen, box)
         looks = [self._look(picture, box) for picture in pictures]
         errors = [self._apart(seen, look) for look in looks]
-        costs = [float(_cost(error).sum(dtype=np.float64)) for error in errors]
+        costs = [_total(error) for error in errors]
         best = int(np.argmin(costs))
         mine = np.sqrt(errors[best])
         margins: list[float | None] = []
@@ -144,22 +181,37 @@ class Eye:
                 near.append(0.0)
                 gaps.append(0.0)
                 continue
-            margins.append((costs[index] - costs[best]) / float(_cost(apart).sum(dtype=np.float64)))
+            margins.append((costs[index] - costs[best]) / _total(apart))
             near.append(float(mine[where].mean()))
             gaps.append(float(np.sqrt(apart[where]).mean()))
         return Comparison(box, best, tuple(costs), tuple(margins), tuple(near), tuple(gaps))
 
     def _draw(self, scene: Scene) -> np.ndarray:
-        """As `draw`, the background only once: a drawn one is half the time of a picture."""
+        """As `draw`, from what is kept: the ground by itself, and all but the title, or but that, look and style."""
+        under = replace(scene, title=None)
+        if not scene.marks:  # they point at people, and lie over look and style
+            under = replace(under, look="none", style="flat")
+        if under != scene:
+            look, style = ("none", "flat") if scene.marks else (scene.look, scene.style)
+            over = Scene(background="photograph", look=look, style=style, title=scene.title)
+            return draw(over, self.width, self.height, photograph=self.drawn(under))
         if scene.background in ("plain", "photograph"):
             return draw(scene, self.width, self.height, photograph=self.photograph)
+        return self._over(scene, self._ground(scene))
+
+    def _over(self, scene: Scene, ground: np.ndarray) -> np.ndarray:
+        """The scene on a ground (H, W, 3) uint8 other than its own."""
+        over = replace(scene, background="photograph", time="day", variant=0, blur=False)
+        return draw(over, self.width, self.height, photograph=ground)
+
+    def _ground(self, scene: Scene) -> np.ndarray:
+        """The scene's drawn background by itself: half the time of a picture."""
         ground = Scene(background=scene.background, time=scene.time, variant=scene.variant, blur=scene.blur)
         if ground not in self._grounds:
             self._grounds[ground] = draw(ground, self.width, self.height)
             if len(self._grounds) > 32:
                 self._grounds.popitem(last=False)
-        over = replace(scene, background="photograph", time="day", variant=0, blur=False)
-        return draw(over, self.width, self.height, photograph=self._grounds[ground])
+        return self._grounds[ground]
 
     def _differing(self, pictures: Sequence[np.ndarray]) -> Box | None:
         """The box, with room for the filter, in which any of the pictures differs from the first."""
@@ -204,6 +256,10 @@ _SUM = np.ones((1, 3), np.float32)
 
 def _cost(squared: np.ndarray) -> np.ndarray:
     return squared / (1 + squared * np.float32(1 / CUT**2))
+
+
+def _total(squared: np.ndarray) -> float:
+    return float(_cost(squared).sum(dtype=np.float64))
 
 
 def looks_same(a: Scene, b: Scene, width: int = 256, height: int = 256, photograph: np.ndarray | None = None) -> bool:

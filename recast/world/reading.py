@@ -25,6 +25,7 @@ from recast.world.spelling import (
     NOISE,
     REWARD,
     UNEXPLAINED,
+    Effort,
     Hand,
     Strokes,
     View,
@@ -46,6 +47,11 @@ STRANGE = 0.3  # of the lettering's contrast, squared, that a patch of pixels ma
 FAINT = 60.0**2  # contrast that lettering on a background that is not known is taken to have
 ATTEMPTS = 8
 BLIND_ATTEMPTS = 3
+STEP_BACK = 2  # sketches that go before one with its next outline, or without its plate
+EFFORT = 480  # beginnings of lines drawn before a title counts as unreadable; a readable one takes 20 to 450
+BLIND_EFFORT = 160  # the same for a second try that takes a known background as unknown
+LONG_EFFORT = 4000  # the same where no background is known: every line takes the most it may
+EXPLAINED = 0.1  # share of the distance that a line may leave and be right, though what is beside it is not
 EDGE = 0.6  # pixels that a blob of pure colour is smaller than its glyph
 SLACK = 1.6  # pixels by which a blob's sides may still differ from its glyph's
 TOUCHING = 0.4  # what a blob of several glyphs counts for
@@ -322,13 +328,16 @@ def _found(pixels: np.ndarray, background: np.ndarray | None, fonts: tuple[str, 
     tries = sorted(_sketches(near, changed, fonts), key=lambda sketch: -sketch.score)
     tries = [sketch for sketch in tries if sketch.score > 0.6 * tries[0].score]
     done: set[tuple[object, ...]] = set()
-    for sketch in tries[:ATTEMPTS]:
-        for outline in sketch.outlines:
-            yield from _spelled(pixels, seen, background, sketch, outline, palette, near, done)
+    effort, blind = Effort(LONG_EFFORT if background is None else EFFORT), Effort(BLIND_EFFORT)
+    for sketch, outline in _in_order(tries[:ATTEMPTS]):
+        effort.closest = float("inf")
+        yield from _spelled(pixels, seen, background, sketch, outline, palette, near, done, effort)
+        if background is not None and effort.closest < EXPLAINED:  # something else is wrong there
+            yield from _spelled(pixels, seen, None, sketch, outline, palette, near, done, blind)
     if background is not None:  # a plate that hardly differs from the background is not noticed: take it as unknown
         for sketch in tries[:BLIND_ATTEMPTS]:
             for outline in sketch.outlines[:2]:
-                yield from _spelled(pixels, seen, None, sketch, outline, palette, near, done)
+                yield from _spelled(pixels, seen, None, sketch, outline, palette, near, done, blind)
 
 
 @dataclass(frozen=True)
@@ -367,6 +376,16 @@ def _sketches(near: np.ndarray, changed: np.ndarray | None, fonts: tuple[str, ..
                 outlines = _outlines(upright, mask, colour)
                 sketches += _votes(blobs, fonts, tilt, colour, outlines, width, height, plate)
     return sketches
+
+
+def _in_order(sketches: Sequence[Sketch]) -> list[tuple[Sketch, int | None]]:
+    """Every sketch with every outline, with its plate and without: the likely ones first, far ones of each last."""
+    ways = []
+    for index, sketch in enumerate(sketches):
+        for without, each in enumerate(dict.fromkeys((sketch, replace(sketch, plate=None)))):
+            for rank, outline in enumerate(sketch.outlines):
+                ways.append((index + STEP_BACK * (without + rank), each, outline))
+    return [(sketch, outline) for _, sketch, outline in sorted(ways, key=lambda way: way[0])]
 
 
 def _votes(
@@ -474,10 +493,12 @@ def _spelled(
     palette: np.ndarray,
     near: np.ndarray,
     done: set[tuple[object, ...]],
+    effort: Effort,
 ) -> Iterator[Title]:
-    """Titles that spell what a sketch shows."""
-    key = (sketch.hand, sketch.colour, outline, sketch.baselines, background is None)
-    if key in done:
+    """Titles that spell what a sketch shows, as far as the effort goes."""
+    box = None if background is None else sketch.plate  # what is not known to lie behind needs no plate
+    key = (sketch.hand, sketch.colour, outline, sketch.baselines, background is None, box)
+    if key in done or effort.left <= 0:
         return
     done.add(key)
     height, width = pixels.shape[:2]
@@ -498,7 +519,7 @@ def _spelled(
         slack = UNEXPLAINED if row + 1 == len(sketch.baselines) else 2 * UNEXPLAINED  # the next line's accents
         columns = sorted({x + d for x in starts for d in (-1, 0, 1)})
         view = View(seen, behind, known, palette[sketch.colour], ring, mask, noise, slack)
-        ends = spell(view, sketch.hand, baseline, columns)
+        ends = spell(view, sketch.hand, baseline, columns, effort)
         if not ends:
             return
         if known and row + 1 < len(sketch.baselines):  # the next line is written over this one

@@ -42,14 +42,16 @@ def fit(eye: Eye, start: Scene, paths: Sequence[str], *, is_thorough: bool = Tru
     scene, found = descend(eye, scene, paths)
     if not is_thorough:
         return scene, found
+    tried: dict[tuple[str, ...], Scene] = {}
     for _ in range(MAX_ROUNDS):
         before = scene
         for group in _groups(scene, paths):
             boxes = [found[path].box for path in group if path in found]
             box = _around([box for box in boxes if box is not None])
+            if group in tried and not _meet(box, eye.compare((tried[group], scene)).box):
+                continue  # nothing has changed there since
             if box is not None and any(found[path].distance > OFF for path in group if path in found):
-                options = combinations(scene, group)
-                scene = options[eye.compare(options).best]
+                scene = tried[group] = eye.nearest(combinations(scene, group))
         if scene == before:
             break
         scene, found = descend(eye, scene, paths, found, before)
@@ -118,10 +120,14 @@ def _grounds(eye: Eye, scene: Scene, paths: Sequence[str]) -> Scene:
         times = TIMES if "time" in free and background not in TIMELESS else (grounded.time,)
         for variant in range(VARIANTS) if "variant" in free else (scene.variant,):
             plain += [replace(grounded, time=time, variant=variant) for time in times]
+    on_ground = small.on_grounds(replace(scene, style="flat", look="none"))
+    drawings = [on_ground(each) for each in plain]
     ranked = [scene]
-    for style, look in (("flat", "none"), (scene.style, scene.look), ("flat", "black and white")):
+    for style, look in dict.fromkeys((("flat", "none"), (scene.style, scene.look), ("flat", "black and white"))):
         if ("style" in free or style == scene.style) and ("look" in free or look == scene.look):
-            ranked += sorted((replace(each, style=style, look=look) for each in plain), key=small.cost)[:FEW]
+            costs = [small.cost_of(small.finished(drawing, look, style)) for drawing in drawings]
+            order = sorted(range(len(plain)), key=costs.__getitem__)[:FEW]
+            ranked += [replace(plain[index], style=style, look=look) for index in order]
     styles = STYLES if "style" in free else (scene.style,)
     looks = LOOKS if "look" in free else (scene.look,)
     finished = [

@@ -232,10 +232,24 @@ class State:
     strokes: Strokes
 
 
-def spell(view: View, hand: Hand, baseline: int, starts: Collection[int]) -> list[tuple[float, str, int]]:
+@dataclass
+class Effort:
+    """How many beginnings of lines may still be drawn: counted, not timed, so that every machine gives up at one place.
+
+    closest: of the lines found, the least distance that is left, as a share of that without lettering.
+    """
+
+    left: int
+    closest: float = float("inf")
+
+
+def spell(
+    view: View, hand: Hand, baseline: int, starts: Collection[int], effort: Effort | None = None
+) -> list[tuple[float, str, int]]:
     """Lines that explain the picture, best first: (distance, text, pen of the first glyph).
 
     baseline: at the middle column of the picture. starts: columns where the fill of the first glyph may begin.
+    effort: what may be spent, and is noted as spent; None: what one line may take at most.
     """
     letters = bank(hand, view.outline is not None)
     width = view.pixels.shape[1]
@@ -249,8 +263,8 @@ def spell(view: View, hand: Hand, baseline: int, starts: Collection[int]) -> lis
     usual = view.noise * area * width
     queue: list[tuple[float, int, State]] = []
     ends: list[tuple[float, str, int]] = []
-    count = pushed = 0
-    limit = MAX_STATES
+    count = pushed = spent = 0
+    limit = MAX_STATES if effort is None else min(MAX_STATES, effort.left)
 
     def push(states: list[State]) -> None:
         nonlocal pushed
@@ -264,6 +278,7 @@ def spell(view: View, hand: Hand, baseline: int, starts: Collection[int]) -> lis
         if -2 * hand.em < pen < width:
             frontier = max(0, min(width, pen + left))
             first = State("", pen, pen, frontier, float(cumulated[frontier]), 0.0, blank)
+            spent += 1
             push(_extended(first, letters, baseline, cumulated, area, "".join(fits)))
     while queue and count < limit:
         priority, _, state = heapq.heappop(queue)
@@ -278,6 +293,10 @@ def spell(view: View, hand: Hand, baseline: int, starts: Collection[int]) -> lis
             if view.is_known and ends[-1][0] < 2 * usual + UNEXPLAINED * 0.05 * float(cumulated[width]):
                 limit = min(limit, count + MORE_STATES)
         push(_extended(state, letters, baseline, cumulated, area, None))
+    if effort is not None:
+        effort.left -= spent + count
+        if ends:
+            effort.closest = min(effort.closest, (min(ends)[0] - usual) / max(float(cumulated[width]), 1.0))
     return sorted(ends, key=lambda end: (round(end[0]), len(end[1]), end))[:4]
 
 

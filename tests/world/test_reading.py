@@ -6,12 +6,15 @@ import io
 import random
 from dataclasses import replace
 
+import cv2
 import numpy as np
 import pytest
 from PIL import Image
 
 from recast.errors import InputError
-from recast.world import lettering
+from recast.world import lettering, sample, spelling
+from recast.world import reading as reading_file
+from recast.world.draw import draw
 from recast.world.lettering import FONTS
 from recast.world.reading import canonical, lookalikes, read_title, same_text
 from recast.world.scene import Title
@@ -151,3 +154,32 @@ def test_pictures_of_another_form_are_refused() -> None:
         read_title(pixels.astype(np.float32))
     with pytest.raises(InputError, match="background: "):
         read_title(pixels, background=np.zeros((64, 32, 3), np.uint8))
+
+
+def test_a_picture_that_cannot_be_read_is_given_up_after_a_counted_effort(monkeypatch: pytest.MonkeyPatch) -> None:
+    """However long the search might go on, no more beginnings of lines are drawn than that."""
+    pixels, behind = painted(Title(text="FREIBERG", font="anton", place="middle"))
+    smeared = cv2.GaussianBlur(pixels, (0, 0), 2.0)
+    drawn = []
+    extended = spelling._extended
+    monkeypatch.setattr(spelling, "_extended", lambda *given: drawn.append(1) or extended(*given))
+    monkeypatch.setattr(reading_file, "EFFORT", 60)
+    monkeypatch.setattr(reading_file, "BLIND_EFFORT", 20)
+    assert read_title(smeared, background=behind).text is None
+    one_line = 60  # what the line in hand may still take for its first glyphs
+    assert 0 < len(drawn) <= 60 + 20 + 2 * one_line
+
+
+def test_a_plate_that_is_none_does_not_hide_a_title(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A title that fills a box looks, changed pixel by changed pixel, as if it had a plate."""
+    monkeypatch.setattr(reading_file, "BLIND_EFFORT", 0)  # read on the background as it is known
+    scene = replace(sample.scene(61051), title=None)
+    title = sample.scene(61051).title
+    assert title is not None
+    assert title.plate == "none"
+    behind = draw(scene)
+    pixels = behind.copy()
+    lettering.paint(pixels, title)
+    found = read_title(noisy(pixels), background=behind, fonts=(title.font,))
+    assert found.text is not None
+    assert same_text(found.text, title.text, title.font)
