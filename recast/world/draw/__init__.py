@@ -103,7 +103,7 @@ def _drawn(scene: Scene, width: int, height: int, photograph: np.ndarray | None,
             person(canvas, character, f"characters.{i}")
         _things(canvas, scene, "small")
         pixels = canvas.finished()
-        labels = canvas.labels
+        labels: np.ndarray | None = canvas.labels
         names = list(canvas.names)
     else:
         pixels, names = ground, ["background"]
@@ -184,7 +184,7 @@ class _Kept:
                 self._bytes -= self._pictures.popitem(last=False)[1].nbytes
 
 
-_CARTOON = _Kept(100_000_000)
+_CARTOON = _Kept(120_000_000)
 """All drawn backgrounds, times and variants at 256x256 take 85 MB."""
 _PHOTOGRAPH_LIKE = _Kept(16_000_000)
 """Few: they have no end, and are seen again only where one picture is measured or edited many times."""
