@@ -7,15 +7,17 @@
 from __future__ import annotations
 
 import logging
+import math
 import statistics
 import time
-from collections import deque
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 import torch
+from torch import nn
 
 from recast.errors import TrainingError
 from recast.train import optim, state
@@ -23,13 +25,14 @@ from recast.train.ema import Average
 from recast.train.journal import Journal
 from recast.train.parallel import ALONE, Ranks
 from recast.train.settings import Settings
-from recast.train.stage import Batches, Phase, Stage, trained
+from recast.train.stage import Batches, Loss, Phase, Stage, trained
 from recast.train.state import MEDIAN_OF, Progress
 
 log = logging.getLogger(__name__)
 
 SPIKE = 10.0
 """A gradient this many times the running median of its norm is not followed."""
+
 
 @dataclass(frozen=True)
 class Event:
@@ -60,28 +63,33 @@ def run(
     """
     course = settings.run
     journal = journal or Journal(place, ranks)
-    optimisers = {phase.name: optim.build(trained(phase, stage.networks), phase.optimiser) for phase in stage.phases}
-    averages = {name: Average(stage.networks[name]) for name in stage.averaged}
-    kept = state.Parts(networks=stage.networks, optimisers=optimisers, averages=averages)
-    progress = Progress()
-    resumed = state.latest(place)
-    if resumed is not None:
-        progress, at = state.load(resumed, kept, settings, ranks)
-        batches.load_state(at)
-        journal.event("resumed", checkpoint=resumed.name, step=progress.step, samples=progress.samples)
-    before, started, saved = progress.seconds, clock(), progress.step
-    stream = iter(batches)
-    meter = Meter(stage, course.peak_tflops, ranks, clock)
-
     try:
+        optimisers = {
+            phase.name: optim.build(trained(phase, stage.networks), phase.optimiser) for phase in stage.phases
+        }
+        averages = {name: Average(stage.networks[name]) for name in stage.averaged}
+        kept = state.Parts(networks=stage.networks, optimisers=optimisers, averages=averages)
+        progress = Progress()
+        resumed = state.latest(place, ranks)
+        if resumed is not None:
+            progress, at = state.load(resumed, kept, settings, ranks)
+            progress.in_a_row = 0  # whoever continues has changed something
+            batches.load_state(at)
+            journal.event("resumed", checkpoint=resumed.name, step=progress.step, samples=progress.samples)
+        before, started, saved = progress.seconds, clock(), -1 if resumed is None else progress.step
+        stream = iter(batches)
+        meter = Meter(stage, course.peak_tflops, ranks, clock)
+
         while True:
             share = ranks.agree(course.share(progress.step, progress.seconds))
-            if share >= 1 or ranks.any(should_stop()):
+            is_over = share >= 1
+            if is_over or ranks.any(should_stop()):
                 break
             for phase in stage.phases:
                 optim.set_rate(optimisers[phase.name], optim.rate(phase.optimiser, progress.step, share))
                 for optimiser in optimisers[phase.name]:
                     optimiser.zero_grad(set_to_none=True)
+            names: list[str] = []
             for _ in range(course.accumulate):
                 with meter.waiting():
                     batch = next(stream)
@@ -94,84 +102,102 @@ def run(
                     meter.add(phase.name, loss)
                 meter.count(batch)
                 progress.samples += stage.count(batch)
+                names += getattr(batch, "ids", ())
             progress.step += 1
-            followed = [_follow(phase, stage, optimisers, progress, meter) for phase in stage.phases]
-            if all(followed):
+
+            norms = _norms(stage, meter)
+            if all(_is_usual(float(norm), progress.norms.get(name, [])) for name, norm in norms.items()):
+                for phase in stage.phases:
+                    if phase.name in norms:  # it has begun
+                        optim.clip(_moved(phase, stage), norms[phase.name], phase.optimiser.clip)
+                        for optimiser in optimisers[phase.name]:
+                            optimiser.step()
+                        usual = progress.norms.setdefault(phase.name, [])
+                        usual[:] = [*usual, float(norms[phase.name])][-MEDIAN_OF:]
                 progress.in_a_row = 0
                 for average in averages.values():
                     average.update(_decay(course.average_half_life, progress.step, share))
             else:
                 progress.skipped += 1
                 progress.in_a_row += 1
-                journal.event("skipped", step=progress.step, norms={k: v[-1:] for k, v in progress.norms.items()})
+                sizes = {name: float(norm) for name, norm in norms.items()}
+                journal.event("skipped", step=progress.step, norms=sizes, examples=names)
             progress.seconds = before + clock() - started
             if progress.in_a_row >= course.skips_allowed:
                 raise TrainingError(
                     f"step {progress.step}: {progress.in_a_row} steps in a row gave gradients that are not finite or "
-                    f"more than {SPIKE:g} times their usual size; nothing after step {saved} is kept; lower the "
-                    "learning rate, or look at the examples that the journal names, and continue"
+                    f"more than {SPIKE:g} times their usual size; nothing after step {max(saved, 0)} is kept; lower "
+                    "the learning rate, or look at the examples that the journal names, and continue"
                 )
 
             numbers: dict[str, float] = {}
             if progress.step % course.log_every_steps == 0:
                 numbers |= meter.read() | {
-                    f"{name}/lr": optimiser[0].param_groups[0]["lr"] for name, optimiser in optimisers.items()
+                    f"{name}/lr": each[0].param_groups[0]["lr"] for name, each in optimisers.items()
                 }
-            if progress.step % course.validate_every_steps == 0:
-                numbers |= _validate(stage, averages)
-                meter.forget()
-            if numbers:
-                journal.log(progress.step, progress.samples, progress.seconds, numbers)
-            if course.sample_every_steps and progress.step % course.sample_every_steps == 0:
-                for name, picture in _samples(stage, averages).items():
-                    journal.picture(name, picture, progress.step)
-                meter.forget()
-            written = None
-            if progress.step % course.save_every_steps == 0:
-                written = state.save(place, kept, progress, batches.state(), settings, ranks)
-                saved = progress.step
-                meter.forget()
-            yield Event(progress, course.share(progress.step, progress.seconds), numbers, written)
-        numbers = _validate(stage, averages)
-        journal.log(progress.step, progress.samples, progress.seconds, numbers)
+            with meter.pausing():
+                if progress.step % course.validate_every_steps == 0:
+                    numbers |= _validate(stage, averages)
+                if numbers:
+                    journal.log(progress.step, progress.samples, progress.seconds, numbers)
+                if course.sample_every_steps and progress.step % course.sample_every_steps == 0:
+                    _draw(stage, averages, journal, progress.step)
+                written = None
+                if progress.step % course.save_every_steps == 0:
+                    written = state.save(place, kept, progress, batches.state(), settings, ranks)
+                    saved = progress.step
+                yield Event(replace(progress), course.share(progress.step, progress.seconds), numbers, written)
+
         written = None
-        if progress.step > saved or resumed is None:
+        if progress.step > saved:  # first of all: whoever stops a run may not wait for more
             written = state.save(place, kept, progress, batches.state(), settings, ranks)
-        yield Event(progress, course.share(progress.step, progress.seconds), numbers, written, is_last=True)
+        numbers = {}
+        if is_over:
+            numbers = _validate(stage, averages)
+            journal.log(progress.step, progress.samples, progress.seconds, numbers)
+            if course.sample_every_steps:
+                _draw(stage, averages, journal, progress.step)
+        yield Event(replace(progress), course.share(progress.step, progress.seconds), numbers, written, is_last=True)
+    except RuntimeError as problem:
+        if not ranks.has_lost(problem):
+            raise
+        raise TrainingError(
+            f"process {ranks.rank} of {ranks.size}: another process of the run is gone or does not answer "
+            f"({str(problem).splitlines()[0]}); all that were started are needed; start the run again, "
+            "it goes on from its newest checkpoint"
+        ) from problem
     finally:
         batches.close()
         journal.close()
 
 
-def _follow(
-    phase: Phase, stage: Stage, optimisers: Mapping[str, list[Any]], progress: Progress, meter: Meter
-) -> bool:
-    """Take the step of a phase, unless its gradient is not finite or far out of its usual size."""
-    parameters = [parameter for _, parameter in trained(phase, stage.networks) if parameter.grad is not None]
-    if not parameters:  # a phase that has not begun
-        return True
-    norm = optim.gradient_norm(parameters)
-    size = float(norm)
-    meter.note(f"{phase.name}/grad_norm", size)
-    usual = progress.norms.setdefault(phase.name, [])
-    is_usual = len(usual) < MEDIAN_OF // 4 or size <= SPIKE * statistics.median(usual)
-    if not (size == size and abs(size) != float("inf") and is_usual):
-        return False
-    optim.clip(parameters, norm, phase.optimiser.clip)
-    for optimiser in optimisers[phase.name]:
-        optimiser.step()
-    usual.append(size)
-    del usual[:-MEDIAN_OF]
-    return True
+def _moved(phase: Phase, stage: Stage) -> list[nn.Parameter]:
+    """The parameters of a phase that have a gradient."""
+    return [parameter for _, parameter in trained(phase, stage.networks) if parameter.grad is not None]
+
+
+def _norms(stage: Stage, meter: Meter) -> dict[str, torch.Tensor]:
+    """The norm of each phase's gradient, on the CPU; of a phase that has not begun, nothing."""
+    moved = {phase.name: _moved(phase, stage) for phase in stage.phases}
+    norms = {name: optim.gradient_norm(parameters) for name, parameters in moved.items() if parameters}
+    for name, norm in norms.items():
+        meter.note(f"{name}/grad_norm", float(norm))
+    return norms
+
+
+def _is_usual(size: float, before: list[float]) -> bool:
+    """Whether a norm is finite, and not far above the median of those before it, once there are enough of them."""
+    return math.isfinite(size) and (len(before) < MEDIAN_OF // 4 or size <= SPIKE * statistics.median(before))
 
 
 def _decay(half_life: float, step: int, share: float) -> float:
     """What is left of an average after one step, so that half is left after its half-life.
 
-    half_life: in steps if above 1, else a share of the run, whose length is told by how far it is. It warms up:
-    after n steps no more than (1 + n) / (10 + n) is kept.
+    half_life: in steps if above 1, else a share of the run, whose length is told by the share that was done before
+    step `step` (from 1). It warms up: after n steps no more than (1 + n) / (10 + n) is kept.
     """
-    steps = half_life if half_life > 1 else half_life * (step / share if share > 0 else 1.0)
+    length = (step - 1) / share if share > 0 else 0.0
+    steps = half_life if half_life > 1 else half_life * length
     return min(0.5 ** (1 / max(steps, 1e-9)), (1 + step) / (10 + step))
 
 
@@ -184,45 +210,58 @@ def _validate(stage: Stage, averages: Mapping[str, Average]) -> dict[str, float]
         return raw | {f"val_ema/{name}": value for name, value in stage.validate().items()}
 
 
-def _samples(stage: Stage, averages: Mapping[str, Average]) -> Mapping[str, Any]:
+def _draw(stage: Stage, averages: Mapping[str, Average], journal: Journal, step: int) -> None:
     with Average.all_in(averages.values()):
-        return stage.samples()
+        pictures = stage.samples()
+    for name, picture in pictures.items():
+        journal.picture(name, picture, step)
 
 
 class Meter:
     """What happened since the last reading: losses, speed, waiting, memory. Losses stay on the device till then."""
 
     def __init__(self, stage: Stage, peak_tflops: float | None, ranks: Ranks, clock: Callable[[], float]) -> None:
-        self.stage, self.peak, self.ranks, self.clock = stage, peak_tflops, ranks, clock
-        self.forget()
+        self.stage, self.ranks, self.clock = stage, ranks, clock
+        self.peak = None if peak_tflops is None else peak_tflops * ranks.size  # of all processes together
+        self._begin()
 
-    def forget(self) -> None:
-        """Start anew: what came between is not training."""
+    def _begin(self) -> None:
         self._sums: dict[str, list[torch.Tensor]] = {}
-        self._notes: dict[str, deque[float]] = {}
-        self._waited = self._flops = 0.0
+        self._notes: dict[str, list[float]] = {}
+        self._waited = self._paused = self._flops = 0.0
         self._samples = 0
         self._since = self.clock()
 
-    def waiting(self) -> _Waiting:
-        return _Waiting(self)
+    @contextmanager
+    def waiting(self) -> Iterator[None]:
+        """Time spent inside is training's, waiting for data."""
+        begun = self.clock()
+        yield
+        self._waited += self.clock() - begun
 
-    def add(self, phase: str, loss: Any) -> None:
+    @contextmanager
+    def pausing(self) -> Iterator[None]:
+        """Time spent inside is not training's."""
+        begun = self.clock()
+        yield
+        self._paused += self.clock() - begun
+
+    def add(self, phase: str, loss: Loss) -> None:
         for name, value in {"loss": loss.value.detach(), **loss.parts}.items():
             self._sums.setdefault(f"{phase}/{name}", []).append(value.float())
 
     def note(self, name: str, value: float) -> None:
-        self._notes.setdefault(name, deque()).append(value)
+        self._notes.setdefault(name, []).append(value)
 
     def count(self, batch: Any) -> None:
         self._samples += self.stage.count(batch)
-        self._flops += self.stage.flops(batch)
+        self._flops += self.stage.flops(batch) * self.ranks.data_size
 
     def read(self) -> dict[str, float]:
         """The means since the last reading, over all processes, and the speed."""
+        seconds = max(self.clock() - self._since - self._paused, 1e-9)
         means = {name: torch.stack(values).nanmean() for name, values in self._sums.items()}
         numbers = self.ranks.mean(means) | {name: sum(v) / len(v) for name, v in self._notes.items()}
-        seconds = max(self.clock() - self._since, 1e-9)
         self.peak = self.peak or self.ranks.measure_peak()
         numbers |= {
             "perf/images_s": self._samples / seconds,
@@ -230,18 +269,5 @@ class Meter:
             "perf/data_wait": self._waited / seconds,
             "perf/memory_gib": self.ranks.peak_gib(),
         }
-        self.forget()
+        self._begin()
         return numbers
-
-
-class _Waiting:
-    """Adds the time spent inside to the meter's waiting."""
-
-    def __init__(self, meter: Meter) -> None:
-        self.meter = meter
-
-    def __enter__(self) -> None:
-        self.begun = self.meter.clock()
-
-    def __exit__(self, *_: object) -> None:
-        self.meter._waited += self.meter.clock() - self.begun

@@ -35,10 +35,14 @@ class Phase:
 class Stage(Protocol):
     """An autoencoder, a text encoder, a flow transformer, adapters: whatever the loop can train."""
 
-    name: str
-    phases: Sequence[Phase]
-    networks: Mapping[str, nn.Module]  # all that is saved; parallel wrappers are already on
-    averaged: Sequence[str]  # those of them that have an EMA
+    @property
+    def name(self) -> str: ...
+    @property
+    def phases(self) -> Sequence[Phase]: ...
+    @property
+    def networks(self) -> Mapping[str, nn.Module]: ...  # all that is saved; parallel wrappers are already on
+    @property
+    def averaged(self) -> Sequence[str]: ...  # those of them that have an EMA
 
     def prepare(self, batch: Any, share: float) -> Any:
         """What the phases read, on the device: encoded once, without a gradient. share: of the run that is done."""

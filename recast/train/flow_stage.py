@@ -1,0 +1,366 @@
+"""The flow transformer's stage: pictures to tokens, uses of one length to one pass, velocities to a loss.
+
+A step runs two passes at most: uses with context, and uses without. Where there is no context, its tokens are not in
+the sequence; zeros in their place would be read as a picture.
+Source: arXiv 2506.15742, section 3; Esser et al. 2024 (arXiv 2403.03206), sections 3 and 5.3.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import AbstractContextManager
+from dataclasses import dataclass, replace
+from typing import NamedTuple
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from recast import cost
+from recast.config import FlowConfig
+from recast.context.text import ByteT5, Text, TextEncoder, byte_ids, pool
+from recast.errors import ConfigError
+from recast.flow.transformer import Condition, FlowTransformer
+from recast.latents.autoencoder import Autoencoder
+from recast.latents.tokens import pack, positions, unpack
+from recast.pixels import image
+from recast.train import objective, validation
+from recast.train.data.example import Batch
+from recast.train.parallel import ALONE, Ranks
+from recast.train.settings import Optimiser, Run
+from recast.train.sharded import reshard
+from recast.train.stage import Loss, Phase
+from recast.train.uses import KINDS, TARGET, FlowTraining, Pass, Use, fixed, plan
+
+ENCODE_PX = 1 << 22
+"""Pixels encoded at once: the encoder needs far more memory a pixel than what comes after it."""
+BINS = 8
+"""Of time, in which losses are logged."""
+BACKWARD = 3
+"""FLOPs of a forward and a backward pass, in forward passes."""
+
+
+@dataclass(frozen=True)
+class Prepared:
+    """A batch, encoded."""
+
+    passes: tuple[Pass, ...]
+    count: int  # of this process's examples
+
+
+class Slot(NamedTuple):
+    """The tokens of some examples' pictures of one slot."""
+
+    tokens: Tensor  # (k, n, d)
+    row: Mapping[int, int]  # of an example of the batch
+    grid: tuple[int, int]
+
+
+class FlowStage:
+    """Trains a flow transformer on pictures, and the text encoder with it where `training` says so.
+
+    flow: on its device, wrapped for its processes (`parallel.wrap`), so is the network of `text` if it is trained.
+    autoencoder: frozen. text: a ByteT5 where it is trained. adapters: what of the flow is trained and saved in its
+    place, if not all of it. held_out: batches that are never trained on, judged as edits and as text to image.
+    panel: batches that sample grids are made of. Both are the same in all processes.
+    Raises ConfigError where these do not fit each other.
+    """
+
+    name = "flow"
+
+    def __init__(
+        self,
+        *,
+        flow: FlowTransformer,
+        autoencoder: Autoencoder,
+        text: TextEncoder,
+        training: FlowTraining,
+        optimiser: Optimiser,
+        run: Run,
+        ranks: Ranks = ALONE,
+        adapters: nn.Module | None = None,
+        held_out: Sequence[Batch] = (),
+        panel: Sequence[Batch] = (),
+        panel_settings: validation.Sampling | None = None,
+    ) -> None:
+        _check(flow.config, training, text)
+        self.flow, self.autoencoder, self.text = flow, autoencoder.eval().requires_grad_(False), text
+        self.training, self.run, self.ranks = training, run, ranks
+        self.held_out, self.panel = held_out, panel
+        self.sampling = panel_settings or validation.Sampling()
+        self.networks: dict[str, nn.Module] = {"flow": flow} if adapters is None else {"adapters": adapters}
+        self.phases = [Phase(name="flow", networks=tuple(self.networks), optimiser=optimiser)]
+        if training.train_text:
+            assert isinstance(text, ByteT5)
+            text.cache_entries = 0  # encodings of the weights as they were
+            self.networks["text"] = text.network.requires_grad_(True)
+            slower = replace(
+                optimiser, lr=optimiser.lr * training.text_rate, matrix_lr=optimiser.matrix_lr * training.text_rate
+            )
+            self.phases.append(Phase(name="text", networks=("text",), optimiser=slower))
+        self.averaged = tuple(self.networks)
+        self.device = next(flow.parameters()).device
+        self._planned: tuple[Batch | None, list[Use]] = (None, [])
+
+    # What the loop asks.
+
+    def prepare(self, batch: Batch, share: float) -> Prepared:
+        """The passes of this step, their pictures encoded."""
+        return Prepared(self._passes(batch, self._plan(batch), with_dummies=self.ranks.data_size > 1), len(batch.ids))
+
+    def loss(self, phase: str, prepared: Prepared, share: float) -> Loss | None:
+        """The mean loss of the examples, by use and by time. The text encoder's gradient comes with the flow's."""
+        if phase != "flow":
+            return None
+        total = torch.zeros((), device=self.device)
+        losses, kinds, times = [], [], []
+        for each in prepared.passes:
+            t = self._times(each)
+            noise = objective.draw(each.numbers, self.run.seed, each.clean.shape[1:], self.device)
+            weight = None
+            if each.mask is not None and self.training.mask_weight != 1:
+                weight = 1 + (self.training.mask_weight - 1) * each.mask
+            per_sample = objective.weighted(self.errors(each, t.to(self.device), noise), weight)
+            total = total + per_sample.sum() * float(each.counts)
+            if each.counts:
+                losses.append(per_sample.detach())
+                kinds += [use.kind for use in each.uses]
+                times.append(t)
+        return Loss(total / prepared.count, _parts(torch.cat(losses), kinds, torch.cat(times)))
+
+    def flops(self, batch: Batch) -> float:
+        """Of the transformer, and of the text encoder where it is trained. Encoding pictures is not counted."""
+        side = 2 * self.autoencoder.config.downscale
+        tokens = [
+            picture.shape[-2] // side * (picture.shape[-1] // side) for picture in (*batch.contexts, batch.target)
+        ]
+        text_tokens = self._text_tokens()
+        work = cost.Work()
+        for use in self._plan(batch):
+            in_sequence = use.contexts if self.training.conditioning == "sequence" else ()
+            context = sum(tokens[slot] for slot in in_sequence)
+            work = work.plus(
+                cost.step_work(self.flow.config, target=tokens[use.target], text=text_tokens, context=context)
+            )
+            work = work.plus(cost.condition_work(self.flow.config, text=text_tokens, context=context))
+        total = float(BACKWARD * work.total)
+        if self.training.guidance_loss is not None:
+            total += work.total  # the prediction for the empty prompt has no backward pass
+        if "text" in self.networks:
+            matrices = sum(
+                p.numel() for n, p in self.networks["text"].named_parameters() if p.ndim == 2 and "block" in n
+            )
+            total += BACKWARD * 2.0 * matrices * text_tokens * len(batch.ids)
+        return total
+
+    def count(self, batch: Batch) -> int:
+        """Examples in the whole batch."""
+        return batch.of
+
+    def validate(self) -> Mapping[str, float]:
+        """The held-out loss at fixed times with fixed noise: whole, by time, by use, by kind of edit, by mask."""
+        if not self.held_out:
+            return {}
+        with torch.no_grad():
+            passes = [each for batch in self.held_out for each in self._passes(batch, fixed(batch))]
+            numbers = validation.measure(passes, self.errors, self.ranks, self.device)
+        reshard(self.flow)
+        return numbers
+
+    def samples(self) -> Mapping[str, np.ndarray]:
+        """One picture: a row for each example of the panel, of contexts, instruction, result and truth."""
+        rows = []
+        with torch.no_grad():
+            for batch in self.panel:
+                for each in self._passes(batch, validation.one_each(fixed(batch))):
+                    rows += [
+                        validation.Row(
+                            contexts=tuple(_picture(batch, slot, use.example) for slot in use.contexts),
+                            text=use.prompt,
+                            result=result,
+                            truth=_picture(batch, use.target, use.example),
+                        )
+                        for use, result in zip(each.uses, self._sample(each), strict=True)
+                    ]
+        reshard(self.flow)
+        return {"panel": validation.draw_panel(rows)} if rows else {}
+
+    # Velocities.
+
+    def errors(self, each: Pass, t: Tensor, noise: Tensor) -> Tensor:
+        """The squared error (k, n) of every target token of a pass at times t (k,) with noise (k, n, d)."""
+        scale = self.training.guidance_loss
+        velocity = self._velocity(each, each.prompts, self.training.guidance)
+        if scale is None:
+            return objective.flow_matching_errors(velocity, each.clean, noise, t)
+
+        def aim(x_t: Tensor, t: Tensor, data: Tensor) -> Tensor:
+            with torch.no_grad():
+                null = self._velocity(each, [""] * len(each.uses), self.training.guidance)(x_t, t)
+            return objective.guided_target(null, data, scale, t if self.training.guidance_loss_ramp else None)
+
+        return objective.flow_matching_errors(velocity, each.clean, noise, t, aim=aim)
+
+    def _velocity(self, each: Pass, prompts: Sequence[str], guidance: float) -> objective.Velocities:
+        def velocity(x_t: Tensor, t: Tensor) -> Tensor:
+            with self._autocast():
+                found: Tensor = self.flow(x_t, t, self._condition(each, prompts, guidance))
+            return found.float()
+
+        return velocity
+
+    def _condition(self, each: Pass, prompts: Sequence[str], guidance: float) -> Condition:
+        text = self._encode(prompts)
+        config, count = self.flow.config, len(prompts)
+        context, places, extra = None, None, None
+        if self.training.conditioning == "channels":
+            extra = torch.zeros_like(each.clean) if each.context is None else each.context
+        elif each.context is not None:
+            context, first = each.context, int(self.training.context_offset)
+            indexed = enumerate(each.context_grids, start=first)
+            places = torch.cat([positions(grid, index=index * first) for index, grid in indexed], dim=1).to(self.device)
+        return self.flow.condition(
+            positions=positions(each.grid).to(self.device),
+            text=text.tokens,
+            pooled=text.pooled,
+            guidance=torch.full((count,), guidance, device=self.device) if config.guidance_embed else None,
+            context=context,
+            context_positions=places,
+            extra=extra,
+        )
+
+    def _encode(self, prompts: Sequence[str]) -> Text:
+        """Text tokens (b, m, c) and pooled vectors, with a graph where the encoder is trained."""
+        if not isinstance(self.text, ByteT5):
+            with torch.no_grad():
+                found = self.text.encode(prompts)
+            return Text(found.tokens.to(self.device), None if found.pooled is None else found.pooled.to(self.device))
+        rows = [byte_ids(prompt, self.text.max_length)[0] for prompt in prompts]
+        ids = torch.tensor(rows).to(self.device, non_blocking=True)
+        with torch.set_grad_enabled(self.training.train_text and torch.is_grad_enabled()):
+            tokens = self.text.network(ids)
+            return Text(tokens, pool(tokens, ids))
+
+    def _text_tokens(self) -> int:
+        return self.text.max_length if isinstance(self.text, ByteT5) else self._encode([""]).tokens.shape[1]
+
+    def _autocast(self) -> AbstractContextManager[None]:
+        return torch.autocast(self.device.type, torch.bfloat16, enabled=self.run.precision == "bf16")
+
+    def _times(self, each: Pass) -> Tensor:
+        choice, quantile = torch.tensor([use.time for use in each.uses], dtype=torch.float64).unbind(dim=1)
+        return self.training.times.times(choice, quantile, each.clean.shape[1])
+
+    def _sample(self, each: Pass) -> list[np.ndarray]:
+        """Pictures (H, W, 3) uint8 of a pass, from noise that is always the same."""
+        condition_of = self._velocity(each, each.prompts, self.sampling.guidance)
+        tokens = validation.walk(each, condition_of, self.sampling, self.device)
+        with self._autocast():
+            pixels = [self.autoencoder.decode(latents[None]) for latents in unpack(tokens, each.grid)]
+        return [image.from_pixels(one.float().cpu())[0] for one in pixels]
+
+    # Pictures to passes.
+
+    def _plan(self, batch: Batch) -> list[Use]:
+        if self._planned[0] is not batch:  # asked for by `flops` too
+            self._planned = batch, plan(batch, self.training, self.run.seed)
+        return self._planned[1]
+
+    def _passes(self, batch: Batch, uses: Sequence[Use], *, with_dummies: bool = False) -> tuple[Pass, ...]:
+        """Uses with contexts, and uses without, each encoded.
+
+        with_dummies: a pass that other processes may run is run here too, on one example that does not count:
+        sharded networks are gathered together or not at all.
+        """
+        chosen = [([use for use in uses if bool(use.contexts) == has_context], True) for has_context in (True, False)]
+        if with_dummies and batch.contexts:
+            training = self.training
+            may = (
+                training.edit + training.keep > 0,
+                training.text_to_image + training.edit * training.context_dropout > 0,
+            )
+            for place, is_run in enumerate(may):
+                if is_run and not chosen[place][0]:
+                    contexts = tuple(range(len(batch.contexts))) if place == 0 else ()
+                    chosen[place] = [replace(uses[0], target=TARGET, contexts=contexts, has_mask=False)], False
+        wanted: dict[int, set[int]] = {}
+        for members, _ in chosen:
+            for use in members:
+                for slot in (use.target, *use.contexts):
+                    wanted.setdefault(slot, set()).add(use.example)
+        slots = {slot: self._tokens(batch, slot, sorted(examples)) for slot, examples in wanted.items()}
+        return tuple(self._pass(batch, members, slots, counts) for members, counts in chosen if members)
+
+    def _pass(self, batch: Batch, uses: Sequence[Use], slots: Mapping[int, Slot], counts: bool) -> Pass:
+        def rows(slot_of: Callable[[Use], int]) -> Tensor:
+            return torch.stack([slots[slot_of(use)].tokens[slots[slot_of(use)].row[use.example]] for use in uses])
+
+        context = None
+        shown = len(uses[0].contexts)
+        if shown:
+            context = torch.cat([rows(lambda use, k=k: use.contexts[k]) for k in range(shown)], dim=1)  # type: ignore[misc]
+        grid = slots[uses[0].target].grid
+        grids = tuple(slots[slot].grid for slot in uses[0].contexts)
+        if self.training.conditioning == "channels" and shown and grids != (grid,):
+            raise ConfigError(
+                f"conditioning='channels': one context of the target's grid {grid} accepted; {grids} came; "
+                "train on such pairs, or by sequence"
+            )
+        mask = None
+        if any(use.has_mask for use in uses) and batch.masks is not None:
+            known = objective.token_mask(batch.masks, 2 * self.autoencoder.config.downscale)
+            empty = torch.zeros_like(known[0])
+            mask = torch.stack([known[use.example] if use.has_mask else empty for use in uses]).to(self.device)
+        return Pass(
+            uses=tuple(uses),
+            clean=rows(lambda use: use.target),
+            grid=grid,
+            context=context,
+            context_grids=grids,
+            mask=mask,
+            counts=counts,
+        )
+
+    @torch.no_grad()
+    def _tokens(self, batch: Batch, slot: int, examples: Sequence[int]) -> Slot:
+        pictures = batch.target if slot == TARGET else batch.contexts[slot]
+        height, width = pictures.shape[-2:]
+        tokens = []
+        for some in torch.tensor(examples).split(max(1, ENCODE_PX // (height * width))):
+            pixels = pictures[some].to(self.device, non_blocking=True).float() / 127.5 - 1
+            with self._autocast():
+                tokens.append(pack(self.autoencoder.encode(pixels)).float())
+        side = 2 * self.autoencoder.config.downscale
+        return Slot(
+            torch.cat(tokens), {example: row for row, example in enumerate(examples)}, (height // side, width // side)
+        )
+
+
+def _parts(losses: Tensor, kinds: Sequence[str], t: Tensor) -> dict[str, Tensor]:
+    """Means of losses (b,) by use and by time, nan where there is none: every name is always there."""
+    own = losses.float()
+    places: dict[str, Tensor] = {kind: torch.tensor([each == kind for each in kinds]) for kind in KINDS}
+    bins = (t * BINS).long().clamp(max=BINS - 1)
+    places |= {f"t{i}": bins == i for i in range(BINS)}
+    return {name: (own * place.to(own.device)).sum() / int(place.sum()) for name, place in places.items()}
+
+
+def _picture(batch: Batch, slot: int, example: int) -> np.ndarray:
+    pictures = batch.target if slot == TARGET else batch.contexts[slot]
+    return np.ascontiguousarray(pictures[example].permute(1, 2, 0).cpu().numpy())
+
+
+def _check(config: FlowConfig, training: FlowTraining, text: TextEncoder) -> None:
+    wanted = config.out_channels if training.conditioning == "channels" else 0
+    if config.extra_channels != wanted:
+        raise ConfigError(
+            f"in_channels={config.in_channels}: {config.out_channels + wanted} needed for "
+            f"conditioning={training.conditioning!r}; change the model's config, or the conditioning"
+        )
+    if training.train_text and not isinstance(text, ByteT5):
+        raise ConfigError(f"train_text=true: for the byte encoder alone, not {type(text).__name__}; set it to false")
+    if training.guidance_loss is not None and not config.guidance_embed:
+        raise ConfigError(
+            f"guidance_loss={training.guidance_loss}: for guidance-distilled models, which have a guidance embedding; "
+            "this one has none; leave it out"
+        )

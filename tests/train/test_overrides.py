@@ -1,0 +1,40 @@
+"""Settings from words: every field by its type, and nothing ignored."""
+
+from __future__ import annotations
+
+import pytest
+
+from recast.errors import ConfigError
+from recast.train.overrides import names, override
+from recast.train.settings import Optimiser, Run, Settings
+
+
+def test_values_are_read_as_their_fields_say():
+    course = override(Run(steps=5), ["steps=7", "minutes=2.5", "precision=bf16", "compile=true", "peak_tflops=none"])
+    assert (course.steps, course.minutes, course.precision, course.compile) == (7, 2.5, "bf16", True)
+    assert course.peak_tflops is None
+    assert override(Optimiser(), ["betas=[0.8, 0.99]"]).betas == (0.8, 0.99)
+
+
+def test_a_dotted_name_reaches_into_a_dataclass_inside():
+    whole = Settings(run=Run(steps=5))
+    assert override(whole, ["run.steps=9", "parallel.shard=2"]).run.steps == 9
+    assert whole.run.steps == 5
+    assert "run.minutes" in names(whole)
+
+
+@pytest.mark.parametrize(
+    ("word", "message"),
+    [
+        ("steps", "name=value"),
+        ("stepz=3", "did you mean steps"),
+        ("steps=three", "a whole number"),
+        ("compile=yes", "true or false"),
+        ("precision=fp16", "fp32, bf16 accepted"),
+        ("steps=0", "above 0"),
+        ("seed.inner=3", "has nothing inside"),
+    ],
+)
+def test_what_cannot_be_read_is_refused_by_name(word, message):
+    with pytest.raises(ConfigError, match=message):
+        override(Run(steps=5), [word])
