@@ -22,7 +22,7 @@ from recast.weights.locate import FOLDERS, FORMAT, Layout
 from recast.weights.reading import TORCH_DTYPES, default_dtype, read_tensor
 
 SHARD_BYTES = 10**10
-_DTYPE_NAMES = {dtype: name for name, dtype in TORCH_DTYPES.items()}
+DTYPE_NAMES = {dtype: name for name, dtype in TORCH_DTYPES.items()}
 _COMPANIONS = ("text_encoder", "text_encoder_2", "tokenizer", "tokenizer_2", "scheduler")
 _COMPANION_FILES = (".json", ".safetensors", ".txt", ".model")
 
@@ -142,7 +142,7 @@ def _write(
 def _write_file(path: Path, tensors: _Tensors, header: Mapping[str, str]) -> None:
     with TensorFile(path, tensors.entries, header) as file:
         for name in tensors.entries:
-            file.put(name, _bytes(tensors.read(name)))
+            file.put(name, tensor_bytes(tensors.read(name)))
 
 
 def _write_diffusers(folder: Path, part: str, tensors: _Tensors, name: str | None, shard_bytes: int) -> None:
@@ -164,7 +164,7 @@ def _write_diffusers(folder: Path, part: str, tensors: _Tensors, name: str | Non
                 tensor = torch.cat(tensor.chunk(2)[::-1])
             rows = tensor.split([shape[0] for _, shape in pieces.values()])
             for theirs, piece in zip(pieces, rows, strict=True):
-                where[theirs].put(theirs, _bytes(piece))
+                where[theirs].put(theirs, tensor_bytes(piece))
     if len(shards) > 1:
         weight_map = {theirs: file for file, shard in shards.items() for theirs in shard}
         index = {"metadata": {"total_size": total}, "weight_map": dict(sorted(weight_map.items()))}
@@ -233,7 +233,7 @@ def _of_state(
     def wanted(tensor: Tensor) -> torch.dtype:
         return dtype if dtype and tensor.is_floating_point() else tensor.dtype
 
-    entries = {name: (_DTYPE_NAMES[wanted(tensor)], tuple(tensor.shape)) for name, tensor in state.items()}
+    entries = {name: (DTYPE_NAMES[wanted(tensor)], tuple(tensor.shape)) for name, tensor in state.items()}
     return _Tensors(entries, lambda name: state[name].detach().to("cpu", wanted(state[name])), config)
 
 
@@ -251,7 +251,7 @@ def _of_checkpoint(
         except WeightsError:  # widths nobody published: only layouts that need no config can be written
             config = None
     entries = {
-        name: (_DTYPE_NAMES[dtype or default_dtype(source)], source.shape) for name, source in opened.tensors.items()
+        name: (DTYPE_NAMES[dtype or default_dtype(source)], source.shape) for name, source in opened.tensors.items()
     }
     return _Tensors(entries, lambda name: read_tensor(opened.tensors[name], dtype), config)
 
@@ -278,7 +278,8 @@ def _size(entry: Entry) -> int:
     return count(shape) * ITEM_BYTES[dtype]
 
 
-def _bytes(tensor: Tensor) -> memoryview:
+def tensor_bytes(tensor: Tensor) -> memoryview:
+    """A tensor on the CPU as `TensorFile.put` takes it: row by row, without a copy if it lies so."""
     if tensor.numel() == 0:
         return memoryview(b"")
     return tensor.contiguous().flatten().view(torch.uint8).numpy().data
