@@ -45,7 +45,7 @@ class Prepared:
     """A batch, encoded."""
 
     passes: tuple[Pass, ...]
-    count: int  # of this process's examples
+    count: int  # of this process's uses
 
 
 class Slot(NamedTuple):
@@ -106,7 +106,8 @@ class FlowStage:
 
     def prepare(self, batch: Batch, share: float) -> Prepared:
         """The passes of this step, their pictures encoded."""
-        return Prepared(self._passes(batch, self._plan(batch), with_dummies=self.ranks.data_size > 1), len(batch.ids))
+        uses = self._plan(batch)
+        return Prepared(self._passes(batch, uses, with_dummies=self.ranks.data_size > 1), len(uses))
 
     def loss(self, phase: str, prepared: Prepared, share: float) -> Loss | None:
         """The mean loss of the examples, by use and by time. The text encoder's gradient comes with the flow's."""
@@ -150,12 +151,12 @@ class FlowStage:
             matrices = sum(
                 p.numel() for n, p in self.networks["text"].named_parameters() if p.ndim == 2 and "block" in n
             )
-            total += BACKWARD * 2.0 * matrices * text_tokens * len(batch.ids)
+            total += BACKWARD * 2.0 * matrices * text_tokens * len(self._plan(batch))
         return total
 
     def count(self, batch: Batch) -> int:
-        """Examples in the whole batch."""
-        return batch.of
+        """Uses of the whole batch."""
+        return batch.of * self.training.uses
 
     def validate(self) -> Mapping[str, float]:
         """The held-out loss at fixed times with fixed noise: whole, by time, by use, by kind of edit, by mask."""

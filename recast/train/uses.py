@@ -8,7 +8,7 @@ seed and on n alone.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Literal
 
 from torch import Tensor
@@ -44,6 +44,7 @@ class FlowTraining:
     keep: float = 0.05  # of examples with contexts: nothing is to change
     reverse: float = 0.1  # of edits that have an inverse instruction: from the target back to the context
     text_dropout: float = 0.1  # the prompt is empty, the context stays; never of keep
+    uses: int = 1  # of every example in a step, each with noise and a time of its own; pictures are encoded once
     context_dropout: float = 0.0  # of edits: the instruction stays, the context is left out
     keep_instructions: tuple[str, ...] = KEEP
     times: TimeLaw = field(default_factory=TimeLaw)
@@ -60,6 +61,8 @@ class FlowTraining:
         for name in ("edit", "text_to_image", "keep", "reverse", "text_dropout", "context_dropout"):
             if not 0 <= getattr(self, name) <= 1:
                 raise ConfigError(f"{name}={getattr(self, name)}: a share from 0 to 1 accepted")
+        if not (isinstance(self.uses, int) and self.uses >= 1):
+            raise ConfigError(f"uses={self.uses!r}: a whole number from 1 accepted; 4 where making pictures is slow")
         if self.edit + self.text_to_image + self.keep == 0:
             raise ConfigError("edit=0, text_to_image=0, keep=0: one of them above 0 needed")
         if self.keep and not self.keep_instructions:
@@ -78,7 +81,7 @@ class Use:
     """One example, as one step sees it."""
 
     example: int  # its place in the batch
-    number: int  # its place in the stream
+    number: int  # its own: noise is drawn by it
     kind: Kind
     target: int  # the slot of the picture to be made
     contexts: tuple[int, ...]  # the slots of the pictures that are shown, in order
@@ -110,14 +113,18 @@ class Pass:
 
 
 def plan(batch: Batch, training: FlowTraining, seed: int) -> list[Use]:
-    """A use for every example of the batch, drawn by its number.
+    """`training.uses` uses of every example of the batch, each drawn by a number of its own.
 
     An example is used for what it has: an edit needs an instruction, text to image a caption of a picture of the
     target's size. The shares of what it has nothing for go to the others.
     Raises InputError for an example that has nothing for any use that the run trains.
     """
-    drawn = even(batch.numbers, seed, CHOICES).tolist()
-    return [_use(batch, example, training, row) for example, row in enumerate(drawn)]
+    numbers = [number * training.uses + k for number in batch.numbers for k in range(training.uses)]
+    drawn = even(numbers, seed, CHOICES).tolist()
+    return [
+        replace(_use(batch, place // training.uses, training, row), number=number)
+        for place, (number, row) in enumerate(zip(numbers, drawn, strict=True))
+    ]
 
 
 def fixed(batch: Batch) -> list[Use]:

@@ -114,3 +114,18 @@ def test_fixed_uses_judge_each_example_as_edit_and_from_its_caption():
 def test_what_cannot_be_trained_is_refused(change: dict[str, object]):
     with pytest.raises(ConfigError, match=next(iter(change))):
         FlowTraining(**change)  # type: ignore[arg-type]
+
+
+def test_several_uses_of_an_example_have_numbers_and_times_of_their_own():
+    batch = many(50)
+    once = plan(batch, FlowTraining(), 0)
+    four = plan(batch, FlowTraining(uses=4), 0)
+    assert [use.number for use in once] == list(batch.numbers)
+    assert [use.example for use in four] == [place for place in range(50) for _ in range(4)]
+    assert len({use.number for use in four}) == len({use.time for use in four}) == 200
+    assert len({use.kind for use in four if use.example == 7}) > 1
+
+
+def test_no_use_at_all_is_refused():
+    with pytest.raises(ConfigError, match="uses=0: a whole number from 1"):
+        FlowTraining(uses=0)
