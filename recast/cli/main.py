@@ -22,6 +22,7 @@ from recast.errors import Cancelled, ConfigError, MissingWeights, RecastError
 VERBS: Mapping[str, str] = {
     "generate": "make a picture from words",
     "edit": "change a picture, or a folder of them, by words",
+    "train": "make the weights, or adapt them",
     "evaluate": "ask a suite of a model and score the answers",
     "report": "show runs side by side on one page",
     "arena": "compare two answers blindly, again and again",
@@ -32,6 +33,8 @@ VERBS: Mapping[str, str] = {
     "doctor": "check this installation",
 }
 EXTRAS: Mapping[str, str] = {
+    "pyarrow": "train",
+    "tensorboard": "train",
     "cv2": "quality",  # `world` alone brings it too, but not what evaluate needs next
     "scipy": "quality",
     "skimage": "quality",

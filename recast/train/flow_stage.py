@@ -170,21 +170,26 @@ class FlowStage:
 
     def samples(self) -> Mapping[str, np.ndarray]:
         """One picture: a row for each example of the panel, of contexts, instruction, result and truth."""
-        rows = []
-        with torch.no_grad():
-            for batch in self.panel:
-                for each in self._passes(batch, validation.one_each(fixed(batch))):
-                    rows += [
-                        validation.Row(
-                            contexts=tuple(_picture(batch, slot, use.example) for slot in use.contexts),
-                            text=use.prompt,
-                            result=result,
-                            truth=_picture(batch, use.target, use.example),
-                        )
-                        for use, result in zip(each.uses, self._sample(each), strict=True)
-                    ]
-        reshard(self.flow)
+        rows = [
+            validation.Row(
+                contexts=tuple(_picture(batch, slot, use.example) for slot in use.contexts),
+                text=use.prompt,
+                result=result,
+                truth=_picture(batch, use.target, use.example),
+            )
+            for batch in self.panel
+            for use, result in self.answers(batch, validation.one_each(fixed(batch)))
+        ]
         return {"panel": validation.draw_panel(rows)} if rows else {}
+
+    def answers(self, batch: Batch, uses: Sequence[Use]) -> list[tuple[Use, np.ndarray]]:
+        """The pictures (H, W, 3) uint8 that the flow makes of these uses, from noise that is always the same."""
+        with torch.no_grad():
+            found = [
+                pair for each in self._passes(batch, uses) for pair in zip(each.uses, self._sample(each), strict=True)
+            ]
+        reshard(self.flow)
+        return found
 
     # Velocities.
 

@@ -64,7 +64,7 @@ class Source(Protocol):
 
 @dataclass(frozen=True, kw_only=True)
 class Batch:
-    """This process's part of a batch: examples of one shape."""
+    """Examples of one shape: the part of a batch that is this process's."""
 
     numbers: tuple[int, ...]  # where each stands in the stream, all sources together: noise and times are drawn by it
     of: int  # examples in the whole batch, all processes together

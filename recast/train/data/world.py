@@ -8,16 +8,17 @@ from itertools import accumulate
 from typing import Any
 
 from recast.config import VERSION
-from recast.errors import ConfigError
+from recast.errors import ConfigError, InputError
 from recast.train.data.example import Example, Shape
 from recast.train.data.order import Permutation, mixed
-from recast.world import edits, words
+from recast.world import edits, sample, words
 from recast.world.dice import Dice
 from recast.world.draw import changed, draw
-from recast.world.sample import check_split
 from recast.world.scene import to_json
 from recast.world.suite import SEEDS
 
+TRIES = 200
+"""Scenes looked through for one that an edit can be done to."""
 LENGTHS = {"short": 1.0, "medium": 2.0, "long": 1.0}
 TWO_CONTEXTS = (*edits.KINDS["two pictures"], "style of picture 2")
 """The kinds of edit that speak of two pictures; all others of one."""
@@ -31,7 +32,8 @@ class WorldSource:
     sizes: (width, height) of all pictures of an example, and how often each is drawn. categories: how often each of
     `edits.KINDS` is drawn, those not named never; None for `edits.CATEGORIES`. kinds: how often a kind is drawn within
     its category, 1 where it is not named. lengths: of captions, short, medium or long. limit_bytes: of every
-    instruction and caption, in UTF-8: what the text encoder reads. Raises ConfigError for a name that does not exist,
+    instruction and caption, in UTF-8: what the text encoder reads. scene: cartoon, photo or sheet, of what is edited;
+    None for whatever suits the kind of edit. Raises ConfigError for a name that does not exist,
     and for weights of which none is above 0.
     """
 
@@ -47,10 +49,12 @@ class WorldSource:
         lengths: Mapping[str, float] = LENGTHS,
         limit_bytes: int = edits.NANO_BYTES,
         split: str = "train",
+        scene: str | None = None,
     ) -> None:
-        check_split(split)
+        sample.check_split(split)
         every = [kind for named in edits.KINDS.values() for kind in named]
         self.seed, self.limit_bytes, self.split = seed, limit_bytes, split
+        self.scene = scene
         self.sizes = {tuple(size): 1.0 for size in sizes} if not isinstance(sizes, Mapping) else dict(sizes)
         self.categories = _known("categories", categories or edits.CATEGORIES, edits.KINDS)
         self.kinds = _known("kinds", kinds or {}, every, some=False)
@@ -82,7 +86,7 @@ class WorldSource:
         """Example `index`. Its truth: scenes, what was asked, what is free, who is who; the words of `world.shards`."""
         seed = self._seeds[index]
         (width, height), (category, kind) = self._size(seed), self._kind(seed)
-        made = edits.edit(seed, category=category, kind=kind, split=self.split, limit_bytes=self.limit_bytes)
+        made = self._edit(seed, category, kind)
         scenes = (*made.contexts, made.target)
         *contexts, target = (draw(scene, width, height) for scene in scenes)
         dice = Dice(seed, "captions")
@@ -128,9 +132,27 @@ class WorldSource:
             "kinds": dict(sorted(self.kinds.items())),
             "lengths": dict(sorted(self.lengths.items())),
             "limit_bytes": self.limit_bytes,
+            "scene": self.scene,
             "version": VERSION,
             "licence": "recast",
         }
+
+    def _edit(self, seed: int, category: str, kind: str) -> edits.Edit:
+        if self.scene is None:
+            return edits.edit(seed, category=category, kind=kind, split=self.split, limit_bytes=self.limit_bytes)
+        of = "train" if self.split == "train" else "any"  # what is held out comes with the edit
+        for attempt in range(TRIES):
+            base = sample.scene(sample.source_seed(seed, Dice(seed, "scene", attempt)), split=of, kind=self.scene)
+            try:
+                return edits.edit(
+                    seed, category=category, kind=kind, split=self.split, source=base, limit_bytes=self.limit_bytes,
+                    tries=8,
+                )  # fmt: skip
+            except InputError:  # nothing in this scene to do that to
+                continue
+        raise InputError(
+            f"scene={self.scene!r}, kind={kind!r}: no such edit of {TRIES} scenes; another kind or scene accepted"
+        )
 
     def _size(self, seed: int) -> tuple[int, int]:
         size: tuple[int, int] = self._sizes.draw(_share(self.seed, seed, 0))

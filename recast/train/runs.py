@@ -1,0 +1,384 @@
+"""A preset and the places it starts from to a run that needs only to be started."""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Callable, Iterable
+from dataclasses import asdict, dataclass, replace
+from itertools import groupby, islice
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from recast import loading, weights
+from recast.config import ModelConfig
+from recast.context.t5 import T5Config, T5Encoder
+from recast.context.text import ByteT5, TextEncoder
+from recast.errors import ConfigError
+from recast.flow.transformer import FlowTransformer
+from recast.latents.autoencoder import Autoencoder
+from recast.pixels.image import to_pixels
+from recast.train import adapters, autoencoding, export, normalise, parallel
+from recast.train.autoencoding import AutoencoderStage, AutoencoderTraining
+from recast.train.data.buckets import Batching
+from recast.train.data.example import Batch, Source
+from recast.train.data.folder import FolderSource
+from recast.train.data.loader import Loader, collated
+from recast.train.data.mixture import Mixture
+from recast.train.data.pictures import fitted, shape_of
+from recast.train.data.public import SCHEMAS, schema
+from recast.train.data.shards import ShardSource
+from recast.train.data.tables import ListSource, ParquetSource
+from recast.train.data.world import LENGTHS, WorldSource
+from recast.train.flow_stage import FlowStage
+from recast.train.initial import initialise
+from recast.train.parallel import Ranks
+from recast.train.presets import WORLD, Data, Preset
+from recast.train.settings import Settings
+from recast.train.stage import Batches, Stage
+from recast.train.text_batches import TextBatches
+from recast.train.text_stage import TextStage, TextTraining, nano_encoder, new_encoder
+from recast.train.uses import FlowTraining
+from recast.train.validation import Sampling
+
+
+@dataclass(frozen=True, kw_only=True)
+class Starts:
+    """What a run starts from, each a run, one of its checkpoints, a model folder, a file, or None for nothing.
+
+    init: of what is trained. autoencoder, text: what a flow is trained on, or with. base: the model that adapters are
+    for, a name or a path as `recast.load` takes it.
+    """
+
+    init: Path | None = None
+    autoencoder: Path | None = None
+    text: Path | None = None
+    base: str | None = None
+
+
+@dataclass(frozen=True)
+class Ready:
+    """A run before its first step. write: its weights, averaged, into a folder; the files."""
+
+    stage: Stage
+    batches: Batches
+    settings: Settings
+    write: Callable[[Path, Path], list[Path]]  # (the run's place, the folder)
+
+
+def published(run: Ready, place: Path) -> list[Path]:
+    """The weights of a run that is over, whole, in `place`/weights, instead of earlier ones; the files."""
+    fresh, folder = place / ".weights", place / "weights"
+    if fresh.exists():
+        shutil.rmtree(fresh)
+    fresh.mkdir(parents=True)
+    files = run.write(place, fresh)
+    if folder.exists():
+        shutil.rmtree(folder)
+    fresh.rename(folder)
+    return [folder / file.relative_to(fresh) for file in files]
+
+
+def ready(
+    preset: Preset, starts: Starts, *, ranks: Ranks = parallel.ALONE, event: Callable[..., None] | None = None
+) -> Ready:
+    """Everything that `loop.run` takes. event: is told of examples that cannot be used (`journal.Journal.event`).
+
+    Raises ConfigError, InputError or MissingWeights for what does not fit together, before anything is trained.
+    """
+    making = {"ae": _autoencoder, "text": _text, "flow": _flow, "lora": _flow}[preset.what]
+    return making(preset, starts, ranks, event)
+
+
+def source(data: Data, limit_bytes: int) -> Source:
+    """The examples that `data.places` name. Raises ConfigError for a kind of place that does not exist."""
+    parts = [(_one(place.partition("@")[0], data, limit_bytes), _weight(place)) for place in data.places]
+    return parts[0][0] if len(parts) == 1 else Mixture(parts, data.seed)
+
+
+def batching(data: Data, model: ModelConfig) -> Batching:
+    """How these examples are put together for this model."""
+    return Batching(
+        batch_size=data.batch_size if data.tokens is None else None,
+        tokens=data.tokens,
+        pixels_per_token=model.pixels_per_token,
+        sizes=data.buckets,
+        multiple=data.multiple,
+    )
+
+
+def held_out(data: Data, limit_bytes: int, count: int) -> list[Batch]:
+    """Examples of the world's held-out split, sizes and kinds as of the training; one batch a shape."""
+    made = WorldSource(**_world(data, limit_bytes), split="held out")
+    examples = sorted((made.example(i) for i in range(count)), key=shape_of)
+    numbers = iter(range(count))
+    batches = []
+    for key, group in groupby(examples, key=shape_of):
+        same = [fitted(example, key) for example in group]
+        batches.append(collated(same, list(islice(numbers, len(same))), count))
+    return batches
+
+
+# What is trained.
+
+
+def _autoencoder(preset: Preset, starts: Starts, ranks: Ranks, event: Callable[..., None] | None) -> Ready:
+    training, data = preset.training, preset.data
+    assert isinstance(training, AutoencoderTraining)
+    if training.decoder_only and starts.init is None:
+        raise ConfigError("init: missing; training the decoder alone starts from a trained autoencoder; pass --init")
+    autoencoder = _new_autoencoder(preset.model, starts.init, preset.run.seed)
+    networks = autoencoding.networks(
+        autoencoder,
+        training,
+        preset.run.seed,
+        lambda network: parallel.wrap(network, preset.run, preset.parallel, ranks),
+    )
+    autoencoder.to(ranks.device, memory_format=torch.channels_last)  # type: ignore[call-overload]
+    limit = preset.model.text.max_length - 1
+    judged = held_out(data, limit, max(1, data.held_out))
+    stage = AutoencoderStage(
+        networks,
+        training,
+        optimiser=preset.optimiser,
+        discriminator_optimiser=preset.critic or preset.optimiser,
+        run=preset.run,
+        held_out=[picture for batch in judged for picture in _rows(batch.target)],
+        ranks=ranks,
+    )
+    loader = _loader(preset, ranks, event)
+
+    def write(place: Path, folder: Path) -> list[Path]:
+        trained = _new_autoencoder(preset.model, place, 0)
+        found = normalise.statistics(trained, _crops(source(data, limit), training, data.statistics))
+        if training.decoder_only:  # latents are what they were, and so is what a flow was trained on
+            made = trained
+        else:
+            made = normalise.normalised(trained, found, shifts="shared")
+        config = replace(preset.model, autoencoder=made.config)
+        file = weights.save(folder / "ae.safetensors", {"autoencoder": made}, config, layout="bfl")
+        return [file, normalise.write(found, file)]
+
+    return Ready(stage, loader, _settings(preset, loader.about()), write)
+
+
+def _text(preset: Preset, starts: Starts, ranks: Ranks, event: Callable[..., None] | None) -> Ready:
+    training, data = preset.training, preset.data
+    assert isinstance(training, TextTraining)
+    if ranks.size > 1:
+        raise ConfigError(f"text: {ranks.size} processes came; one accepted: the encoder is small; start it alone")
+    encoder = _new_encoder(preset.model, starts.init, preset.run.seed).to(ranks.device)
+    length = preset.model.text.max_length
+    stage = TextStage(encoder, training, max_length=length, seed=preset.run.seed, precision=preset.run.precision)
+    batches = TextBatches(
+        batch=data.batch_size or 128,
+        max_length=length,
+        seed=data.seed,
+        slips=data.slips,
+        workers=data.workers,
+        ranks=ranks,
+    )
+
+    def write(place: Path, folder: Path) -> list[Path]:
+        return [export.write_text_encoder(folder, export.read_part(place, "text"))]
+
+    return Ready(stage, batches, _settings(preset, {"kind": "texts", "seed": data.seed}), write)
+
+
+def _flow(preset: Preset, starts: Starts, ranks: Ranks, event: Callable[..., None] | None) -> Ready:
+    training, data = preset.training, preset.data
+    assert isinstance(training, FlowTraining)
+    if preset.what == "lora":
+        base = loading.load(starts.base or "nano", device=str(ranks.device), dtype=preset.run.precision)
+        model, flow, autoencoder, text = base.config, base.flow, base.autoencoder, base.text
+        lora = adapters.attach(flow, preset.lora or adapters.LoRA(), seed=preset.run.seed)
+        digest = adapters.fingerprint(flow)
+    else:
+        model, lora = preset.model, None
+        flow = _new_flow(model, training, starts.init, preset.run.seed)
+        autoencoder = _new_autoencoder(model, starts.autoencoder, preset.run.seed).to(ranks.device)
+        model = replace(model, autoencoder=autoencoder.config)
+        text = _read_text(model, starts, preset.run.seed, ranks, training.train_text)
+    parallel.wrap(flow, preset.run, preset.parallel, ranks)
+    if training.train_text and isinstance(text, ByteT5):
+        parallel.wrap(text.network, preset.run, preset.parallel, ranks)
+    limit = model.text.max_length - 1
+    judged = held_out(data, limit, data.held_out) if data.held_out else []
+    stage = FlowStage(
+        flow=flow,
+        autoencoder=autoencoder,
+        text=text,
+        training=training,
+        optimiser=preset.optimiser,
+        run=preset.run,
+        ranks=ranks,
+        adapters=lora,
+        held_out=judged,
+        panel=held_out(data, limit, data.shown) if data.shown else [],
+        panel_settings=Sampling(guidance=model.defaults.guidance or 1.0, shifts_schedule=model.shifts_schedule),
+    )
+    loader = _loader(replace(preset, model=model), ranks, event)
+    about: dict[str, Any] = loader.about()
+    if lora is not None:
+        about["base"] = digest
+
+    def write(place: Path, folder: Path) -> list[Path]:
+        if lora is not None:
+            state = export.read_network(place, "adapters")
+            lora.load_state_dict(state)
+            return [
+                adapters.save(folder / "adapter.safetensors", lora, about={"base": model.name, "base_sha256": digest})
+            ]
+        trained = export.read_part(place, "flow")
+        files = [weights.save(folder / "flow.safetensors", {"flow": trained}, model, layout="bfl")]
+        if training.train_text:
+            files.append(export.write_text_encoder(folder, export.read_part(place, "text")))
+        return files
+
+    return Ready(stage, loader, _settings(preset, about), write)
+
+
+# Networks, new or read.
+
+
+def _new_flow(model: ModelConfig, training: FlowTraining, init: Path | None, seed: int) -> FlowTransformer:
+    config = model.flow
+    if training.conditioning == "channels":
+        config = replace(config, in_channels=2 * config.out_channels)
+    flow = initialise(FlowTransformer(config), seed)
+    return flow if init is None else _filled(flow, export.read_part(init, "flow"), f"init={str(init)!r}")
+
+
+def _new_autoencoder(model: ModelConfig, place: Path | None, seed: int) -> Autoencoder:
+    """From nothing, by the seed; or from `place`, with the factors that its file names."""
+    if place is not None and not (place / "checkpoints").is_dir():
+        opened = weights.open_checkpoint(place, "autoencoder")
+        made = Autoencoder(opened.config)  # type: ignore[arg-type]
+        weights.load_into(made, opened, dtype=torch.float32, device="cpu")
+        return made
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed)
+        made = Autoencoder(model.autoencoder)
+    if place is None:
+        return made
+    return _filled(made, export.read_part(place, "autoencoder"), f"autoencoder={str(place)!r}")
+
+
+def _new_encoder(model: ModelConfig, place: Path | None, seed: int) -> T5Encoder:
+    """From nothing, in the sizes that suit the model; or from `place`, in its own."""
+    if model.text.kind != "byte_t5":
+        raise ConfigError(f"text.kind={model.text.kind!r}: byte_t5 can be trained; published encoders stay as they are")
+    if place is None:
+        width = model.flow.context_in_dim
+        small = T5Config(vocab_size=384, d_model=width, d_kv=8, d_ff=2 * width, num_layers=2, num_heads=3)
+        return new_encoder(nano_encoder() if width == nano_encoder().d_model else small, seed)
+    tensors = export.read_part(place, "text")
+    return _filled(T5Encoder(export.t5_config(tensors)), tensors, f"text={str(place)!r}")
+
+
+def _read_text(model: ModelConfig, starts: Starts, seed: int, ranks: Ranks, is_trained: bool) -> TextEncoder:
+    if model.text.kind != "byte_t5":
+        if starts.text is None:
+            raise ConfigError("text: missing; the folder of the model's text encoders accepted; pass --text")
+        return loading.load_clip_t5(starts.text, model.text, ranks.device, torch.bfloat16)
+    place = starts.text or (starts.init if is_trained else None)
+    if place is None and not is_trained:
+        raise ConfigError("text: missing; a trained text encoder accepted, or training.train_text=true; pass --text")
+    return ByteT5(_new_encoder(model, place, seed).to(ranks.device), model.text.max_length)
+
+
+def _filled(network: nn.Module, tensors: dict[str, Tensor], place: str) -> Any:
+    """The network with these tensors. Raises ConfigError if they are not all and only its own."""
+    wanted = {name: tuple(tensor.shape) for name, tensor in network.state_dict().items()}
+    if wanted != {name: tuple(tensor.shape) for name, tensor in tensors.items()}:
+        apart = sorted(set(wanted.items()) ^ {(name, tuple(t.shape)) for name, t in tensors.items()})
+        raise ConfigError(
+            f"{place}: holds another network than the preset's: {apart[0]}, and {len(apart) - 1} more differences; "
+            "the weights of an earlier run of the same model accepted"
+        )
+    network.load_state_dict(tensors)
+    return network
+
+
+# Examples.
+
+
+def _one(place: str, data: Data, limit_bytes: int) -> Source:
+    if place == WORLD:
+        return WorldSource(**_world(data, limit_bytes))
+    kind, colon, path = place.partition(":")
+    if colon and kind == "folder":
+        return FolderSource(path)
+    if colon and kind == "shards":
+        return ShardSource(path)
+    if colon and kind in SCHEMAS:
+        wanted = schema(kind)
+        files = sorted(Path(path).rglob("*.parquet")) if Path(path).is_dir() else [Path(path)]
+        if wanted.storage == "parquet":
+            return ParquetSource(files, wanted, pictures=Path(path) if Path(path).is_dir() else None)
+        return ListSource([Path(path)], wanted)
+    raise ConfigError(
+        f"data={place!r}: {WORLD}, folder:PATH, shards:PATH, or a public set as {', '.join(SCHEMAS)}:PATH accepted"
+    )
+
+
+def _weight(place: str) -> float:
+    _, at, weight = place.partition("@")
+    try:
+        return float(weight) if at else 1.0
+    except ValueError:
+        raise ConfigError(f"data={place!r}: a number after @ accepted, such as {WORLD}@0.2") from None
+
+
+def _world(data: Data, limit_bytes: int) -> dict[str, Any]:
+    return {
+        "seed": data.seed,
+        "sizes": data.weighted_sizes,
+        "categories": data.categories,
+        "kinds": data.kinds,
+        "lengths": data.lengths or LENGTHS,
+        "limit_bytes": limit_bytes,
+        "scene": data.scene,
+    }
+
+
+def _loader(preset: Preset, ranks: Ranks, event: Callable[..., None] | None) -> Loader:
+    data = preset.data
+    return Loader(
+        source(data, preset.model.text.max_length - 1),
+        batching=batching(data, preset.model),
+        ranks=ranks,
+        seed=data.seed,
+        workers=data.workers,
+        on_bad=data.on_bad,
+        event=event,
+    )
+
+
+def _crops(examples: Source, training: AutoencoderTraining, count: int) -> Iterable[Tensor]:
+    """Pixels (1, 3, s, s) of `count` middles of targets, of whichever can be cropped."""
+    length = examples.length or count
+    for index in range(min(count, length)):
+        picture = examples.example(index).target
+        height, width = (side // 16 * 16 for side in picture.shape[:2])
+        side = min(training.crop, height, width)
+        top, left = (height - side) // 2, (width - side) // 2
+        yield to_pixels(np.ascontiguousarray(picture[top : top + side, left : left + side]))
+
+
+def _rows(pictures: Tensor) -> list[np.ndarray]:
+    """(b, 3, H, W) uint8 as pictures (H, W, 3)."""
+    return [np.ascontiguousarray(picture) for picture in pictures.permute(0, 2, 3, 1).numpy()]
+
+
+def _settings(preset: Preset, about: dict[str, Any]) -> Settings:
+    stage = asdict(preset)
+    return Settings(
+        run=preset.run,
+        parallel=preset.parallel,
+        stage={name: stage[name] for name in ("what", "model", "training", "optimiser", "critic", "lora")},
+        data=about,
+    )

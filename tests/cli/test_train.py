@@ -1,0 +1,155 @@
+"""`recast train` from outside: what it resolves, writes, continues and refuses."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+
+import recast
+from recast.cli.main import main
+from recast.train.presets import PRESETS
+
+SMALL = ["--set", "data.held_out=2", "--set", "data.shown=2", "--set", "data.statistics=4", "--batch-size", "2"]
+
+
+@pytest.fixture(scope="module")
+def autoencoder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A run of two steps."""
+    place = tmp_path_factory.mktemp("runs") / "ae"
+    assert main(["train", "ae", "--preset", "tiny-ae", "--steps", "2", "--out", str(place), *SMALL, "--quiet"]) == 0
+    return place
+
+
+def test_every_preset_resolves_to_the_settings_it_prints(capsys: pytest.CaptureFixture[str]):
+    for name, made in PRESETS.items():
+        argv = ["train", made().what, "--preset", name, "--dry-run", "--seed", "5", "--set", "run.keep=7"]
+        assert main(argv) == 0
+        said = json.loads(capsys.readouterr().out)
+        assert (said["run"]["seed"], said["data"]["seed"], said["run"]["keep"]) == (5, 5, 7)
+
+
+def test_steps_and_minutes_replace_each_other(capsys: pytest.CaptureFixture[str]):
+    main(["train", "flow", "--preset", "tiny-flow", "--minutes", "3", "--dry-run"])
+    assert json.loads(capsys.readouterr().out)["run"]["steps"] is None
+    main(["train", "flow", "--preset", "nano-flow", "--steps", "9", "--dry-run"])
+    said = json.loads(capsys.readouterr().out)["run"]
+    assert (said["steps"], said["minutes"]) == (9, None)
+
+
+def test_a_flow_is_trained_continued_and_exported(
+    autoencoder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+):
+    place, model = tmp_path / "flow", tmp_path / "model"
+    ae = str(autoencoder / "weights" / "ae.safetensors")
+    argv = ["train", "flow", "--preset", "tiny-flow", "--ae", ae, "--out", str(place), *SMALL, "--json", "--quiet"]
+    assert main([*argv, "--steps", "2", "--set", "run.log_every_steps=1"]) == 0
+    first = json.loads(capsys.readouterr().out.splitlines()[-1])
+    assert (first["step"], first["samples"], first["is_over"]) == (2, 4, True)
+    assert main([*argv, "--steps", "3", "--set", "run.log_every_steps=1"]) == 0
+    assert json.loads(capsys.readouterr().out.splitlines()[-1])["step"] == 3
+    events = [json.loads(line) for line in (place / "journal.jsonl").read_text().splitlines()]
+    assert any(each.get("event") == "resumed" for each in events)
+    export = ["train", "export", "--preset", "tiny-flow", "--flow", str(place), "--text", str(place / "weights")]
+    assert main([*export, "--ae", ae, "--out", str(model)]) == 0
+    picture = recast.load(model).generate("a red star", width=64, height=64, steps=1, seed=0).pictures[0]
+    assert (picture.width, picture.height) == (64, 64)
+
+
+def test_latents_of_a_trained_autoencoder_are_measured_and_normalised(autoencoder: Path):
+    from recast.train import normalise
+
+    found = normalise.read(autoencoder / "weights" / "ae.safetensors")
+    assert len(found.std) == 8
+    assert found.pictures == 4
+
+
+def test_an_adapter_is_trained_from_a_folder_of_pictures(tmp_path: Path, capsys: pytest.CaptureFixture[str]):
+    from recast.pixels import image
+    from recast.world import draw, sample
+
+    mine = tmp_path / "mine"
+    mine.mkdir()
+    for n in range(2):
+        pixels = draw.draw(sample.scene(n, kind="sheet"), 64, 64)
+        image.write(image.Picture(pixels), mine / f"{n}.png")
+        (mine / f"{n}.txt").write_text("a zorblax on a plain background")
+    place = tmp_path / "lora"
+    argv = ["train", "lora", "--model", "nano", "--data", f"folder:{mine}", "--out", str(place), "--steps", "1"]
+    assert main([*argv, "--batch-size", "2", "--quiet", "--json", "--device", "cpu"]) == 0
+    [adapter] = json.loads(capsys.readouterr().out.splitlines()[-1])["weights"]
+    pipeline = recast.load("nano", adapters=[adapter], device="cpu", dtype="fp32")
+    assert pipeline.adapters[0].matched > 0
+    assert pipeline.adapters[0].unmatched == 0
+
+
+def test_lint_finds_a_shifted_pair_and_lists_the_good_ones(tmp_path: Path, capsys: pytest.CaptureFixture[str]):
+    import numpy as np
+
+    from recast.pixels import image
+    from recast.world import draw, edits
+
+    mine, rows = tmp_path / "mine", []
+    mine.mkdir()
+    for n in range(3):
+        made = edits.edit(40 + n, kind="shirt colour")
+        before, after = draw.draw(made.source, 128, 128), draw.draw(made.target, 128, 128)
+        if n == 2:
+            after = np.roll(after, 3, axis=1)
+        for name, pixels in (("a", before), ("b", after)):
+            image.write(image.Picture(np.ascontiguousarray(pixels)), mine / f"{n}{name}.png")
+        rows.append({"source": f"{n}a.png", "target": f"{n}b.png", "instruction": made.instruction})
+    (mine / "metadata.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
+    kept = tmp_path / "kept.txt"
+    assert main(["train", "lint", "--data", f"folder:{mine}", "--out", str(kept)]) == 0
+    said = capsys.readouterr().out
+    assert "2b.png" in said or "2a.png" in said or "2:" in said
+    assert len(kept.read_text().splitlines()) == 2
+
+
+@pytest.mark.parametrize(
+    ("argv", "message"),
+    [
+        (["ae", "--out", "x", "--preset", "nano"], "preset='nano': nano-text"),
+        (["ae", "--out", "x", "--preset", "nano-flow"], "for `train flow`"),
+        (["ae", "--preset", "tiny-ae"], "--out: missing"),
+        (["flow", "--out", "x", "--set", "run.stepz=3"], "did you mean run.steps"),
+        (["flow", "--out", "x", "--data", "photos:y", "--preset", "tiny-flow"], "folder:PATH, shards:PATH"),
+        (["ae", "--model", "nano", "--out", "x"], "--model: not for `train ae`"),
+        (["flow", "--out", "x", "--ae", "nowhere"], "nowhere: not there"),
+        (["paint"], "'paint': ae, text, flow"),
+        (["lint"], "--data: missing"),
+        (["watch"], "RUN: missing"),
+        (["ae", "--preset", "nano-finish", "--out", "x"], "pass --init"),
+    ],
+)
+def test_what_cannot_work_is_refused_in_one_line(
+    argv: list[str], message: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+):
+    monkeypatch.chdir(tmp_path)
+    assert main(["train", *argv, "--quiet"]) in (1, 2)
+    said = capsys.readouterr().err.strip()
+    assert message in said
+    assert len(said.splitlines()) == 1
+
+
+def test_ctrl_c_saves_and_the_same_command_goes_on(autoencoder: Path, tmp_path: Path):
+    import signal
+    import subprocess
+    import sys
+    import time
+
+    place = tmp_path / "flow"
+    argv = ["-m", "recast", "train", "flow", "--preset", "tiny-flow", "--steps", "100000", "--out", str(place), *SMALL]
+    argv += ["--ae", str(autoencoder / "weights" / "ae.safetensors"), "--set", "run.log_every_steps=1"]
+    running = subprocess.Popen([sys.executable, *argv], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    journal = place / "journal.jsonl"
+    end = time.monotonic() + 120
+    while time.monotonic() < end and not (journal.exists() and '"step"' in journal.read_text()):
+        time.sleep(0.2)
+    running.send_signal(signal.SIGINT)
+    said, _ = running.communicate(timeout=120)
+    assert running.returncode == 130
+    assert "stopped and saved" in said
+    assert list((place / "checkpoints").glob("step-*"))
