@@ -13,17 +13,18 @@ from recast.world.vocabulary import article
 
 
 def owner(scene: Scene, index: int, dice: Dice) -> dict[str, str]:
-    """Slots the, of, who and to for one of the scene's people, told apart by side if there are two."""
+    """Slots the, of, who, to and for of one of the scene's people, told apart by side if there are two."""
     noun = dice.choice(say.PEOPLE)
     if len(scene.characters) == 1:
         the = dice.weighted({"the": 6, "their": 2, f"the {noun}'s": 3})
-        return {"the": the, "of": "", "who": f"the {noun}", "to": dice.choice(("", f" to the {noun}"))}
+        to = dice.choice(("", f" to the {noun}"))
+        return {"the": the, "of": "", "who": f"the {noun}", "to": to, "for": ""}
     side = scene.characters[index].place
     who = dice.choice((f"the {noun} on the {side}", f"the {side} {noun}"))
-    to = f" to {who}"
+    rest = {"who": who, "to": f" to {who}", "for": f" for {who}"}
     if dice.chance(0.5):
-        return {"the": f"the {side} {noun}'s", "of": "", "who": who, "to": to}
-    return {"the": "the", "of": f" of {who}", "who": who, "to": to}
+        return {"the": f"the {side} {noun}'s", "of": "", **rest}
+    return {"the": "the", "of": f" of {who}", **rest}
 
 
 def the_thing(scene: Scene, index: int, dice: Dice) -> str:

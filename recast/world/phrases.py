@@ -2,8 +2,8 @@
 
 One phrasing per line. A line that begins with ~ is a whole remark; any other is an imperative, which `words` may wrap
 ("could you ...?"). A phrasing is only used if every {slot} in it has something to say. Slots: {the} and {of} tell whose
-("the", or "the left person's"; "" or " of the person on the left"), {who} is that person, {old} and {new} what was and
-what shall be, and {an_new}, {an_old} the same after "a" or "an". Quoted strings come with their marks.
+("the", or "the left person's"; "" or " of the person on the left"), {who} is that person, {for} is "" or, where there are
+two, " for" that person, {old} and {new} are what was and what shall be, and {an_new}, {an_old} the same after "a" or "an". Quoted strings come with their marks.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ swap {the} {old} {shirt}{of} for {an_new} one
 change {the} {old} {shirt}{of} to {new}
 paint {the} {shirt}{of} {new}
 dress {who} in {new}
-~{new} {shirt}{of}
+~{new} {shirt}{for}
 ~{the} {shirt}{of} should be {new}
 ~{the} {shirt}{of} would look better in {new}
 ~I'd love {the} {shirt}{of} in {new} instead
@@ -57,9 +57,9 @@ turn {the} {hair}{of} {new}
 change {the} {old} {hair}{of} to {new}
 give {who} {new} {hair}
 recolor {the} {hair}{of} to {new}
-~{new} {hair}{of}
+~{new} {hair}{for}
 ~{the} {hair}{of} should be {new}
-~how about {new} {hair}{of}?
+~how about {new} {hair}{for}?
 
 [hair style]
 give {who} {new}
@@ -232,7 +232,7 @@ let {who} look {new}
 turn {the} {old} look{of} into {an_new} one
 show {who} looking {new}
 ~{who} should look {new}
-~{new} face{of}
+~{new} face{for}
 ~{who} should be {new}, not {old}
 
 [pose]

@@ -68,7 +68,8 @@ def test_no_phrasing_is_left_unfilled(edits):
 
 
 def test_a_kind_is_asked_for_in_many_ways():
-    slots = {"the": "the", "of": "", "who": "the person", "to": "", "shirt": "shirt", "old": "red", "new": "blue"}
+    slots = {"the": "the", "of": "", "who": "the person", "to": "", "for": "", "shirt": "shirt"}
+    slots |= {"old": "red", "new": "blue"}
     said = {instruct([("shirt colour", slots)], Dice(seed, "say")) for seed in range(300)}
     assert len(said) > 120
     assert {text for text in said if "red" in text.lower()} != said  # the old value is named at times, and at times not
@@ -390,3 +391,18 @@ def test_bad_lengths_and_limits_are_errors():
         describe(Scene(), Dice(0, "words"), length="epic")
     with pytest.raises(InputError, match="limit_bytes=3"):
         describe(replace(Scene(), title=Title(text="WOW")), Dice(0, "words"), limit_bytes=3)
+
+
+def test_every_phrasing_about_a_person_says_which_of_two():
+    from recast.world.instructions import _slots
+    from recast.world.phrases import TEMPLATES
+
+    owner = {"the", "of", "who", "to", "for"}
+    silent = [
+        line
+        for lines in TEMPLATES.values()
+        if any(_slots(each) & owner for each in lines)
+        for line in lines
+        if not _slots(line) & {"who", "to", "for"} and not {"the", "of"} <= _slots(line)
+    ]
+    assert silent == []
