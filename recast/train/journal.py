@@ -242,7 +242,7 @@ def _board(place: Path) -> Any:
             f"tensorboard=True: TensorBoard is not installed ({problem}); "
             "run pip install 'recast[train]', or leave the option out"
         ) from problem
-    return SummaryWriter(str(place))  # type: ignore[no-untyped-call]
+    return SummaryWriter(str(place))
 
 
 def _now() -> str:

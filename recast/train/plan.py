@@ -172,7 +172,8 @@ def advise(model: ModelConfig, shape: Shape, hardware: Device, method: Method | 
     Layouts are shards (FSDP2) by kinds of checkpointing, of a CPU one process; `method.batch` examples a device must
     fit.
     """
-    method, refused = method or Method(), []
+    method = method or Method()
+    refused: list[Plan] = []
     for shard in SHARDS[:1] if hardware.is_cpu else SHARDS:
         for kind in CHECKPOINTING:
             made = plan(model, shape, Parallel(shard=shard), hardware, replace(method, checkpointing=kind))

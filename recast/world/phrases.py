@@ -2,8 +2,9 @@
 
 One phrasing per line. A line that begins with ~ is a whole remark; any other is an imperative, which `words` may wrap
 ("could you ...?"). A phrasing is only used if every {slot} in it has something to say. Slots: {the} and {of} tell whose
-("the", or "the left person's"; "" or " of the person on the left"), {who} is that person, {for} is "" or, where there are
-two, " for" that person, {old} and {new} are what was and what shall be, and {an_new}, {an_old} the same after "a" or "an". Quoted strings come with their marks.
+("the", or "the left person's"; "" or " of the person on the left"), {who} is that person, {for} is "" or, where there
+are two, " for" that person, {old} and {new} are what was and what shall be, and {an_new}, {an_old} the same after "a"
+or "an". Quoted strings come with their marks.
 """
 
 from __future__ import annotations
