@@ -17,6 +17,7 @@ from recast.pixels import image
 from recast.quality import metrics
 
 SMALL_PX = 256  # longest side in the grid
+SMALL_BYTES = 20_000  # a heavier one is packed again, however few its pixels
 QUALITY = 84
 SAME = 5.0  # delta E up to which two smoothed colours count as the same, the middle of what the precision looks at
 HEAT = (5.0, 10.0, 20.0, 40.0)  # delta E where the next colour begins
@@ -105,7 +106,7 @@ class Album:
         with Image.open(io.BytesIO(data), formats=image.READ) as opened:
             kind = BROWSER.get(opened.format or "", "")
         small, small_kind = data, kind
-        if max(picture.size) > SMALL_PX or not kind:
+        if max(picture.size) > SMALL_PX or len(data) > SMALL_BYTES or not kind:
             shrunk = picture.copy()
             shrunk.thumbnail((SMALL_PX, SMALL_PX), Image.Resampling.LANCZOS)
             small, small_kind = _webp(shrunk), "webp"
@@ -130,7 +131,9 @@ class Album:
             name = self.add(path)
             if name is None:
                 return None
-            opened = image.read(self.shots[name].small).to_pil()
+            shot = self.shots[name]
+            is_small = shot.file is not None and max(shot.width, shot.height) <= SMALL_PX
+            opened = image.read(shot.file if is_small and shot.file else shot.small).to_pil()
             if opened.mode == "RGBA":
                 opened = Image.alpha_composite(Image.new("RGBA", opened.size, "white"), opened)
             self._recent[path] = np.asarray(opened.convert("RGB"))
