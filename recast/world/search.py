@@ -55,6 +55,10 @@ def fit(eye: Eye, start: Scene, paths: Sequence[str], *, is_thorough: bool = Tru
         if scene == before:
             break
         scene, found = descend(eye, scene, paths, found, before)
+    if not eye.is_like(scene):  # one step may be all that is wanted, and others taken before it have led away
+        single = eye.nearest([each for path in paths for each in candidates(start, path)])
+        if eye.is_like(single):
+            return descend(eye, single, paths)
     return scene, found
 
 

@@ -142,3 +142,14 @@ def test_bad_input_is_named():
         measure.candidates(PERSON, "things.0.kind")
     with pytest.raises(RecastError, match="uint8"):
         measure.read(draw(PERSON).astype(float), PERSON)
+
+
+def test_one_wrong_step_is_found_where_others_would_lead_away():
+    """A big thing of the wrong kind: other colours and sizes of that kind come nearer, and then no kind is right."""
+    right = sample.scene(50144)
+    assert right.things[0].kind == "umbrella"
+    wrong = with_value(right, "things.0.kind", "cake")
+    found = measure.read(draw(right), wrong)
+    assert found.scene == right
+    assert found.value("things.0.kind") == "umbrella"
+    assert found.value("style") == "flat"
