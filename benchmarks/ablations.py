@@ -24,8 +24,9 @@ import numpy as np
 import record
 
 from recast.errors import TrainingError
+from recast.loading import pick_device
 from recast.quality.statistics import wilson
-from recast.train import runs
+from recast.train import parallel, runs
 from recast.train.export import read_part
 from recast.train.flow_stage import FlowStage
 from recast.train.overrides import override
@@ -85,7 +86,7 @@ def judged(made: Preset, args: argparse.Namespace, place: Path) -> dict[str, Any
     """The figures of one run, by its averaged weights."""
     held = replace(made, data=replace(made.data, held_out=args.count, shown=0, workers=0))
     starts = runs.Starts(autoencoder=Path(args.ae), text=place / "weights" if held.training.train_text else args.text)
-    stage = runs.ready(held, starts).stage
+    stage = runs.ready(held, starts, ranks=parallel.start(held.parallel, device=pick_device("auto"))).stage
     assert isinstance(stage, FlowStage)
     stage.flow.load_state_dict(read_part(place, "flow"))
     stage.sampling = Sampling(steps=28)

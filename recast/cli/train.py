@@ -49,7 +49,7 @@ WHAT = {
     "lora": (*_RUN, "model"),
     "export": ("flow", "ae", "text", "out", "preset", "take", "limit_mb", "set"),
     "lint": ("data", "count", "first", "size", "out", "set"),
-    "plan": ("model", "set", "size"),
+    "plan": ("model", "size"),
     "watch": ("places", "follow", "width"),
 }
 EVERY = ("json", "quiet", "traceback", "what")
@@ -127,6 +127,9 @@ def resolved(args: argparse.Namespace) -> Preset:
     made = preset(args.preset or RUNS[args.what])
     if made.what != args.what:
         raise ConfigError(f"preset={args.preset!r}: for `train {made.what}`; choose one for {args.what}")
+    for word in args.set:
+        if made.what == "lora" and word.startswith("model."):
+            raise ConfigError(f"set={word!r}: the model of an adapter is its base's; leave it out, or change the base")
     data, course, share = made.data, made.run, made.parallel
     data = _changed(data, places=args.data and tuple(args.data), sizes=args.size and (args.size,), seed=args.seed)
     if args.size:
@@ -173,7 +176,7 @@ def _train(args: argparse.Namespace) -> int:
                 made.stage, made.batches, made.settings, place, ranks=ranks, journal=journal, should_stop=asked
             )
             last = _drawn(events, progress, args, ranks)
-        is_over = last.share >= 1
+        is_over = bool(ranks.agree(float(last.share >= 1)))  # clocks differ
         files: list[Path] = []
         if is_over and ranks.rank == 0:
             files = runs.published(made, place)
@@ -285,10 +288,11 @@ def _export(args: argparse.Namespace) -> None:
     config = override(preset(args.preset or RUNS["flow"]), args.set).model
     autoencoder = _path(args.ae)
     assert autoencoder is not None
-    if not (autoencoder / "checkpoints").is_dir():
-        found = open_checkpoint(autoencoder, "autoencoder").config
-        assert isinstance(found, AutoencoderConfig)
-        config = replace(config, autoencoder=found)
+    if (autoencoder / "checkpoints").is_dir():
+        raise ConfigError(f"--ae={args.ae}: a run, whose latents are not of unit scale; pass {args.ae}/weights")
+    found = open_checkpoint(autoencoder, "autoencoder").config
+    assert isinstance(found, AutoencoderConfig)
+    config = replace(config, autoencoder=found)
     out = export.assemble(
         Path(args.out),
         flow=_path(args.flow) or "",
@@ -314,7 +318,9 @@ def _lint(args: argparse.Namespace) -> None:
     thresholds = override(lint.Thresholds(), args.set)
     source = runs.source(data, 10**6)
     first, length = args.first or 0, source.length
-    count = args.count or (100 if length is None else length - first)
+    count = args.count if args.count is not None else 100 if length is None else length - first
+    if first < 0 or count < 1:
+        raise ConfigError(f"first={first}, count={count}: a first example from 0 and a count from 1 accepted")
     if length is not None and first + count > length:
         raise ConfigError(f"first={first}, count={count}: the source has {length} examples; ask for fewer")
     verdicts: dict[str, int] = {}

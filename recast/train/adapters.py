@@ -120,9 +120,8 @@ class LowRank(nn.Module):
             end = span.first + span.rows
         return torch.block_diag(*blocks, self.up.new_zeros(self.out_features - end, 0))
 
-    def changes(self) -> Iterator[Change]:
-        """What it does to the weight, span by span, on the CPU. Sharded parameters are gathered: all ranks call it."""
-        up, down = whole(self.up), whole(self.down)
+    def changes(self, up: Tensor, down: Tensor) -> Iterator[Change]:
+        """What whole `up` and `down` do to the weight, span by span."""
         ups, downs = up.split([span.rows for span in self.spans]), down.split(self.rank)
         for span, b, a in zip(self.spans, ups, downs, strict=True):
             target = Target(self.module, span.first, span.rows, False, "bfl")
@@ -168,10 +167,17 @@ class Adapters(nn.Module):
     def low_ranks(self) -> list[LowRank]:
         return [module for module in self.modules() if isinstance(module, LowRank)]
 
-    def changes(self) -> list[Change]:
-        """What they do to the transformer's weights, on the CPU. All ranks call it where parameters are sharded."""
-        self.reshard()
-        return [change for low_rank in self.low_ranks() for change in low_rank.changes()]
+    def changes(self, tensors: Mapping[str, Tensor] | None = None) -> list[Change]:
+        """What they do to the transformer's weights, on the CPU.
+
+        tensors: whole ones by the names of this module's state, such as those of a checkpoint, in the place of its own
+        parameters; without them all ranks call it where parameters are sharded.
+        """
+        if tensors is None:
+            self.reshard()
+            tensors = {name: whole(parameter) for name, parameter in self.named_parameters()}
+        pairs = ((each, tensors[f"{each.module}.up"], tensors[f"{each.module}.down"]) for each in self.low_ranks())
+        return [change for each, up, down in pairs for change in each.changes(up, down)]
 
     def reshard(self) -> None:
         """Free what a forward pass without a backward one left gathered: it may be older than the shards."""
@@ -229,14 +235,16 @@ def save(
     dtype: torch.dtype | None = None,
     about: Mapping[str, Any] | None = None,
     ranks: Ranks | None = None,
+    tensors: Mapping[str, Tensor] | None = None,
 ) -> Path:
     """Write the adapters as one file that other programs read (`save_adapter`); all ranks call it, the first writes.
 
     about: what else the header shall say as JSON data: base, base_sha256, steps, samples. Rank, alpha, targets and
-    code version are always in it. Inside `Average.all_in` it is the averages that are written.
+    code version are always in it. Inside `Average.all_in` it is the averages that are written. tensors: what is written
+    in the place of the adapters' own numbers, see `Adapters.changes`; then one process can do it alone.
     Raises WeightsError if something is at `path` or a number is not finite.
     """
-    changes = adapters.changes()
+    changes = adapters.changes(tensors)
     if ranks is None or ranks.rank == 0:
         said = {**asdict(adapters.lora), **(about or {})}
         save_adapter(path, changes, adapters.shapes, format=format, dtype=dtype, about=said)
@@ -245,15 +253,15 @@ def save(
     return Path(path)
 
 
-def fingerprint(flow: FlowTransformer) -> str:
-    """SHA-256, in hex, of the base: names, shapes, dtypes and values of every parameter that is no adapter's.
+def fingerprint(base: nn.Module) -> str:
+    """SHA-256, in hex, of a network: names, shapes, dtypes and values of every parameter that is no adapter's.
 
     Adapters are good for the base they were trained on: a run keeps this in its settings, so that it does not go on
     with another. Taken before the transformer is sharded.
     """
     digest = hashlib.sha256()
-    inside = {id(p) for m in flow.modules() if isinstance(m, LowRank) for p in m.parameters()}
-    for name, parameter in sorted(flow.named_parameters()):
+    inside = {id(p) for m in base.modules() if isinstance(m, LowRank) for p in m.parameters()}
+    for name, parameter in sorted(base.named_parameters()):
         if id(parameter) not in inside:
             digest.update(f"{name} {tuple(parameter.shape)} {parameter.dtype}\n".encode())
             digest.update(parameter.detach().cpu().contiguous().flatten().view(torch.uint8).numpy().data)

@@ -156,7 +156,7 @@ def moments(
     has_copies = step.trains_all and step.precision == "bf16" and not step.sharded
     gathered = left = 0.0
     if has_copies:  # autocast keeps them all to the end of the forward pass
-        gathered = 2.0 * sum(block.parameters for block in blocks)
+        gathered = 2.0 * sum(block.parameters for block in blocks) / step.tensor
         left = gathered if step.checkpointing == "none" else 2.0 * largest
     elif step.sharded:  # a block and the next one, and a gradient on its way to its shards, in both precisions
         gathered = left = largest * (2 * gathered_item + (gathered_item + WIDE) * step.trains_all)
@@ -168,7 +168,7 @@ def moments(
         found.append(Moment("backward pass of a block", alive, gradients, left))
         gradients = min(gradient_bytes, gradients + block.parameters * each_parameter)
         if has_copies and step.checkpointing == "none":
-            left -= 2.0 * block.parameters
+            left -= 2.0 * block.parameters / step.tensor
     waits = largest * step.tensor * each_parameter if config.context_attention == "cached" else 0.0
     # in cached mode each matrix is used twice, and one gradient waits for the other
     found.append(Moment("end of the backward pass", stem, gradient_bytes + waits, 0.0))

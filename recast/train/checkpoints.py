@@ -60,7 +60,7 @@ def publishing(place: Path, step: int, ranks: Ranks, *, keep: int, needed_bytes:
             ) from one
         raise
     if ranks.rank == 0:
-        _purge(folder, keep)
+        _purge(folder, step, keep)
 
 
 def whole(place: Path, ranks: Ranks = ALONE) -> Path | None:
@@ -122,8 +122,9 @@ def _publish(aside: Path, target: Path, files: dict[str, Any]) -> None:
     _sync(target.parent)
 
 
-def _purge(folder: Path, keep: int) -> None:
-    for step in _steps(folder)[keep:]:
+def _purge(folder: Path, newest: int, keep: int) -> None:
+    """Keep so many up to step `newest`. Those of later steps, which were not whole when the run began, do not count."""
+    for step in [each for each in _steps(folder) if each <= newest][keep:]:
         gone = folder / f"{_GONE}{_name(step)}"
         (folder / _name(step)).rename(gone)  # at once: half a checkpoint must not look like one
         shutil.rmtree(gone)

@@ -7,6 +7,7 @@ Source: arXiv 2506.15742, section 3; Esser et al. 2024 (arXiv 2403.03206), secti
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, replace
@@ -31,6 +32,8 @@ from recast.train.settings import Optimiser, Run
 from recast.train.sharded import reshard
 from recast.train.stage import Loss, Phase
 from recast.train.uses import KINDS, TARGET, FlowTraining, Pass, Use, fixed, plan
+
+log = logging.getLogger(__name__)
 
 ENCODE_PX = 1 << 22
 """Pixels encoded at once: the encoder needs far more memory a pixel than what comes after it."""
@@ -100,6 +103,7 @@ class FlowStage:
             self.phases.append(Phase(name="text", networks=("text",), optimiser=slower))
         self.averaged = tuple(self.networks)
         self.device = next(flow.parameters()).device
+        self._has_cut_text = False
         self._planned: tuple[Batch | None, list[Use]] = (None, [])
 
     # What the loop asks.
@@ -241,8 +245,12 @@ class FlowStage:
             with torch.no_grad():
                 found = self.text.encode(prompts)
             return Text(found.tokens.to(self.device), None if found.pooled is None else found.pooled.to(self.device))
-        rows = [byte_ids(prompt, self.text.max_length)[0] for prompt in prompts]
-        ids = torch.tensor(rows).to(self.device, non_blocking=True)
+        read = [byte_ids(prompt, self.text.max_length) for prompt in prompts]
+        said = [warning for _, warnings in read for warning in warnings]
+        if said and not self._has_cut_text:
+            self._has_cut_text = True
+            log.warning("a prompt is cut, so may others be, of which nothing is said: %s", said[0])
+        ids = torch.tensor([row for row, _ in read]).to(self.device, non_blocking=True)
         with torch.set_grad_enabled(self.training.train_text and torch.is_grad_enabled()):
             tokens = self.text.network(ids)
             return Text(tokens, pool(tokens, ids))
@@ -330,10 +338,11 @@ class FlowStage:
     @torch.no_grad()
     def _tokens(self, batch: Batch, slot: int, examples: Sequence[int]) -> Slot:
         pictures = batch.target if slot == TARGET else batch.contexts[slot]
+        pictures = pictures.to(self.device, non_blocking=True)  # whole: what is picked from it is not pinned any more
         height, width = pictures.shape[-2:]
         tokens = []
         for some in torch.tensor(examples).split(max(1, ENCODE_PX // (height * width))):
-            pixels = pictures[some].to(self.device, non_blocking=True).float() / 127.5 - 1
+            pixels = pictures[some].float() / 127.5 - 1
             with self._autocast():
                 tokens.append(pack(self.autoencoder.encode(pixels)).float())
         side = 2 * self.autoencoder.config.downscale

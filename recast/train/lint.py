@@ -116,7 +116,7 @@ def examine(example: Example, index: int, limits: Thresholds) -> Finding:
         about |= {"error_px": placed.error_px, "shift_px": placed.shift_px, "scale": placed.scale}
         moved = f"misplaced by {placed.error_px:.2f} px"
         if placed.error_px > limits.report_px:
-            is_sure = example.mask is not None or (placed.error_px <= FAR_PX and changed.mean() <= MOST)
+            is_sure = example.mask is not None or (placed.error_px <= FAR_PX and placed.hidden <= MOST)
             (drop if placed.error_px > limits.drop_px and is_sure else report).append(moved)
     about["changed_share"] = float(changed.mean())
     if (difference > limits.same_levels).mean() <= limits.same_share and example.kind not in limits.identity_kinds:
@@ -155,6 +155,7 @@ class Placed(NamedTuple):
     error_px: float
     shift_px: tuple[float, float]
     scale: float
+    hidden: float  # share of the picture that was not looked at: by the mask, or what differs where the tiles meet
 
 
 def registration(before: np.ndarray, after: np.ndarray, changed: np.ndarray | None = None) -> Placed | None:
@@ -182,7 +183,7 @@ def registration(before: np.ndarray, after: np.ndarray, changed: np.ndarray | No
     shift, turned = _exactly(one, other, hidden, *best)
     spread = (one.shape[0] ** 2 + one.shape[1] ** 2) / 12  # mean square distance from the middle
     error = math.sqrt(abs(shift) ** 2 + abs(turned) ** 2 * spread)
-    return Placed(error, (shift.real, shift.imag), 1 + turned.real)
+    return Placed(error, (shift.real, shift.imag), 1 + turned.real, float((hidden > 0).mean()))
 
 
 def _nearly(

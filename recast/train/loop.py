@@ -126,8 +126,9 @@ def run(
             if progress.in_a_row >= course.skips_allowed:
                 raise TrainingError(
                     f"step {progress.step}: {progress.in_a_row} steps in a row gave gradients that are not finite or "
-                    f"more than {SPIKE:g} times their usual size; nothing after step {max(saved, 0)} is kept; lower "
-                    "the learning rate, or look at the examples that the journal names, and continue"
+                    f"more than {SPIKE:g} times their usual size; nothing after step {max(saved, 0)} is kept; continue "
+                    "with a higher run.skips_allowed if the examples that the journal names are to blame, or begin "
+                    "another run from these weights with a lower learning rate"
                 )
 
             numbers: dict[str, float] = {}

@@ -15,17 +15,18 @@ T = TypeVar("T")
 
 
 def override(config: T, assignments: Sequence[str]) -> T:
-    """The dataclass with some fields set anew: "lr=1e-4", or "optimiser.lr=1e-4" in a dataclass inside it.
+    """The dataclass with some fields set anew, all at once: "lr=1e-4", or "optimiser.lr=1e-4" in one inside it.
 
     Values: numbers, true or false, none, one of a field's words, JSON for tuples and mappings.
     Raises ConfigError for a word that is no assignment, for a name that is no field and for a value of another type.
     """
+    tree: dict[str, Any] = {}
     for word in assignments:
         path, equals, value = word.partition("=")
         if not equals or not path:
             raise ConfigError(f"set={word!r}: name=value accepted, such as lr=1e-4")
-        config = _set(config, path.split("."), value, path)
-    return config
+        _plant(tree, config, path, value)
+    return _grown(config, tree)
 
 
 def names(config: Any, prefix: str = "") -> list[str]:
@@ -37,21 +38,37 @@ def names(config: Any, prefix: str = "") -> list[str]:
     return found
 
 
-def _set(config: Any, path: list[str], value: str, whole: str) -> Any:
-    name, *rest = path
-    known = {each.name for each in fields(config)}
-    if name not in known:
-        near = get_close_matches(whole, names(config), 1) or get_close_matches(name, names(config), 1)
-        hint = f"did you mean {near[0]}" if near else f"accepted: {', '.join(sorted(known))}"
-        raise ConfigError(f"{whole}: no such setting; {hint}")
-    inner = getattr(config, name)
-    if rest:
+def _plant(tree: dict[str, Any], config: Any, path: str, value: str) -> None:
+    """Put a value, as its field says, into a tree of the fields that change; a later one replaces an earlier."""
+    *outer, last = path.split(".")
+    inner = config
+    for name in outer:
+        inner = _field(config, inner, name, path)
         if not is_dataclass(inner):
-            raise ConfigError(f"{whole}: {name} has nothing inside it; set {name} itself")
-        return replace(config, **{name: _set(inner, rest, value, whole)})
-    if is_dataclass(inner):
-        raise ConfigError(f"{whole}: holds several settings; set one of {', '.join(names(inner, f'{name}.'))}")
-    return replace(config, **{name: _read(get_type_hints(type(config))[name], value, whole)})
+            raise ConfigError(f"{path}: {name} has nothing inside it; set {name} itself")
+        tree = tree.setdefault(name, {})
+    if is_dataclass(_field(config, inner, last, path)):
+        held = names(getattr(inner, last), f"{path}.")
+        raise ConfigError(f"{path}: holds several settings; set one of {', '.join(held)}")
+    tree[last] = _read(get_type_hints(type(inner))[last], value, path)
+
+
+def _field(config: Any, inner: Any, name: str, path: str) -> Any:
+    known = {each.name for each in fields(inner)}
+    if name not in known:
+        near = get_close_matches(path, names(config), 1)
+        hint = f"did you mean {near[0]}" if near else f"accepted: {', '.join(sorted(known))}"
+        raise ConfigError(f"{path}: no such setting; {hint}")
+    return getattr(inner, name)
+
+
+def _grown(config: Any, tree: Mapping[str, Any]) -> Any:
+    """The dataclass with all changes of the tree made at once: what two fields must agree on is looked at once."""
+    changes = {}
+    for name, value in tree.items():
+        before = getattr(config, name)
+        changes[name] = _grown(before, value) if is_dataclass(before) else value
+    return replace(config, **changes)
 
 
 def _read(wanted: Any, value: str, whole: str) -> Any:
@@ -60,7 +77,9 @@ def _read(wanted: Any, value: str, whole: str) -> Any:
     if origin in (Union, types.UnionType):
         if value.lower() == "none" and type(None) in options:
             return None
-        [wanted] = [option for option in options if option is not type(None)] or [str]
+        wanted, *others = (option for option in options if option is not type(None))
+        if wanted is str and others and value.startswith("["):  # a word, or a list of them
+            wanted = others[0]
         return _read(wanted, value, whole)
     if origin is Literal:
         if value not in options:

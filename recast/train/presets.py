@@ -43,6 +43,7 @@ class Data:
     multiple: int = 1  # of what a batch by tokens is a multiple: the processes that will ever share it
     workers: int = 0
     on_bad: Literal["stop", "skip"] = "stop"
+    only: str | None = None  # a file of ids, one a line: what `train lint --out` has kept
     held_out: int = 64  # examples that the run is judged by
     shown: int = 8  # of them, in sample grids
     statistics: int = 10_000  # pictures that an autoencoder's latents are measured on, at the end

@@ -197,7 +197,12 @@ def _ssim_parts(a: Tensor, b: Tensor) -> tuple[Tensor, Tensor]:
 
 
 def _windowed(x: Tensor) -> Tensor:
-    """The Gaussian mean over every window inside x (b, c, H, W)."""
+    """The Gaussian mean over every window inside x (b, c, H, W), in full float32.
+
+    Variances are small differences of such means. On a GPU a channels-last x would go to cuDNN, which may round it to
+    ten bits (TF32) first; a contiguous one does not.
+    """
+    x = x.contiguous()
     place = torch.arange(WINDOW, device=x.device) - WINDOW // 2
     window = torch.exp(-(place**2) / (2 * SIGMA**2))
     window = window / window.sum()

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import shutil
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterator
 from dataclasses import asdict, dataclass, replace
 from itertools import groupby, islice
 from pathlib import Path
@@ -17,10 +17,9 @@ from recast import loading, weights
 from recast.config import ModelConfig
 from recast.context.t5 import T5Config, T5Encoder
 from recast.context.text import ByteT5, TextEncoder
-from recast.errors import ConfigError
+from recast.errors import ConfigError, InputError
 from recast.flow.transformer import FlowTransformer
 from recast.latents.autoencoder import Autoencoder
-from recast.pixels.image import to_pixels
 from recast.train import adapters, autoencoding, export, normalise, parallel
 from recast.train.autoencoding import AutoencoderStage, AutoencoderTraining
 from recast.train.data.buckets import Batching
@@ -28,6 +27,7 @@ from recast.train.data.example import Batch, Source
 from recast.train.data.folder import FolderSource
 from recast.train.data.loader import Loader, collated
 from recast.train.data.mixture import Mixture
+from recast.train.data.order import Shuffled
 from recast.train.data.pictures import fitted, shape_of
 from recast.train.data.public import SCHEMAS, schema
 from recast.train.data.shards import ShardSource
@@ -49,8 +49,8 @@ from recast.train.validation import Sampling
 class Starts:
     """What a run starts from, each a run, one of its checkpoints, a model folder, a file, or None for nothing.
 
-    init: of what is trained. autoencoder, text: what a flow is trained on, or with. base: the model that adapters are
-    for, a name or a path as `recast.load` takes it.
+    init: of what is trained. autoencoder: what a flow is trained on: weights, not a run. text: what it is trained with.
+    base: the model that adapters are for, a name or a path as `recast.load` takes it.
     """
 
     init: Path | None = None
@@ -89,13 +89,15 @@ def ready(
 
     Raises ConfigError, InputError or MissingWeights for what does not fit together, before anything is trained.
     """
+    for place in preset.data.places:
+        _kind(place)
     making = {"ae": _autoencoder, "text": _text, "flow": _flow, "lora": _flow}[preset.what]
     return making(preset, starts, ranks, event)
 
 
 def source(data: Data, limit_bytes: int) -> Source:
     """The examples that `data.places` name. Raises ConfigError for a kind of place that does not exist."""
-    parts = [(_one(place.partition("@")[0], data, limit_bytes), _weight(place)) for place in data.places]
+    parts = [(_one(place, data, limit_bytes), _weight(place)) for place in data.places]
     return parts[0][0] if len(parts) == 1 else Mixture(parts, data.seed)
 
 
@@ -138,8 +140,7 @@ def _autoencoder(preset: Preset, starts: Starts, ranks: Ranks, event: Callable[.
         lambda network: parallel.wrap(network, preset.run, preset.parallel, ranks),
     )
     autoencoder.to(ranks.device, memory_format=torch.channels_last)  # type: ignore[call-overload]
-    limit = preset.model.text.max_length - 1
-    judged = held_out(data, limit, max(1, data.held_out))
+    judged = held_out(data, preset.model.text.max_length - 1, max(1, data.held_out))
     stage = AutoencoderStage(
         networks,
         training,
@@ -152,12 +153,11 @@ def _autoencoder(preset: Preset, starts: Starts, ranks: Ranks, event: Callable[.
     loader = _loader(preset, ranks, event)
 
     def write(place: Path, folder: Path) -> list[Path]:
-        trained = _new_autoencoder(preset.model, place, 0)
-        found = normalise.statistics(trained, _crops(source(data, limit), training, data.statistics))
-        if training.decoder_only:  # latents are what they were, and so is what a flow was trained on
-            made = trained
-        else:
-            made = normalise.normalised(trained, found, shifts="shared")
+        started = replace(preset.model, autoencoder=autoencoder.config)  # with the factors of what it started from
+        trained = _new_autoencoder(started, place, 0).to(ranks.device)
+        found = normalise.statistics(trained, _crops(preset, training, ranks.device))
+        # Of a decoder alone, latents are what they were, and so is what a flow was trained on.
+        made = trained if training.decoder_only else normalise.normalised(trained, found, shifts="shared")
         config = replace(preset.model, autoencoder=made.config)
         file = weights.save(folder / "ae.safetensors", {"autoencoder": made}, config, layout="bfl")
         return [file, normalise.write(found, file)]
@@ -192,12 +192,18 @@ def _flow(preset: Preset, starts: Starts, ranks: Ranks, event: Callable[..., Non
     training, data = preset.training, preset.data
     assert isinstance(training, FlowTraining)
     if preset.what == "lora":
+        if starts.init is not None:
+            raise ConfigError("init: adapters start from nothing; leave it out; --model names the base")
+        if starts.base is None and preset.model.name != "nano":
+            raise ConfigError(f"model: missing; the preset is for {preset.model.name}; pass its weights by --model")
         base = loading.load(starts.base or "nano", device=str(ranks.device), dtype=preset.run.precision)
         model, flow, autoencoder, text = base.config, base.flow, base.autoencoder, base.text
         lora = adapters.attach(flow, preset.lora or adapters.LoRA(), seed=preset.run.seed)
         digest = adapters.fingerprint(flow)
     else:
         model, lora = preset.model, None
+        if starts.autoencoder is None or (starts.autoencoder / "checkpoints").is_dir():  # of a run: not of unit scale
+            raise ConfigError(f"ae={starts.autoencoder}: weights of an autoencoder needed; pass --ae RUN/weights")
         flow = _new_flow(model, training, starts.init, preset.run.seed)
         autoencoder = _new_autoencoder(model, starts.autoencoder, preset.run.seed).to(ranks.device)
         model = replace(model, autoencoder=autoencoder.config)
@@ -222,16 +228,14 @@ def _flow(preset: Preset, starts: Starts, ranks: Ranks, event: Callable[..., Non
     )
     loader = _loader(replace(preset, model=model), ranks, event)
     about: dict[str, Any] = loader.about()
-    if lora is not None:
-        about["base"] = digest
+    factors = {"scale": autoencoder.config.scale_factor, "shift": autoencoder.config.shift_factor}
+    about["latents"] = {"encoder": adapters.fingerprint(autoencoder.encoder), **factors}
+    about |= {"base": digest} if lora is not None else {}
 
     def write(place: Path, folder: Path) -> list[Path]:
         if lora is not None:
-            state = export.read_network(place, "adapters")
-            lora.load_state_dict(state)
-            return [
-                adapters.save(folder / "adapter.safetensors", lora, about={"base": model.name, "base_sha256": digest})
-            ]
+            said, file = {"base": model.name, "base_sha256": digest}, folder / "adapter.safetensors"
+            return [adapters.save(file, lora, about=said, tensors=export.read_network(place, "adapters"))]
         trained = export.read_part(place, "flow")
         files = [weights.save(folder / "flow.safetensors", {"flow": trained}, model, layout="bfl")]
         if training.train_text:
@@ -306,23 +310,29 @@ def _filled(network: nn.Module, tensors: dict[str, Tensor], place: str) -> Any:
 # Examples.
 
 
-def _one(place: str, data: Data, limit_bytes: int) -> Source:
-    if place == WORLD:
-        return WorldSource(**_world(data, limit_bytes))
-    kind, colon, path = place.partition(":")
-    if colon and kind == "folder":
-        return FolderSource(path)
-    if colon and kind == "shards":
-        return ShardSource(path)
-    if colon and kind in SCHEMAS:
-        wanted = schema(kind)
-        files = sorted(Path(path).rglob("*.parquet")) if Path(path).is_dir() else [Path(path)]
-        if wanted.storage == "parquet":
-            return ParquetSource(files, wanted, pictures=Path(path) if Path(path).is_dir() else None)
-        return ListSource([Path(path)], wanted)
+def _kind(place: str) -> tuple[str, str]:
+    """The kind of a place, and its path. Raises ConfigError for a kind that does not exist."""
+    kind, colon, path = place.partition("@")[0].partition(":")
+    if (kind == WORLD and not colon) or (colon and kind in ("folder", "shards", *SCHEMAS)):
+        return kind, path
     raise ConfigError(
         f"data={place!r}: {WORLD}, folder:PATH, shards:PATH, or a public set as {', '.join(SCHEMAS)}:PATH accepted"
     )
+
+
+def _one(place: str, data: Data, limit_bytes: int) -> Source:
+    kind, path = _kind(place)
+    if kind == WORLD:
+        return WorldSource(**_world(data, limit_bytes))
+    if kind == "folder":
+        return FolderSource(path)
+    if kind == "shards":
+        return ShardSource(path)
+    wanted = schema(kind)
+    files = sorted(Path(path).rglob("*.parquet")) if Path(path).is_dir() else [Path(path)]
+    if wanted.storage == "parquet":
+        return ParquetSource(files, wanted, pictures=Path(path) if Path(path).is_dir() else None)
+    return ListSource([Path(path)], wanted)
 
 
 def _weight(place: str) -> float:
@@ -345,6 +355,13 @@ def _world(data: Data, limit_bytes: int) -> dict[str, Any]:
     }
 
 
+def _ids(path: str) -> list[str]:
+    try:
+        return Path(path).read_text(encoding="utf-8").split("\n")[:-1]
+    except (OSError, UnicodeDecodeError) as error:
+        raise InputError(f"only={path!r}: {error}; a file of ids, one a line, as lint writes it, accepted") from None
+
+
 def _loader(preset: Preset, ranks: Ranks, event: Callable[..., None] | None) -> Loader:
     data = preset.data
     return Loader(
@@ -354,19 +371,24 @@ def _loader(preset: Preset, ranks: Ranks, event: Callable[..., None] | None) -> 
         seed=data.seed,
         workers=data.workers,
         on_bad=data.on_bad,
+        only=None if data.only is None else _ids(data.only),
         event=event,
     )
 
 
-def _crops(examples: Source, training: AutoencoderTraining, count: int) -> Iterable[Tensor]:
-    """Pixels (1, 3, s, s) of `count` middles of targets, of whichever can be cropped."""
-    length = examples.length or count
-    for index in range(min(count, length)):
-        picture = examples.example(index).target
-        height, width = (side // 16 * 16 for side in picture.shape[:2])
-        side = min(training.crop, height, width)
-        top, left = (height - side) // 2, (width - side) // 2
-        yield to_pixels(np.ascontiguousarray(picture[top : top + side, left : left + side]))
+def _crops(preset: Preset, training: AutoencoderTraining, device: torch.device) -> Iterator[Tensor]:
+    """Middles of targets, (b, 3, s, s) in [-1, 1], of `data.statistics` pictures, or of all if they are fewer."""
+    loader, left = _loader(preset, Ranks(device=device), None), preset.data.statistics
+    if isinstance(loader.stream, Shuffled):
+        left = min(left, loader.stream.count)
+    for batch in loader:
+        pictures = batch.target[:left].to(device)
+        height, width = (min(side, training.crop) // 16 * 16 for side in pictures.shape[-2:])
+        top, beside = (pictures.shape[-2] - height) // 2, (pictures.shape[-1] - width) // 2
+        yield pictures[..., top : top + height, beside : beside + width].float() / 127.5 - 1
+        left -= len(pictures)
+        if left <= 0:
+            return loader.close()
 
 
 def _rows(pictures: Tensor) -> list[np.ndarray]:

@@ -76,9 +76,18 @@ class Run:
             value = getattr(self, name)
             if value is not None and not value > 0:
                 raise ConfigError(f"{name}={value}: a number above 0 accepted")
-        for name in ("accumulate", "log_every_steps", "validate_every_steps", "save_every_steps", "keep"):
+        counts = ("accumulate", "log_every_steps", "validate_every_steps", "save_every_steps", "keep", "skips_allowed")
+        for name in counts:
             if not (isinstance(getattr(self, name), int) and getattr(self, name) >= 1):
                 raise ConfigError(f"{name}={getattr(self, name)!r}: a whole number from 1 accepted")
+        if not (isinstance(self.sample_every_steps, int) and self.sample_every_steps >= 0):
+            raise ConfigError(
+                f"sample_every_steps={self.sample_every_steps!r}: a whole number from 1 accepted, or 0 for never"
+            )
+        for name in ("average_half_life", "peak_tflops"):
+            value = getattr(self, name)
+            if not (value is None and name == "peak_tflops") and not (value is not None and value > 0):
+                raise ConfigError(f"{name}={value}: a number above 0 accepted")
         if self.precision not in ("fp32", "bf16"):
             raise ConfigError(f"precision={self.precision!r}: fp32 or bf16 accepted; choose one")
         if self.checkpointing not in ("none", "full", "selective"):

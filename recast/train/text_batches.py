@@ -18,6 +18,7 @@ from torch.utils.data import DataLoader, Dataset
 from recast.context.text import byte_ids
 from recast.errors import ConfigError, TrainingError
 from recast.train import text_labels as labels
+from recast.train.data.loader import begin_worker, started
 from recast.train.parallel import ALONE, Ranks
 from recast.world import edits
 from recast.world.dice import Dice
@@ -162,7 +163,11 @@ class TextBatches:
         if not self.workers:
             batches: Iterator[TextBatch] = map(written.__getitem__, order)
         else:
-            batches = iter(DataLoader(written, batch_size=None, sampler=order, num_workers=self.workers))
+            batches = started(
+                DataLoader(
+                    written, batch_size=None, sampler=order, num_workers=self.workers, worker_init_fn=begin_worker
+                )
+            )
         while True:
             try:
                 made = next(batches)

@@ -116,7 +116,8 @@ def plan(batch: Batch, training: FlowTraining, seed: int) -> list[Use]:
     """`training.uses` uses of every example of the batch, each drawn by a number of its own.
 
     An example is used for what it has: an edit needs an instruction, text to image a caption of a picture of the
-    target's size. The shares of what it has nothing for go to the others.
+    target's size. The shares of what it has nothing for go to the others; a picture that came without a context is
+    made from its caption even where `text_to_image` is 0.
     Raises InputError for an example that has nothing for any use that the run trains.
     """
     numbers = [number * training.uses + k for number in batch.numbers for k in range(training.uses)]

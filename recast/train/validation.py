@@ -66,22 +66,23 @@ def measure(
     `kind/...` of edits; `inside` and `outside` what must change, where that is known.
 
     errors: of a pass, times (k,) and noise (k, n, d), by token (k, n). The work is shared out among the processes,
-    each of which calls the network equally often.
+    which call the network equally often, all with a context or all without.
     Raises TrainingError where there is nothing to judge.
     """
     if not passes:
         raise TrainingError("held_out: no example can be judged; examples with an instruction or a caption needed")
-    jobs = [(each, index) for each in passes for index in range(LEVELS)]
     sums = {name: torch.zeros(2, dtype=torch.float64) for name in _names(passes)}
-    rounds = -(-len(jobs) // ranks.data_size)
-    for turn in range(rounds):
-        place = turn * ranks.data_size + ranks.data_rank
-        each, index = jobs[place % len(jobs)]
-        t = torch.full((len(each.uses),), level(index), device=device)
-        found = errors(each, t, fixed_noise(each, f"held out {index}").to(device)).double().cpu()
-        if place < len(jobs):
-            for name, value in _scores(each, index, found):
-                sums[name] += torch.tensor([value, 1.0], dtype=torch.float64)
+    for has_context in (True, False):  # together: sharded networks are gathered more often for a context
+        alike = [each for each in passes if (each.context is not None) == has_context]
+        jobs = [(each, index) for each in alike for index in range(LEVELS)]
+        for turn in range(-(-len(jobs) // ranks.data_size)):
+            place = turn * ranks.data_size + ranks.data_rank
+            each, index = jobs[place % len(jobs)]
+            t = torch.full((len(each.uses),), level(index), device=device)
+            found = errors(each, t, fixed_noise(each, f"held out {index}").to(device)).double().cpu()
+            if place < len(jobs):
+                for name, value in _scores(each, index, found):
+                    sums[name] += torch.tensor([value, 1.0], dtype=torch.float64)
     shared = ranks.mean({f"{name} {i}": pair[i] for name, pair in sums.items() for i in (0, 1)})
     return {name: shared[f"{name} 0"] / shared[f"{name} 1"] if shared[f"{name} 1"] else float("nan") for name in sums}
 

@@ -11,8 +11,9 @@ from collections.abc import Iterable, Sequence
 from dataclasses import replace
 
 from recast.world import scene as world
-from recast.world.attributes import Finding, candidates, combinations, settle, with_value
+from recast.world.attributes import Finding, candidates, combinations, is_size, settle, with_value
 from recast.world.eye import OFF, Box, Eye
+from recast.world.rules import shows
 from recast.world.scene import LOOKS, STEP, STYLES, TIMELESS, TIMES, VARIANTS, Scene, put
 
 MAX_ROUNDS = 4
@@ -56,7 +57,8 @@ def fit(eye: Eye, start: Scene, paths: Sequence[str], *, is_thorough: bool = Tru
             break
         scene, found = descend(eye, scene, paths, found, before)
     if not eye.is_like(scene):  # one step may be all that is wanted, and others taken before it have led away
-        single = eye.nearest([each for path in paths for each in candidates(start, path)])
+        words = [path for path in paths if shows(start, path) and not is_size(path)]
+        single = eye.nearest([start, *(each for path in words for each in candidates(start, path)[1:])])
         if eye.is_like(single):
             return descend(eye, single, paths)
     return scene, found

@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
 import recast
 from recast.cli.main import main
-from recast.train.presets import PRESETS
+from recast.errors import InputError
+from recast.train import runs
+from recast.train.parallel import ALONE
+from recast.train.presets import PRESETS, preset
 
 SMALL = ["--set", "data.held_out=2", "--set", "data.shown=2", "--set", "data.statistics=4", "--batch-size", "2"]
 
@@ -65,6 +69,42 @@ def test_latents_of_a_trained_autoencoder_are_measured_and_normalised(autoencode
     assert found.pictures == 4
 
 
+def test_a_finished_decoder_keeps_the_latents_it_started_from(autoencoder: Path, tmp_path: Path):
+    from recast.weights import open_checkpoint
+
+    start, place = autoencoder / "weights" / "ae.safetensors", tmp_path / "finish"
+    argv = ["train", "ae", "--preset", "tiny-ae", "--steps", "1", "--set", "training.decoder_only=true"]
+    assert main([*argv, "--init", str(start), "--out", str(place), *SMALL, "--quiet"]) == 0
+    before, after = (
+        open_checkpoint(each, "autoencoder").config for each in (start, place / "weights" / "ae.safetensors")
+    )
+    assert before.shift_factor != 0
+    assert after == before
+
+
+def test_an_autoencoder_is_taken_by_its_weights_not_by_its_run(
+    autoencoder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+):
+    argv = ["train", "flow", "--preset", "tiny-flow", "--ae", str(autoencoder), "--out", str(tmp_path / "flow")]
+    assert main([*argv, *SMALL, "--quiet"]) == 2
+    assert "pass --ae RUN/weights" in capsys.readouterr().err
+    argv = ["train", "export", "--flow", str(autoencoder), "--text", str(autoencoder), "--ae", str(autoencoder)]
+    assert main([*argv, "--out", str(tmp_path / "model")]) == 2
+    assert "not of unit scale" in capsys.readouterr().err
+
+
+def test_a_flow_does_not_go_on_with_other_latents(
+    autoencoder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+):
+    other, place = tmp_path / "other", tmp_path / "flow"
+    argv = ["train", "ae", "--preset", "tiny-ae", "--steps", "1", "--seed", "9", "--out", str(other)]
+    assert main([*argv, *SMALL, "--quiet"]) == 0
+    argv = ["train", "flow", "--preset", "tiny-flow", "--out", str(place), *SMALL, "--quiet"]
+    assert main([*argv, "--ae", str(autoencoder / "weights" / "ae.safetensors"), "--steps", "1"]) == 0
+    assert main([*argv, "--ae", str(other / "weights" / "ae.safetensors"), "--steps", "2"]) != 0
+    assert "data.latents.encoder was" in capsys.readouterr().err
+
+
 def test_an_adapter_is_trained_from_a_folder_of_pictures(tmp_path: Path, capsys: pytest.CaptureFixture[str]):
     from recast.pixels import image
     from recast.world import draw, sample
@@ -104,8 +144,14 @@ def test_lint_finds_a_shifted_pair_and_lists_the_good_ones(tmp_path: Path, capsy
     kept = tmp_path / "kept.txt"
     assert main(["train", "lint", "--data", f"folder:{mine}", "--out", str(kept)]) == 0
     said = capsys.readouterr().out
-    assert "2b.png" in said or "2a.png" in said or "2:" in said
+    assert "drop  2b: misplaced by 3.00 px" in said
     assert len(kept.read_text().splitlines()) == 2
+
+    made = preset("nano-lora")
+    made = replace(made, data=replace(made.data, places=(f"folder:{mine}",), only=str(kept)))
+    assert runs._loader(made, ALONE, None).stream.about()["source"]["kind"] == "selected"
+    with pytest.raises(InputError, match="a file of ids"):
+        runs._loader(replace(made, data=replace(made.data, only=str(mine))), ALONE, None)
 
 
 @pytest.mark.parametrize(
@@ -122,6 +168,12 @@ def test_lint_finds_a_shifted_pair_and_lists_the_good_ones(tmp_path: Path, capsy
         (["lint"], "--data: missing"),
         (["watch"], "RUN: missing"),
         (["ae", "--preset", "nano-finish", "--out", "x"], "pass --init"),
+        (["flow", "--out", "x", "--preset", "tiny-flow"], "pass --ae RUN/weights"),
+        (["lora", "--out", "x", "--preset", "kontext-lora"], "pass its weights by --model"),
+        (["lora", "--out", "x", "--init", "."], "leave it out"),
+        (["lora", "--out", "x", "--set", "model.flow.context_attention=cached"], "its base's"),
+        (["plan", "--set", "run.steps=3"], "--set: not for `train plan`"),
+        (["lint", "--data", "world", "--first", "-1"], "a first example from 0"),
     ],
 )
 def test_what_cannot_work_is_refused_in_one_line(

@@ -10,6 +10,7 @@ import pytest
 import torch
 import torch.distributed as dist
 from safetensors import safe_open
+from safetensors.torch import load_file
 from torch import Tensor, nn
 from torch.distributed.device_mesh import init_device_mesh
 from torch.distributed.fsdp import MixedPrecisionPolicy, fully_shard, register_fsdp_forward_method
@@ -370,3 +371,16 @@ def test_averages_of_adapters_go_into_the_transformer_and_out_again() -> None:
         assert torch.equal(velocity(flow), trained)
     assert torch.equal(velocity(flow), base)
     assert (trained - base).abs().max() > 0.01
+
+
+def test_tensors_of_a_checkpoint_are_written_in_the_place_of_the_adapters_own(tmp_path: Path) -> None:
+    flow = tiny_flow()
+    adapters = attach(flow, LoRA(rank=2, targets=("double_blocks.0.img_attn.*",)))
+    tensors = {name: torch.randn_like(value) for name, value in adapters.named_parameters()}
+    own = {name: value.detach().clone() for name, value in adapters.named_parameters()}
+    save(tmp_path / "a.safetensors", adapters, format="bfl", tensors=tensors)
+    written = load_file(tmp_path / "a.safetensors")
+    name = "double_blocks.0.img_attn.proj"
+    torch.testing.assert_close(written[f"diffusion_model.{name}.lora_A.weight"], tensors[f"{name}.down"])
+    torch.testing.assert_close(written[f"diffusion_model.{name}.lora_B.weight"], tensors[f"{name}.up"])
+    assert all(torch.equal(value, own[key]) for key, value in adapters.named_parameters())

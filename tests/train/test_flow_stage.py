@@ -154,6 +154,18 @@ def test_an_empty_prompt_is_the_encoding_of_the_empty_string_with_the_context_ke
     assert call["context"] is not None
 
 
+def test_a_prompt_that_is_cut_is_told_of_once(caplog: pytest.LogCaptureFixture):
+    made = stage(EDITS)
+    length = made.text.max_length
+    batch = pairs(2, instructions=("make it red", "x" * (length + 9)))
+    seen_by_the_network(made, pairs(2))
+    assert not caplog.messages
+    for _ in range(2):
+        seen_by_the_network(made, batch)
+    (said,) = caplog.messages
+    assert f"read {length - 1} of {length + 9} bytes" in said
+
+
 def test_mask_weights_count_what_must_change_more():
     batch = pairs(3, masks=True)
     plain, heavy = stage(EDITS), stage(replace(EDITS, mask_weight=3.0))

@@ -235,7 +235,7 @@ def test_the_journal_names_the_examples_of_a_skipped_step(tmp_path: Path):
 def test_three_such_steps_in_a_row_end_the_run_and_leave_its_checkpoints(tmp_path: Path):
     made, journal, batches = Line(spoil=lambda batch: math.inf if batch[0] >= 16 else 1.0), Recorder(), Numbers()
     with pytest.raises(
-        TrainingError, match=r"step 7: 3 steps in a row .* after step 6 is kept; lower the learning rate"
+        TrainingError, match=r"step 7: 3 steps in a row .* after step 6 is kept; continue with a higher run"
     ):
         go(made, tmp_path, short(steps=20, save_every_steps=2), batches, journal=journal)
     assert journal.is_closed
@@ -243,6 +243,16 @@ def test_three_such_steps_in_a_row_end_the_run_and_leave_its_checkpoints(tmp_pat
     well = Line(spoil=lambda batch: math.nan if batch[0] == 24 else 1.0)
     first = next(run(well, Numbers(), short(steps=20, skips_allowed=3), tmp_path, journal=Recorder()))
     assert (first.progress.step, first.progress.skipped, first.progress.in_a_row) == (7, 3, 1)  # counted anew
+
+
+@pytest.mark.parametrize(
+    "change",
+    [{"skips_allowed": 0}, {"average_half_life": 0.0}, {"sample_every_steps": -1}, {"peak_tflops": 0.0}],
+)
+def test_a_course_that_cannot_be_run_is_refused(change: dict[str, Any]):
+    ((name, value),) = change.items()
+    with pytest.raises(ConfigError, match=f"{name}={value}: .*accepted"):
+        Run(steps=1, **change)
 
 
 def test_a_gradient_far_above_its_usual_size_is_skipped_once_a_usual_size_is_known(tmp_path: Path):

@@ -5,7 +5,9 @@ from __future__ import annotations
 import pytest
 
 from recast.errors import ConfigError
+from recast.train.adapters import LoRA
 from recast.train.overrides import names, override
+from recast.train.presets import Data
 from recast.train.settings import Optimiser, Run, Settings
 
 
@@ -38,3 +40,18 @@ def test_a_dotted_name_reaches_into_a_dataclass_inside():
 def test_what_cannot_be_read_is_refused_by_name(word, message):
     with pytest.raises(ConfigError, match=message):
         override(Run(steps=5), [word])
+
+
+def test_a_word_or_a_list_of_them():
+    assert override(LoRA(), ["targets=attention"]).targets == "attention"
+    assert override(LoRA(), ['targets=["double_blocks.*"]']).targets == ("double_blocks.*",)
+
+
+def test_fields_that_must_agree_are_changed_together():
+    for words in (["held_out=2", "shown=2"], ["shown=2", "held_out=2"]):
+        assert override(Data(), words).held_out == 2
+    with pytest.raises(ConfigError, match="shown=8"):
+        override(Data(), ["held_out=2"])
+    assert override(Run(steps=5), ["steps=7", "steps=9"]).steps == 9
+    with pytest.raises(ConfigError, match=r"did you mean parallel\.shard"):
+        override(Settings(run=Run(steps=5)), ["parallel.shart=2"])

@@ -134,3 +134,18 @@ def test_what_cannot_work_is_refused():
         Weights(pixel=-1)
     with pytest.raises(ConfigError, match="all are 0"):
         Weights(pixel=0, gradient=0, frequency=0, structure=0)
+
+
+def test_windows_are_taken_of_contiguous_pixels(monkeypatch):
+    """A channels-last picture on a GPU goes to cuDNN, which rounds to TF32."""
+    seen, conv2d = [], reconstruction.F.conv2d
+
+    def watched(x, *arguments, **named):
+        seen.append(x.is_contiguous())
+        return conv2d(x, *arguments, **named)
+
+    monkeypatch.setattr(reconstruction.F, "conv2d", watched)
+    a = torch.rand(2, 3, 48, 48).contiguous(memory_format=torch.channels_last)
+    reconstruction.ssim(a, a)
+    assert seen
+    assert all(seen)

@@ -136,6 +136,19 @@ def test_a_damaged_or_torn_checkpoint_is_reported_and_passed_over(tmp_path: Path
     assert not list((tmp_path / "checkpoints").glob(".*"))
 
 
+def test_damaged_checkpoints_of_later_steps_do_not_push_out_what_is_written(tmp_path: Path):
+    """A run that went on from before them is behind them, and keeps as many of its own as it is told to."""
+    made = parts(0, 1)
+    settings = replace(SETTINGS, run=replace(SETTINGS.run, keep=1))
+    damaged = state.save(tmp_path, made, progress(7), {}, settings)
+    (damaged / state.MANIFEST).unlink()
+    assert state.latest(tmp_path) is None
+    for step in (2, 4):
+        written = state.save(tmp_path, made, progress(step), {}, settings)
+        assert state.latest(tmp_path) == written
+    assert sorted(os.listdir(tmp_path / "checkpoints")) == [written.name, damaged.name]
+
+
 def test_nothing_saved_is_nothing_found(tmp_path: Path):
     assert state.latest(tmp_path) is None
     assert state.latest(tmp_path / "nowhere") is None

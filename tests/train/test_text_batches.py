@@ -1,5 +1,6 @@
 """The stream of texts: the same at any batch size and in any process, and it goes on where it stood."""
 
+import signal
 from itertools import islice
 
 import pytest
@@ -102,3 +103,13 @@ def test_there_are_instructions_and_descriptions():
 def test_what_cannot_work_is_refused(wanted, error):
     with pytest.raises(error):
         TextBatches(**{"batch": 8, "max_length": 144, **wanted})
+
+
+def test_workers_leave_the_main_process_its_signals(monkeypatch):
+    """Torch's handler of lost workers raises wherever the main process happens to be."""
+    monkeypatch.setattr(torch.utils.data._utils.signal_handling, "_SIGCHLD_handler_set", False)
+    before = signal.getsignal(signal.SIGCHLD)
+    stream = iter(TextBatches(batch=4, max_length=144, workers=1))
+    next(stream)
+    assert signal.getsignal(signal.SIGCHLD) is before
+    stream.close()

@@ -78,10 +78,11 @@ def test_numbers_are_means_by_time_use_kind_and_mask():
     assert not any(name.startswith("keep") for name in found)
 
 
-def test_processes_share_the_work_and_call_the_network_equally_often():
-    passes = [a_pass(mask=True), a_pass(first=5), a_pass(first=9, context=False)]
+def test_processes_share_the_work_and_call_the_network_equally_often_and_alike():
+    """A sharded network is gathered more often for a context: in no turn may one process have one and another none."""
+    passes = [a_pass(mask=True), a_pass(first=9, context=False), a_pass(first=5)]
     shares: list[dict[str, float]] = []
-    calls = []
+    calls: list[list[bool]] = []
 
     class Part(Ranks):
         def mean(self, values):  # type: ignore[no-untyped-def]
@@ -89,15 +90,16 @@ def test_processes_share_the_work_and_call_the_network_equally_often():
             return shares[-1]
 
     def errors(each: Pass, t: torch.Tensor, noise: torch.Tensor) -> torch.Tensor:
-        calls[-1] += 1
+        calls[-1].append(each.context is not None)
         return (noise.square().mean(-1) + each.numbers[0]) * t[:, None]
 
-    calls.append(0)
+    calls.append([])
     whole = validation.measure(passes, errors, ALONE, CPU)
     for rank in range(5):
-        calls.append(0)
+        calls.append([])
         validation.measure(passes, errors, Part(data_rank=rank, data_size=5), CPU)
-    assert calls == [24, 5, 5, 5, 5, 5]
+    assert len(calls[0]) == 24
+    assert calls[1:] == [[True] * 4 + [False] * 2] * 5
     for name, value in whole.items():
         total, count = (sum(share[f"{name} {i}"] for share in shares) for i in (0, 1))
         assert total / count == pytest.approx(value)

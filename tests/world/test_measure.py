@@ -153,3 +153,11 @@ def test_one_wrong_step_is_found_where_others_would_lead_away():
     assert found.scene == right
     assert found.value("things.0.kind") == "umbrella"
     assert found.value("style") == "flat"
+
+
+def test_a_picture_of_something_else_is_read_without_a_step_that_cannot_be_drawn():
+    """Rays have no night: a search that is lost tries only what its start shows."""
+    start = Scene(background="rays", characters=(Character(place="center"),))
+    pixels = np.random.default_rng(0).integers(0, 255, (64, 64, 3), dtype=np.uint8)
+    found = measure.read(pixels, start, ("time", "background", "characters.0.shirt"))
+    assert found.value("characters.0.shirt") == measure.UNKNOWN

@@ -56,7 +56,7 @@ class FolderSource(Records):
         return len(self.rows)
 
     def id(self, index: int) -> str:
-        return str(self.rows[index].get("id", Path(self.rows[index]["target"]).with_suffix("")))
+        return str(self.rows[index]["id"])
 
     def shape(self, index: int) -> Shape:
         row = self.rows[index]
@@ -140,13 +140,28 @@ def lines(path: Path) -> list[dict[str, Any]]:
 
 def _listed(path: Path) -> list[dict[str, Any]]:
     rows = lines(path)
+    pairs: dict[str, int] = {}
     for number, row in enumerate(rows, 1):
-        sources = row.pop("sources", None) or ([row.pop("source")] if "source" in row else [])
         unknown = sorted(set(row) - set(KNOWN))
+        sources = row.get("sources", [row["source"]] if "source" in row else [])
+        what = ""
         if unknown or not isinstance(row.get("target"), str):
             what = f"{unknown[0]!r} is no field of it" if unknown else "it has no target"
+        elif "source" in row and "sources" in row:
+            what = "it has source and sources; one of them accepted"
+        elif not isinstance(sources, list) or not all(isinstance(each, str) for each in sources):
+            what = f"source is {sources!r}; a path, or in sources a list of paths, accepted"
+        if what:
             raise InputError(f"{path}: pair {number}: {what}; {', '.join(KNOWN)} accepted; correct the list")
+        row.pop("source", None)
         row["sources"] = sources
+        name = str(row.get("id", Path(row["target"]).with_suffix("")))
+        if "id" not in row and name in pairs:  # another way to the same picture
+            name = f"{name}#{number}"
+        if name in pairs:
+            raise InputError(f"{path}: pair {number}: its id {name!r} is that of pair {pairs[name]}; make them differ")
+        pairs[name] = number
+        row["id"] = name
     return rows
 
 

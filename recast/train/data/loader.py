@@ -42,7 +42,8 @@ class Loader:
     to be used, and no others. workers: processes that make examples; 0 makes them here. ahead: batches each keeps
     ready. on_bad: what to do about an example that cannot be used: "stop" raises its InputError; "skip" tells `event`
     ("bad example", with its number, the reason and which number's example stands in for it, the next of its shape),
-    counts it and goes on. Raises ConfigError for a batch that cannot be cut into equal parts.
+    counts it and goes on. When it is closed it tells `event` how many pictures were stretched ("resized"). Raises
+    ConfigError for a batch that cannot be cut into equal parts.
     """
 
     def __init__(
@@ -74,10 +75,11 @@ class Loader:
         self.workers, self.ahead = workers, ahead
         self.on_bad, self.event = on_bad, event
         self.skipped = 0  # examples, of this process, since it was made
-        self.resized = 0  # pictures, of the same
+        self.resized = self._told = 0  # pictures, of the same, and those of them that `event` was told of
         self._maker = _Maker(self.stream, batching, on_bad)
         self._state = Planner(self.stream, batching).state()
         self._running: Generator[Batch] | None = None
+        self._stream: str | None = None  # its fingerprint, once it is known: some sources read all their files for it
 
     def about(self) -> dict[str, Any]:
         """What it reads and how, as JSON data."""
@@ -106,10 +108,13 @@ class Loader:
         self._state = planner.state()
 
     def close(self) -> None:
-        """Stop the workers."""
+        """Stop the workers, and say how many pictures were stretched since the last time."""
         if self._running is not None:
             self._running.close()
             self._running = None
+        if self.resized > self._told and self.event is not None:
+            self.event("resized", pictures=self.resized - self._told)
+        self._told = self.resized
 
     def _batches(self) -> Generator[Batch]:
         states: deque[dict[str, Any]] = deque()
@@ -120,13 +125,9 @@ class Loader:
             prefetch_factor=self.ahead if self.workers else None,
             collate_fn=_only,
             pin_memory=self.ranks.device.type == "cuda",
-            worker_init_fn=_begin,
+            worker_init_fn=begin_worker,
         )
-        handler = signal.getsignal(signal.SIGCHLD)
-        made = iter(data)
-        if signal.getsignal(signal.SIGCHLD) is not handler:
-            # Torch's handler raises wherever the main process happens to be; `next` notices a lost worker by itself.
-            signal.signal(signal.SIGCHLD, handler)
+        made = started(data)
         try:
             while True:
                 try:
@@ -168,8 +169,10 @@ class Loader:
 
     def _fingerprint(self) -> str:
         """What tells this stream from another: everything but the places where files lie."""
-        what = {"source": _elsewhere(self.stream.about()), "batching": self.batching.about(), "on_bad": self.on_bad}
-        return hashlib.sha256(json.dumps(what, sort_keys=True).encode()).hexdigest()[:16]
+        if self._stream is None:
+            what = {"source": _elsewhere(self.stream.about()), "batching": self.batching.about(), "on_bad": self.on_bad}
+            self._stream = hashlib.sha256(json.dumps(what, sort_keys=True).encode()).hexdigest()[:16]
+        return self._stream
 
 
 class Plan(NamedTuple):
@@ -280,7 +283,16 @@ def _only(results: list[_Result]) -> _Result:
     return results[0]
 
 
-def _begin(worker: int) -> None:
+def started(data: DataLoader[Any]) -> Iterator[Any]:
+    """What a DataLoader makes, its workers running. A lost one is told by `next` alone, as a RuntimeError."""
+    handler = signal.getsignal(signal.SIGCHLD)
+    made = iter(data)
+    if signal.getsignal(signal.SIGCHLD) is not handler:
+        signal.signal(signal.SIGCHLD, handler)  # torch's raises wherever the main process happens to be
+    return made
+
+
+def begin_worker(worker: int) -> None:
     """In a worker: Ctrl-C is the main process's to answer, and one thread is enough."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     try:

@@ -121,7 +121,15 @@ class Selected:
         if source.length is None or not isinstance(source, Identified):
             raise ConfigError("only: a source without end came; a finite one accepted; select before mixing")
         wanted = set(ids)
-        there = {source.id(index): index for index in range(source.length)}
+        there: dict[str, int] = {}
+        for index in range(source.length):
+            name = source.id(index)
+            if name in wanted and name in there:
+                raise InputError(
+                    f"only: {name!r} is the id of examples {there[name]} and {index}; ids that tell examples apart "
+                    "accepted; correct the set"
+                )
+            there[name] = index
         missing = sorted(wanted - set(there))
         if missing or not wanted:
             came = f"{len(missing)} of {len(wanted)} ids are not in the source, as {', '.join(missing[:3])}"

@@ -107,8 +107,7 @@ class ShardSource(Records):
         """The contexts in order, the target, and the mask if there is one."""
         shard, key = self.places[index]
         path, members = self.paths[shard], self.shards[shard][key]
-        contexts: dict[int, Encoded] = {}
-        target = mask = None
+        found: dict[int, Encoded] = {}  # by context, from 1 on; 0 is the target, -1 the mask
         for name, (offset, length, *size) in members.items():
             part, _, suffix = name.rpartition(".")
             if suffix not in SUFFIXES:
@@ -119,12 +118,16 @@ class ShardSource(Records):
                 size=(size[0], size[1]) if size else None,
             )
             named = SOURCE.fullmatch(part)
-            if named:
-                contexts[int(named[1] or 1)] = here
-            elif part in TARGET or not part:
-                target = here
-            elif part == "mask":
-                mask = here
+            place = int(named[1] or 1) if named else 0 if part in TARGET or not part else -1 if part == "mask" else None
+            if place in found:
+                raise InputError(
+                    f"{path}: record {key!r} has two pictures for one place, {found[place].name} and {name}; one "
+                    "accepted; write the shard again"
+                )
+            if place is not None:
+                found[place] = here
+        target, mask = found.pop(0, None), found.pop(-1, None)
+        contexts = found
         if target is None or sorted(contexts) != list(range(1, len(contexts) + 1)):
             raise InputError(
                 f"{path}: record {key!r} has {', '.join(sorted(members))}; source.*, source2.*, ... and target.*, or "

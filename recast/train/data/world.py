@@ -60,6 +60,11 @@ class WorldSource:
         self.kinds = _known("kinds", kinds or {}, every, some=False)
         self.lengths = _known("lengths", lengths, words.LENGTHS)
         _known("sizes", self.sizes, self.sizes)
+        if not any(
+            weight and any(self.kinds.get(kind, 1.0) for kind in edits.KINDS[category])
+            for category, weight in self.categories.items()
+        ):
+            raise ConfigError(f"kinds: every kind of {', '.join(self.categories)} weighs 0; one above 0 needed")
         self._seeds = Permutation(SEEDS, seed)
         self._sizes = _Lot(self.sizes)
         self._lengths = _Lot(self.lengths)

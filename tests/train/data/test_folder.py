@@ -90,3 +90,29 @@ def test_a_changed_file_is_another_set(tmp_path):
     assert FolderSource(tmp_path).about() == before
     (tmp_path / "a.txt").write_text("longer")
     assert FolderSource(tmp_path).about() != before
+
+
+def test_two_ways_to_one_picture_are_two_pairs(tmp_path):
+    rows = [{"source": f"{name}.png", "target": "c.png", "instruction": "go"} for name in "ab"]
+    fill(tmp_path, {f"{name}.png": png(picture(n)) for n, name in enumerate("abc")})
+    fill(tmp_path, {"metadata.jsonl": "\n".join(map(json.dumps, rows))})
+    source = FolderSource(tmp_path)
+    assert [source.id(n) for n in range(2)] == ["c", "c#2"]
+    rows = [{**row, "id": "same"} for row in rows]
+    fill(tmp_path, {"metadata.jsonl": "\n".join(map(json.dumps, rows))})
+    with pytest.raises(InputError, match="pair 2: its id 'same' is that of pair 1"):
+        FolderSource(tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("row", "message"),
+    [
+        ({"sources": "a.png"}, "a list of paths"),
+        ({"source": None}, "a path, or in sources"),
+        ({"source": "a.png", "sources": ["a.png"]}, "source and sources"),
+    ],
+)
+def test_sources_of_another_type_are_refused(tmp_path, row, message):
+    fill(tmp_path, {"metadata.jsonl": json.dumps({**row, "target": "b.png", "instruction": "go"})})
+    with pytest.raises(InputError, match=message):
+        FolderSource(tmp_path)

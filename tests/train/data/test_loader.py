@@ -147,10 +147,18 @@ def test_only_what_a_lint_kept_is_used():
 
 
 def test_pictures_are_stretched_to_their_bucket_and_counted():
-    batches = loader(source=memory(6, ((64, 48),)), batching=Batching(batch_size=2, sizes=((32, 32),)))
+    told = []
+    batches = loader(
+        source=memory(6, ((64, 48),)),
+        batching=Batching(batch_size=2, sizes=((32, 32),)),
+        event=lambda kind, **values: told.append((kind, values)),
+    )
     batch = taken(batches, 1)[0]
     assert batch.target.shape == (2, 3, 32, 32)
     assert batches.resized == 2 * (1 + len(batch.contexts))
+    batches.close()
+    batches.close()
+    assert told == [("resized", {"pictures": batches.resized})]
     assert "stretched" in json.dumps(batches.about())
 
 

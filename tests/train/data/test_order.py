@@ -46,3 +46,11 @@ def test_only_what_was_kept_is_seen():
         Selected(memory(6), ["memory-1", "nobody"])
     with pytest.raises(ConfigError, match="without end"):
         Selected(Shuffled(memory(6)), ["memory-1"])
+
+
+def test_an_id_of_two_examples_chooses_neither():
+    source = memory(3)
+    source.id = lambda index: ("one", "two", "one")[index]
+    assert Selected(source, ["two"]).length == 1
+    with pytest.raises(InputError, match="'one' is the id of examples 0 and 2"):
+        Selected(source, ["one"])

@@ -94,3 +94,13 @@ def test_records_that_lack_something_are_refused(tmp_path):
     (tmp_path / "empty").mkdir()
     with pytest.raises(InputError, match=r"no \*\.tar"):
         ShardSource(tmp_path / "empty")
+
+
+def test_two_pictures_for_one_place_are_refused(tmp_path):
+    members = {"a.source.png": png(picture(0)), "a.target.png": png(picture(1)), "a.json": b'{"instruction": "go"}'}
+    tar(tmp_path / "one.tar", members)
+    assert len(ShardSource(tmp_path / "one.tar").shape(0).contexts) == 1
+    for n, more in enumerate(("a.src.png", "a.output.png", "a.source1.png")):
+        tar(tmp_path / f"two-{n}.tar", members | {more: png(picture(2))})
+        with pytest.raises(InputError, match="two pictures for one place"):
+            ShardSource(tmp_path / f"two-{n}.tar").shape(0)

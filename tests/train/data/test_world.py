@@ -73,3 +73,9 @@ def test_sizes_are_mixed_by_weight():
 def test_names_that_do_not_exist_are_refused(wrong):
     with pytest.raises(ConfigError, match=next(iter(wrong))):
         WorldSource(**wrong)
+
+
+def test_kinds_of_which_none_is_left_are_refused():
+    nothing = dict.fromkeys(edits.KINDS["local"], 0.0)
+    with pytest.raises(ConfigError, match="every kind of local weighs 0"):
+        WorldSource(categories={"local": 1}, kinds=nothing)
