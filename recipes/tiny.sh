@@ -1,5 +1,6 @@
 #!/bin/sh
-# The whole road with `tiny`, at 64 x 64, in a few minutes on two cores: what tests/e2e/test_train.py runs.
+# The whole road with `tiny`, at 64 x 64, on a CPU: every stage in turn, to see them work. What it learns in a few minutes
+# is not yet a picture; its settings are `presets.tiny_ae` and `tiny_flow`.
 #
 #   recipes/tiny.sh OUT [ae steps] [flow steps]
 set -eu
