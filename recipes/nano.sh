@@ -5,7 +5,7 @@
 #
 # Stages run one after another, each from the best files of the one before; a stage that is over is not run again, and
 # one that was stopped goes on where it was, today or on another day:
-#   text     the text encoder learns to read; a CPU will do           --text-minutes, not of --minutes
+#   text     the text encoder learns to read; a CPU will do, in hours --text-minutes, not of --minutes
 #   ae       the autoencoder, from nothing                            27 % of --minutes
 #   flow     the flow transformer, the text encoder with it           65 %
 #   finish   the decoder alone                                        8 %
@@ -33,6 +33,7 @@ case $stage in all|text|ae|flow|finish|model) ;; *)
   echo "recipes/nano.sh: --stage $stage: all, text, ae, flow, finish or model accepted" >&2; exit 2 ;;
 esac
 python=${PYTHON:-.venv/bin/python}
+workers=$(($(nproc) > 2 ? $(nproc) - 2 : 0))
 share() { awk "BEGIN { print $minutes * $1 }"; }
 wanted() { [ "$stage" = all ] || [ "$stage" = "$1" ]; }
 pack() {
@@ -46,7 +47,9 @@ train() { # train STAGE PRESET MINUTES [options]: unless it is over
   shift 3
   what=${preset#nano-}
   [ "$what" != finish ] || what=ae
-  [ -d "$where/weights" ] || "$python" -m recast train "$what" --preset "$preset" --minutes "$length" --out "$where" "$@"
+  if [ ! -d "$where/weights" ]; then
+    "$python" -m recast train "$what" --preset "$preset" --minutes "$length" --out "$where" --workers "$workers" "$@"
+  fi
   pack
 }
 
@@ -54,7 +57,7 @@ text=$out/text/weights ae=$out/ae/weights/ae.safetensors start=
 if [ -n "$init" ]; then
   text=$init/flow/weights ae=$init/ae/weights/ae.safetensors start="--init $init/flow/weights"
 else
-  ! wanted text || train text nano-text "$text_minutes" --device cpu "$@"
+  ! wanted text || train text nano-text "$text_minutes" "$@"
   ! wanted ae || train ae nano-ae "$(share 0.27)" "$@"
 fi
 ! wanted flow || train flow nano-flow "$(share 0.65)" --ae "$ae" --text "$text" $start "$@"
