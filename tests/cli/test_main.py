@@ -78,7 +78,7 @@ def test_no_command_prints_the_help_and_is_wrong_usage(recast: Recast, capsys: p
     ("argv", "said"),
     [
         (["edti"], "did you mean edit;"),
-        (["paint"], "accepted: generate, edit"),
+        (["xyzzy"], "accepted: generate, edit"),
         (["generate", "x", "--step", "3"], "did you mean --steps;"),
         (["generate", "x", "--steps", "few"], "--steps"),
         (["generate"], "PROMPT: missing"),
