@@ -11,8 +11,8 @@
 #   finish   the decoder alone                                        8 %
 #   model    OUT/model: a folder that `recast --model` takes, under 50 MB
 # --init RUN: the flow starts from the averaged weights of an earlier run of this recipe, with its autoencoder and text
-# encoder. --pieces FOLDER: after each stage its weights, packed and cut into files of at most 16 MiB
-# (`cat weights.tar.* | tar x`). Anything after -- is handed to every `recast train`: -- --set data.workers=4
+# encoder. --pieces FOLDER: after each stage its weights, packed and cut into files of at most 16 MiB (`cat flow.tar.* |
+# tar x`); at the end there are eight, of flow and model. Anything after -- is handed to every `recast train`: -- --set data.workers=4
 set -eu
 cd "$(dirname "$0")/.."
 out=runs/nano minutes= text_minutes=120 stage=all init= pieces=
@@ -36,21 +36,21 @@ python=${PYTHON:-.venv/bin/python}
 workers=$(($(nproc) > 2 ? $(nproc) - 2 : 0))
 share() { awk "BEGIN { print $minutes * $1 }"; }
 wanted() { [ "$stage" = all ] || [ "$stage" = "$1" ]; }
-pack() {
+pack() { # pack STAGE FOLDER: into STAGE.tar.aa, STAGE.tar.ab, ...
   [ -n "$pieces" ] || return 0
   mkdir -p "$pieces"
-  rm -f "$pieces"/weights.tar.*
-  tar c -C "$out" $(cd "$out" && ls -d */weights model 2>/dev/null) | split -b 16m - "$pieces/weights.tar."
+  rm -f "$pieces/$1".tar.*
+  tar c -C "$out" "$2" | split -b 16m - "$pieces/$1.tar."
 }
 train() { # train STAGE PRESET MINUTES [options]: unless it is over
-  where=$out/$1 preset=$2 length=$3
+  name=$1 where=$out/$1 preset=$2 length=$3
   shift 3
   what=${preset#nano-}
   [ "$what" != finish ] || what=ae
   if [ ! -d "$where/weights" ]; then
     "$python" -m recast train "$what" --preset "$preset" --minutes "$length" --out "$where" --workers "$workers" "$@"
   fi
-  pack
+  pack "$name" "$name/weights"
 }
 
 text=$out/text/weights ae=$out/ae/weights/ae.safetensors start=
@@ -66,5 +66,6 @@ if wanted model; then
   rm -rf "$out/model"
   "$python" -m recast train export --preset nano-flow --flow "$out/flow" --text "$out/flow/weights" \
     --ae "$out/finish/weights/ae.safetensors" --out "$out/model" --limit-mb 50
-  pack
+  pack model model
+  [ -z "$pieces" ] || rm -f "$pieces"/text.tar.* "$pieces"/ae.tar.* "$pieces"/finish.tar.*  # the model holds them
 fi

@@ -80,7 +80,8 @@ def test_bytes_of_a_step_are_those_of_the_tensors_alive(
     config = replace(model().flow, depth=2, depth_single_blocks=3, **changes)
     forward, peak, (forward_by_formula, peak_by_formula) = step_of(config, kind, lora_rank, contexts)
     assert peak_by_formula == pytest.approx(peak, rel=0.15)
-    assert forward_by_formula == pytest.approx(forward, rel=0.2)
+    is_plain = kind == "none" and lora_rank is None and not changes
+    assert forward_by_formula == pytest.approx(forward, rel=0.03 if is_plain else 0.2)
 
 
 def test_parameters_of_blocks_and_adapters_are_those_of_the_modules():

@@ -73,6 +73,7 @@ def test_runs_stand_side_by_side_on_the_same_scales():
     assert shown.count("       1 ┤") == 2  # the highest of both, at both
     assert shown.count("step 80") == 3  # where the first run stands, and the end of both axes
     below = draw([one, two], 60)
+    assert below.count("       1 ┤") == 2
     assert below.index("two") > below.index(" 0.00391 ┤")
 
 
@@ -106,7 +107,9 @@ def test_colour_is_there_only_where_it_is_asked_for():
     assert re.sub(r"\x1b\[\d+m", "", painted) == plain
 
 
-@pytest.mark.parametrize(("steps", "minutes", "said"), [(160, None, "0:40 left"), (None, 1.0, "0:20 left")])
+@pytest.mark.parametrize(
+    ("steps", "minutes", "said"), [(160, None, "0:40 left"), (None, 1.0, "0:20 left"), (160, 1.0, "0:20 left")]
+)
 def test_the_time_left_is_that_of_the_end_that_comes_first(steps: int | None, minutes: float | None, said: str):
     assert said in draw([Watched("a", halving(), steps=steps, minutes=minutes)], 60)
     assert "end unknown" in draw([Watched("a", halving())], 60)
