@@ -120,7 +120,8 @@ def test_what_is_compared_and_what_is_not_make_up_the_recipe(photo: Path) -> Non
 def test_a_run_that_was_stopped_goes_on_where_it_was(
     how: signal.Signals, recast: Recast, photos: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    argv = ["edit", "photos", "make it night", "--batch", "--out", "results", "--steps", "100"]
+    # Steps enough that a busy machine hears the signal in time.
+    argv = ["edit", "photos", "make it night", "--batch", "--out", "results", "--steps", "600"]
     process = subprocess.Popen(
         [sys.executable, "-m", "recast", *argv],
         stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env={**os.environ, "PYTHONPATH": str(ROOT)},
