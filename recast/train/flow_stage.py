@@ -134,7 +134,11 @@ class FlowStage:
         return Loss(total / prepared.count, _parts(torch.cat(losses), kinds, torch.cat(times)))
 
     def flops(self, batch: Batch) -> float:
-        """Of the transformer, and of the text encoder where it is trained. Encoding pictures is not counted."""
+        """Of the transformer, and of the text encoder where it is trained. Encoding pictures is not counted.
+
+        Under adapters the transformer's matrices are frozen and have no gradient of their own: their backward pass
+        costs as much as the forward one, not twice as much. The adapters' own small products are not counted.
+        """
         side = 2 * self.autoencoder.config.downscale
         tokens = [
             picture.shape[-2] // side * (picture.shape[-1] // side) for picture in (*batch.contexts, batch.target)
@@ -148,7 +152,8 @@ class FlowStage:
                 cost.step_work(self.flow.config, target=tokens[use.target], text=text_tokens, context=context)
             )
             work = work.plus(cost.condition_work(self.flow.config, text=text_tokens, context=context))
-        total = float(BACKWARD * work.total)
+        frozen = work.linear if "adapters" in self.networks else 0
+        total = float(BACKWARD * work.total - frozen)
         if self.training.guidance_loss is not None:
             total += work.total  # the prediction for the empty prompt has no backward pass
         if "text" in self.networks:

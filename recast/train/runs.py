@@ -71,14 +71,16 @@ class Ready:
 
 def published(run: Ready, place: Path) -> list[Path]:
     """The weights of a run that is over, whole, in `place`/weights, instead of earlier ones; the files."""
-    fresh, folder = place / ".weights", place / "weights"
-    if fresh.exists():
-        shutil.rmtree(fresh)
+    fresh, folder, old = place / ".weights", place / "weights", place / ".weights.old"
+    for left in (fresh, old):  # by a call that was cut off
+        if left.exists():
+            shutil.rmtree(left)
     fresh.mkdir(parents=True)
     files = run.write(place, fresh)
     if folder.exists():
-        shutil.rmtree(folder)
+        folder.rename(old)
     fresh.rename(folder)
+    shutil.rmtree(old, ignore_errors=True)
     return [folder / file.relative_to(fresh) for file in files]
 
 

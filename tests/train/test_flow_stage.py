@@ -253,6 +253,15 @@ def test_flops_are_three_forward_passes_of_the_uses():
     assert made.count(replace(batch, of=7)) == 7
 
 
+def test_a_frozen_matrix_is_not_counted_for_a_gradient_of_its_own():
+    made, batch = stage(EDITS), pairs(3)
+    config = made.flow.config
+    work = cost.step_work(config, target=16, text=32, context=16)
+    work = work.plus(cost.condition_work(config, text=32, context=16))
+    made.networks = {"adapters": torch.nn.Identity()}
+    assert made.flops(batch) == 3 * (2 * work.linear + 3 * work.attention)
+
+
 def test_half_precision_runs_the_network_in_bf16_and_the_loss_in_fp32():
     batch = pairs(2)
     full, half = stage(EDITS), stage(EDITS, run={"precision": "bf16"})

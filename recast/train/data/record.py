@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -100,16 +101,19 @@ class Record:
         )
 
 
-class Records:
-    """A source whose examples come as records: `record` and `length` are all that is left to write."""
+class Records(ABC):
+    """A source whose examples come as records: `record`, `length` and `about` are all that is left to write."""
 
     @property
-    def length(self) -> int | None:
-        raise NotImplementedError
+    @abstractmethod
+    def length(self) -> int | None: ...
 
+    @abstractmethod
     def record(self, index: int) -> Record:
         """Record `index`. Raises InputError that names the file and the place if it cannot be found there."""
-        raise NotImplementedError
+
+    @abstractmethod
+    def about(self) -> Mapping[str, Any]: ...
 
     def shape(self, index: int) -> Shape:
         return self.record(index).shape()
