@@ -7,6 +7,7 @@
     ├── WeightsError     a checkpoint that does not fit the model, key by key
     │   └── MissingWeights   files that are not where they were said to be
     ├── TrainingError    a run that cannot go on as it is; what was saved stays good
+    ├── GateFailed       something was made, and is not as good or not the same as was asked for
     ├── OutOfMemory      the work does not fit the device; says what would
     └── Cancelled        the caller stopped the work; nothing is broken
 
@@ -40,6 +41,10 @@ class MissingWeights(WeightsError):
 
 class TrainingError(RecastError):
     """A training run that cannot go on as it is. The newest checkpoint is whole; the message says what to change."""
+
+
+class GateFailed(RecastError):
+    """What was made does not hold what was asked of it: an edit that cannot be laid over its source, for one."""
 
 
 class OutOfMemory(RecastError, MemoryError):

@@ -25,6 +25,7 @@ from torch import Tensor
 
 from recast.config import VERSION, ModelConfig
 from recast.context.images import ContextTokens, encode_images
+from recast.context.keeping import Carried, Hold, may_change
 from recast.context.text import TextEncoder
 from recast.errors import ConfigError, InputError, OutOfMemory, RecastError
 from recast.flow import sampler as samplers
@@ -37,7 +38,8 @@ from recast.options import Options
 from recast.pixels import geometry, image
 from recast.pixels.geometry import Fit
 from recast.pixels.image import Picture, read
-from recast.recipe import Adapter, Ingredient, Recipe
+from recast.pixels.mask import digest, read_mask
+from recast.recipe import Adapter, Ingredient, Preserving, Recipe
 from recast.run import Result, Run, Step
 
 if TYPE_CHECKING:
@@ -77,6 +79,9 @@ class Request:
     names: list[str | None] = field(default_factory=list)
     size: str = "auto"
     warnings: list[str] = field(default_factory=list)
+    may_change: np.ndarray | None = None  # (rows, columns) bool: tokens that a mask lets change; None, all
+    carried: Carried | None = None
+    preserving: Preserving = field(default_factory=Preserving)
 
     def together(self, seed: int) -> int:
         """How many pictures go through the network at once when the one of this seed does."""
@@ -128,7 +133,10 @@ class Pipeline:
         hold a list of pictures; a list may hold pairs (name, picture), the name None where there is none.
         size: what the model works at. "auto", the source's own size or, where that is outside what the model was
         trained for, scaled into it; "source", its own in any case; "trained", stretched to the nearest trained
-        size; (width, height). Further options: `Options`.
+        size; (width, height). mask: (H, W) of the source's size, or a picture of one, above 0 where it may change
+        (`recast.pixels.mask`; mask_mode: how a file shows it); the model's tokens that no such pixel touches, nor a
+        neighbour, stay the source's own. The decoder still blends across their border: only `recast.retouch` keeps
+        pixels. carried: tokens of the source that are known (`Carried`). Further options: `Options`.
         """
         return self.start_edit(image, prompt, **options).finish(on_step)
 
@@ -149,7 +157,16 @@ class Pipeline:
         return Run(self._steps(request), self._count(request), request)
 
     def start_edit(
-        self, image: Source, prompt: str, *, references: References = (), size: Size = "auto", **options: Any
+        self,
+        image: Source,
+        prompt: str,
+        *,
+        references: References = (),
+        size: Size = "auto",
+        mask: Source | None = None,
+        mask_mode: str = "auto",
+        carried: Carried | None = None,
+        **options: Any,
     ) -> Run:
         """As `edit`, as a run. The request is checked, and its pictures read, before this returns."""
         _check_prompt(prompt)
@@ -158,10 +175,17 @@ class Pipeline:
                 f"edit: {self.config.name} was trained to make pictures from text alone; "
                 "use nano or kontext_dev to edit, or `generate` with this model"
             )
-        sources = [(None, image), *_named(references)]
+        sources = [(None, image), *named(references)]
         pictures = [read(source, name=_label(name, i)) for i, (name, source) in enumerate(sources)]
         source, names = pictures[0], [name for name, _ in sources]
         fits = [self._fit(source, size), *(self._fit(picture, "auto") for picture in pictures[1:])]
+        free, preserving = None, Preserving()
+        if mask is not None:
+            values = read_mask(mask, width=source.width, height=source.height, mode=mask_mode)
+            free, preserving = may_change(fits[0], values), replace(preserving, mask=digest(values))
+        if carried is not None:
+            carried.check(fits[0].grid, self.config.flow.in_channels)
+            preserving = replace(preserving, carried=carried.sha256())
         request = self._request(
             "edit",
             _call_by_number(prompt, names),
@@ -178,6 +202,9 @@ class Pipeline:
             size=size if isinstance(size, str) else f"{size[0]}x{size[1]}",
             warnings=[f"{_label(name, i)}: {note}" for i, name in enumerate(names) for note in pictures[i].warnings]
             + _unused(prompt, names),
+            may_change=free,
+            carried=carried,
+            preserving=preserving,
         )
         return Run(self._steps(request), self._count(request), request)
 
@@ -240,18 +267,20 @@ class Pipeline:
         hashes = reader.submit(self.checksums)
         reader.shutdown(wait=False)
         try:
-            wanted, unwanted, warnings = self._encode(request)
+            wanted, unwanted, warnings, source = self._encode(request)
             self._wait()
             encoded_s = time.perf_counter() - started
-            pictures, recipes = [], []
+            pictures, recipes, tokens = [], [], list[Tensor]()
             size, count = request.options.batch_size, self._count(request)
             for index, first in enumerate(range(0, len(request.seeds), size)):
                 seeds = request.seeds[first : first + size]
                 begun, decode = time.perf_counter(), self._decoder(request)
-                for state in self._sample(request, seeds, wanted, unwanted):
+                hold = None if source is None else Hold(request.fits[0], request.may_change, len(seeds), self.device)
+                for state in self._sample(request, seeds, wanted, unwanted, source, hold):
                     self._wait()
                     done = index * (len(request.times) - 1) + request.times.index(state.t)
-                    yield Step(done, count, state.t, tuple(seeds), state.x, state.clean, decode)
+                    narrow = None if hold is None else hold.narrow
+                    yield Step(done, count, state.t, tuple(seeds), state.x, state.clean, decode, source, narrow)
                 sampled = time.perf_counter()
                 batch = decode(state.x)
                 timings = {
@@ -260,6 +289,7 @@ class Pipeline:
                     "decode": time.perf_counter() - sampled,
                 }
                 pictures += batch
+                tokens += state.x.split(1)
                 recipes += [
                     self._recipe(request, seed, picture, warnings, timings)
                     for seed, picture in zip(seeds, batch, strict=True)
@@ -277,12 +307,16 @@ class Pipeline:
                 "request is accepted: use a smaller size, batch_size=1 or bf16; `recast estimate` says what fits"
             ) from error
         log.info("done task=%s pictures=%d seconds=%.2f", request.task, len(pictures), time.perf_counter() - started)
-        return Result(tuple(pictures), tuple(recipes), warnings)
+        return Result(tuple(pictures), tuple(recipes), warnings, tuple(tokens), source)
 
     @torch.inference_mode()
-    def _encode(self, request: Request) -> tuple[Condition, Condition | None, tuple[str, ...]]:
-        """The request as the network sees it, and its unwanted twin where guidance needs one."""
+    def _encode(self, request: Request) -> tuple[Condition, Condition | None, tuple[str, ...], Tensor | None]:
+        """The request as the network sees it, its unwanted twin where guidance needs one, warnings.
+
+        And an edit's source as tokens (1, n, d) in fp32.
+        """
         context: ContextTokens | None = None
+        source: Tensor | None = None
         if request.pictures:
             pixels = [
                 image.to_pixels(geometry.apply(fit, picture.rgb)).to(self.device)
@@ -291,6 +325,9 @@ class Pipeline:
             context = encode_images(pixels, self.autoencoder, band=_band(request.fits[0].width, request.fits[0].height))
             assert context is not None
             assert context.grids[0] == request.grid, "target and source token grids are equal"
+            if request.carried is not None:
+                context = request.carried.over(context)
+            source = context.tokens[:, : request.fits[0].tokens].float()
         text = self.text.encode([request.prompt])
         guidance = None if request.guidance is None else torch.tensor([request.guidance], device=self.device)
         wanted = self.flow.condition(
@@ -308,17 +345,24 @@ class Pipeline:
         ]
         warnings = (*request.warnings, *unused, *text.warnings)
         if request.true_guidance == 1.0:
-            return wanted, None, warnings
+            return wanted, None, warnings, source
         negative = self.text.encode([request.options.negative_prompt or ""])
         unwanted = self.flow.with_text(
             wanted,
             negative.tokens.to(self.device, self.dtype),
             None if negative.pooled is None else negative.pooled.to(self.device, self.dtype),
         )
-        return wanted, unwanted, warnings + tuple(f"negative prompt: {note}" for note in negative.warnings)
+        warnings += tuple(f"negative prompt: {note}" for note in negative.warnings)
+        return wanted, unwanted, warnings, source
 
     def _sample(
-        self, request: Request, seeds: list[int], wanted: Condition, unwanted: Condition | None
+        self,
+        request: Request,
+        seeds: list[int],
+        wanted: Condition,
+        unwanted: Condition | None,
+        source: Tensor | None,
+        hold: Hold | None,
     ) -> Iterator[samplers.State]:
         velocity = self._velocity(wanted)
         if unwanted is not None:
@@ -328,8 +372,12 @@ class Pipeline:
         def noise() -> Tensor:
             return torch.cat([self._noise(generator, request.grid) for generator in generators])
 
-        walk = {"euler": samplers.euler, "heun": samplers.heun, "renoise": samplers.renoise(noise)}
-        return walk[request.options.sampler](velocity, noise(), request.times)
+        walks: dict[str, samplers.Sampler]
+        walks = {"euler": samplers.euler, "heun": samplers.heun, "renoise": samplers.renoise(noise)}
+        walk = walks[request.options.sampler]
+        if source is not None and hold is not None:
+            walk = samplers.held(walk, source, hold)
+        return walk(velocity, noise(), request.times)
 
     def _noise(self, generator: torch.Generator, grid: tuple[int, int]) -> Tensor:
         """Noise tokens (1, n, d) of one picture, in fp32.
@@ -392,6 +440,7 @@ class Pipeline:
                 )
                 for p, fit, name in zip(request.pictures, request.fits, request.names, strict=True)
             ),
+            preserving=request.preserving,
             model=self.config.name,
             weights={},
             adapters=self.adapters,
@@ -422,7 +471,7 @@ def _label(name: str | None, index: int) -> str:
     return "image" if index == 0 else f"references[{name}]" if name else f"image {index + 1}"
 
 
-def _named(references: References) -> list[tuple[str | None, Any]]:
+def named(references: References) -> list[tuple[str | None, Any]]:
     """References as (name, picture); a name may hold several pictures."""
     if isinstance(references, str | bytes) or not isinstance(references, Mapping | Sequence):
         raise InputError(

@@ -40,6 +40,27 @@ class Adapter:
 
 
 @dataclass(frozen=True, kw_only=True)
+class Preserving:
+    """What of an edit's source may change, and how the rest is kept. Pictures made without it read as "off"."""
+
+    mode: str = "off"  # "auto" and "strict" merge the edit into its source; "off" leaves it as the model made it
+    mask: str | None = None  # sha256 of the mask (`recast.pixels.mask.digest`)
+    boxes: tuple[tuple[int, int, int, int], ...] = ()  # x0, y0, x1, y1, pixels of the source
+    crop: tuple[int, int, int, int] | None = None  # what of the source was edited, if not the whole
+    gives_back: bool = False  # what the autoencoder loses of the source is added back where it was left alone
+    detectors: tuple[str, ...] = ()  # whose finds are changed whole or not at all
+    carried: str | None = None  # sha256 of tokens carried over from the turn before
+    narrowed: str | None = None  # sha256 of the mask to which the caller narrowed the edit on the way
+
+    def __post_init__(self) -> None:
+        if self.mode not in ("off", "auto", "strict"):
+            raise InputError(f"recipe: preserving: mode {self.mode!r} came; off, auto or strict accepted; mend it")
+        for box in (*self.boxes, *([self.crop] if self.crop else [])):
+            if len(box) != 4 or not all(isinstance(side, int) for side in box):
+                raise InputError(f"recipe: preserving: box {box!r} came; four whole numbers accepted; mend the file")
+
+
+@dataclass(frozen=True, kw_only=True)
 class Recipe:
     """All that made one picture. `width` and `height` are the picture's own; times run from 1 to 0."""
 
@@ -55,6 +76,7 @@ class Recipe:
     height: int
     size: str = "auto"  # of an edit: what its model size was asked to be
     images: tuple[Ingredient, ...] = ()
+    preserving: Preserving = Preserving()
     model: str
     weights: Mapping[str, str]  # "part/file" of the model to sha256
     adapters: tuple[Adapter, ...] = ()
@@ -103,6 +125,7 @@ class Recipe:
                 )
         data["images"] = tuple(_build(Ingredient, image) for image in data["images"])
         data["adapters"] = tuple(_build(Adapter, adapter) for adapter in data["adapters"])
+        data["preserving"] = _preserving(data.get("preserving", {}))
         data["times"], data["warnings"] = tuple(data["times"]), tuple(data["warnings"])
         return _build(cls, data)
 
@@ -133,6 +156,18 @@ _KINDS: dict[tuple[str, ...], tuple[type, ...]] = {
     ("true_guidance",): (int, float),
     ("weights", "versions", "timings_s"): (dict,),
 }
+
+
+def _preserving(data: Any) -> Preserving:
+    if isinstance(data, dict):
+        try:
+            boxes, crop = data.get("boxes", ()), data.get("crop")
+            data = data | {"boxes": tuple(tuple(box) for box in boxes), "crop": crop and tuple(crop)}
+            data["detectors"] = tuple(data.get("detectors", ()))
+        except TypeError:
+            raise InputError(f"recipe: preserving: {data!r} came; boxes of four numbers accepted; mend it") from None
+    built: Preserving = _build(Preserving, data)
+    return built
 
 
 def _build(cls: Any, data: Any) -> Any:

@@ -13,6 +13,7 @@ from recast.pixels.image import Picture
 from recast.recipe import Recipe
 
 if TYPE_CHECKING:
+    import numpy as np
     import PIL.Image
     from torch import Tensor
 
@@ -28,6 +29,10 @@ class Step:
     tokens: Tensor  # (b, n, d) at time t
     clean: Tensor  # (b, n, d): the clean picture as the network predicts it now
     decode: Callable[[Tensor], list[Picture]] = field(repr=False)
+    source: Tensor | None = field(default=None, repr=False)  # (1, n, d): of an edit, its source as tokens
+    narrow: Callable[[int, np.ndarray], None] | None = field(default=None, repr=False)
+    """Of an edit: `narrow(k, mask)` lets the k-th of these pictures change from here on only where the mask (H, W),
+    of the source's size, is above 0; it adds to what was asked before."""
 
     def preview(self) -> list[Picture]:
         """The pictures as predicted after this step."""
@@ -41,6 +46,8 @@ class Result:
     pictures: tuple[Picture, ...]
     recipes: tuple[Recipe, ...]
     warnings: tuple[str, ...] = ()
+    tokens: tuple[Tensor, ...] = field(default=(), repr=False, compare=False)  # (1, n, d) each, as decoded
+    source_tokens: Tensor | None = field(default=None, repr=False, compare=False)  # (1, n, d): an edit's source
 
     @property
     def images(self) -> list[PIL.Image.Image]:

@@ -6,7 +6,7 @@ from dataclasses import replace
 import pytest
 
 from recast.errors import InputError
-from recast.recipe import Adapter, Ingredient, Recipe
+from recast.recipe import Adapter, Ingredient, Preserving, Recipe
 
 RECIPE = Recipe(
     task="edit",
@@ -34,6 +34,27 @@ def test_a_recipe_survives_json():
     assert Recipe.from_json(RECIPE.to_json()) == RECIPE
     assert json.loads(RECIPE.to_json())["format"] == "recast-recipe-1"
     assert RECIPE.steps == 2
+
+
+def test_how_the_rest_was_kept_survives_json_and_is_off_where_nothing_is_said():
+    kept = Preserving(mode="strict", mask="ab", boxes=((1, 2, 3, 4),), crop=(0, 0, 16, 16), detectors=("faces",))
+    recipe = replace(RECIPE, preserving=kept)
+    assert Recipe.from_json(recipe.to_json()) == recipe
+    assert RECIPE.differences(recipe)[0].startswith("preserving")
+    old = json.loads(RECIPE.to_json())
+    del old["preserving"]
+    assert Recipe.from_json(json.dumps(old)).preserving.mode == "off"
+
+
+@pytest.mark.parametrize(
+    "value",
+    [3, {"mode": "always"}, {"boxes": 3}, {"boxes": [3]}, {"boxes": [[1, 2, 3]]}, {"crop": ["a", 1, 2, 3]}, {"x": 1}],
+    ids=str,
+)
+def test_a_recipe_whose_keeping_cannot_be_read_is_refused(value):
+    data = json.loads(RECIPE.to_json()) | {"preserving": value}
+    with pytest.raises(InputError, match=r"preserving|unknown name x"):
+        Recipe.from_json(json.dumps(data))
 
 
 def test_differences_name_what_decides_pixels_and_nothing_else():

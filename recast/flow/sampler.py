@@ -10,6 +10,7 @@ from collections.abc import Callable, Iterator, Sequence
 from itertools import pairwise
 from typing import NamedTuple
 
+import torch
 from torch import Tensor
 
 from recast.flow.guidance import Velocity
@@ -62,5 +63,31 @@ def renoise(noise: Callable[[], Tensor]) -> Sampler:
             clean = clean_at(x, velocity(x, t), t)
             x = (1 - t_next) * clean + t_next * noise() if t_next > 0 else clean
             yield State(t_next, x, clean)
+
+    return sampler
+
+
+def held(walk: Sampler, clean: Tensor, may_change: Callable[[], Tensor | None]) -> Sampler:
+    """A sampler that keeps part of a picture: after each step, what may not change is put back where it belongs.
+
+    clean: (1, n, d) or (b, n, d), the picture to keep. may_change: asked after each step for a mask (b, n) or (1, n)
+    bool of the tokens that may change, so that it may be narrowed on the way; None keeps nothing. The others are set
+    to (1 - t) clean + t noise, with the noise the walk began with: at t = 0 they are those of `clean`, to the bit.
+    walk: a sampler that remembers nothing from step to step, for it is started anew at each; its first time is 1.
+    Source: Lugmayr et al. 2022 (RePaint, arXiv 2201.09865), equation 8, and Avrahami et al. 2022 (blended latent
+    diffusion, arXiv 2206.02779), section 3.1, on the straight path.
+    """
+
+    def sampler(velocity: Velocity, x: Tensor, times: Sequence[float]) -> Iterator[State]:
+        noise = x
+        for t, t_next in pairwise(times):
+            (state,) = walk(velocity, x, (t, t_next))
+            mask = may_change()
+            x, predicted = state.x, state.clean
+            if mask is not None:
+                there = (1 - t_next) * clean + t_next * noise if t_next > 0 else clean
+                x = torch.where(mask[..., None], x, there.to(x.dtype))
+                predicted = torch.where(mask[..., None], predicted, clean.to(x.dtype))
+            yield State(t_next, x, predicted)
 
     return sampler

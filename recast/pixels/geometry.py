@@ -177,6 +177,32 @@ def undo(fit: Fit, picture: np.ndarray) -> np.ndarray:
     return _resize(picture, fit.source_width, fit.source_height, (fit.content_width, fit.content_height))
 
 
+def tokens_touched(fit: Fit, mask: np.ndarray) -> np.ndarray:
+    """Which tokens (rows, columns) bool have a pixel of the mask (H, W) of the source, which counts above 0, in them.
+
+    Padding counts as the row or column that it repeats. Raises ShapeError unless the mask has the source's size.
+    """
+    _check_mask(mask, (fit.source_height, fit.source_width))
+    touched = mask > 0
+    for axis, scale in enumerate((fit.scale_y, fit.scale_x)):
+        spans = _spans(fit.grid[axis], fit.multiple / scale, touched.shape[axis])
+        touched = np.stack([touched.take(range(*span), axis).any(axis) for span in spans], axis)
+    return touched
+
+
+def pixels_covered(fit: Fit, tokens: np.ndarray) -> np.ndarray:
+    """The pixels (H, W) bool of the source whose centre lies in a token of the mask (rows, columns).
+
+    Raises ShapeError unless the mask has the grid's size.
+    """
+    _check_mask(tokens, fit.grid)
+    covered = tokens > 0
+    for axis, (side, scale) in enumerate(((fit.source_height, fit.scale_y), (fit.source_width, fit.scale_x))):
+        places = ((np.arange(side) + 0.5) * scale / fit.multiple).astype(int)
+        covered = covered.take(places.clip(0, fit.grid[axis] - 1), axis)
+    return covered
+
+
 def check_size(width: int, height: int, multiple: int = 16) -> None:
     """Raise ConfigError, naming the two nearest that will do, unless both sides are whole tokens."""
     for name, side in (("width", width), ("height", height)):
@@ -218,6 +244,19 @@ def _resize(picture: np.ndarray, width: int, height: int, box: tuple[float, floa
     """The top left `box` (width, height) of the picture at another size; Pillow takes fractions of a pixel."""
     image = Image.fromarray(picture).resize((width, height), Image.Resampling.LANCZOS, box=(0, 0, *box))
     return np.asarray(image) if picture.dtype == np.uint8 else np.asarray(image).clip(0, 1)
+
+
+def _spans(tokens: int, step: float, side: int) -> list[tuple[int, int]]:
+    """First and last + 1 pixel of each token along a side; at least one pixel each, the last for those beyond it."""
+    starts = [min(math.floor(index * step + 1e-6), side - 1) for index in range(tokens)]
+    return [
+        (start, min(max(math.ceil((index + 1) * step - 1e-6), start + 1), side)) for index, start in enumerate(starts)
+    ]
+
+
+def _check_mask(mask: np.ndarray, shape: tuple[int, int]) -> None:
+    if mask.shape != shape:
+        raise ShapeError(f"mask: {mask.shape} came; {shape} accepted; make the fit for this picture")
 
 
 def _check_shape(picture: np.ndarray, height: int, width: int) -> None:

@@ -34,6 +34,8 @@ READ = ("PNG", "JPEG", "WEBP", "GIF", "TIFF", "BMP", "PPM", "AVIF")
 ACCEPTED = "a PNG, JPEG, WebP, GIF, TIFF, BMP, PPM or AVIF picture"
 WRITE = {"png": "PNG", "jpg": "JPEG", "jpeg": "JPEG", "webp": "WEBP"}
 LONGEST_SIDE_PX = {"PNG": 2**31 - 1, "JPEG": 65_500, "WEBP": 16_383}
+LIMIT_PIXELS = 100_000_000
+BITS_PER_SAMPLE = 258  # a tag of TIFF
 EXIF_LIMIT_BYTES = 65_533  # JPEG keeps it in one segment
 
 
@@ -79,7 +81,7 @@ class Picture:
         return Image.fromarray(self.rgb if self.alpha is None else np.dstack([self.rgb, self.alpha]))
 
 
-def read(source: Source, *, limit_pixels: int = 100_000_000, name: str = "image") -> Picture:
+def read(source: Source, *, limit_pixels: int = LIMIT_PIXELS, name: str = "image") -> Picture:
     """The picture in a path, bytes, file, Pillow image or (H, W, 3 or 4) uint8 array: upright, sRGB, 8 bits.
 
     A Picture comes back as it is. The limit is checked on the header, before anything is decoded.
@@ -88,26 +90,59 @@ def read(source: Source, *, limit_pixels: int = 100_000_000, name: str = "image"
     if isinstance(source, Picture):
         return source
     if isinstance(source, np.ndarray):
-        return _from_array(source, limit_pixels, name)
-    with _opened(source, name) as (image, caught):
+        return Picture(*split_array(source, limit_pixels=limit_pixels, name=name))
+    with opened(source, limit_pixels=limit_pixels, name=name) as (image, notes, _):
+        if has_16_bits(image):
+            notes.append("16 bits per channel reduced to 8")
+        image.load()
+        rgb, alpha = srgb.to_srgb(upright(image, notes), notes)
+    return Picture(rgb, alpha, tuple(dict.fromkeys(notes)), path_of(source))
+
+
+def split_array(
+    array: np.ndarray, *, limit_pixels: int, name: str, dtypes: tuple[type, ...] = (np.uint8,)
+) -> tuple[np.ndarray, np.ndarray | None]:
+    """Copies of the colours (H, W, 3) and alpha (H, W) or None of an array. Raises InputError for no picture."""
+    if array.dtype not in dtypes or array.ndim != 3 or array.shape[2] not in (3, 4):
+        accepted = f"{' or '.join(dtype.__name__ for dtype in dtypes)} (H, W, 3) or (H, W, 4) accepted"
+        raise InputError(f"{name}=<array {array.dtype} {array.shape}>: no picture; {accepted}; scale it to 0..255")
+    _check_limit(array.shape[1], array.shape[0], limit_pixels, f"{name}=<array>")
+    array = array.copy()
+    return array[..., :3], array[..., 3] if array.shape[2] == 4 else None
+
+
+@contextmanager
+def opened(source: Source, *, limit_pixels: int, name: str) -> Iterator[tuple[Any, list[str], bytes | None]]:
+    """A Pillow image whose header is read and size checked, notes on what of it is passed over, and its bytes.
+
+    The decoder's warnings join the notes at the end of the block. The bytes are None if a Pillow image came.
+    Raises InputError, naming the argument as `name`, for whatever is no picture or fails in the block.
+    """
+    with _opened(source, name) as (image, caught, data):
         _check_limit(image.width, image.height, limit_pixels, _label(source, name))
         notes = []
         frames = getattr(image, "n_frames", 1)
         if frames > 1 and image.format != "MPO":  # a camera's second picture is a preview or a depth map
             kind = "pages" if image.format == "TIFF" else "animated"
             notes.append(f"{kind}: frame {image.tell() + 1} of {frames} is used")
-        if ";16" in f"{image.mode} {getattr(image, 'tile', '')}":  # the mode inside the file, gone once loaded
-            notes.append("16 bits per channel reduced to 8")
-        image.load()
-        rgb, alpha = srgb.to_srgb(_upright(image, notes), notes)
+        yield image, notes, data
         notes += [f"decoder: {w.message}" for w in caught if issubclass(w.category, UserWarning)]
-    path = os.fspath(source) if isinstance(source, str | os.PathLike) else None
-    return Picture(rgb, alpha, tuple(dict.fromkeys(notes)), path)
+
+
+def has_16_bits(image: Image.Image) -> bool:
+    """Whether the file of an image that is not loaded yet has 16 bits per channel, whatever mode it will have."""
+    depths = getattr(image, "tag_v2", {}).get(BITS_PER_SAMPLE, ())
+    return 16 in depths or ";16" in f"{image.mode} {getattr(image, 'tile', '')}"
+
+
+def path_of(source: Source) -> str | None:
+    """The path that a picture is read from, if it is one."""
+    return os.fspath(source) if isinstance(source, str | os.PathLike) else None
 
 
 def read_recipe(source: Source, *, name: str = "image") -> str | None:
     """The recipe that a PNG, JPEG or WebP carries in its header, or None. Raises InputError like `read`."""
-    with _opened(source, name) as (image, _):
+    with _opened(source, name) as (image, *_):
         if image.format == "PNG":
             text = image.info.get("recast")
             return None if text is None else str(text)
@@ -125,7 +160,11 @@ def write(picture: Picture | np.ndarray, path: str | os.PathLike[str], **options
     Raises InputError for a suffix that is no format, for a place that cannot be written, and like `encode`.
     """
     options["format"] = options.get("format") or Path(path).suffix.removeprefix(".")
-    data = encode(picture, **options)
+    return write_bytes(encode(picture, **options), path)
+
+
+def write_bytes(data: bytes, path: str | os.PathLike[str]) -> Path:
+    """The path, once all of `data` is safely there, as `write` has it. Raises InputError if it cannot be."""
     target = Path(os.path.realpath(path))  # a link keeps pointing where it did
     temporary = target.with_name(f".recast-{secrets.token_hex(8)}.part")
     try:
@@ -162,33 +201,47 @@ def encode(
     nothing beside the pixels but the colour tag. alpha: (H, W) uint8, replaces that of the picture. flatten:
     the background that transparency is laid on. Raises InputError for what the format cannot hold.
     """
+    kind = kind_of(format, quality)
+    picture = read(picture) if alpha is None else replace(read(picture), alpha=alpha)
+    check_fits(kind, width=picture.width, height=picture.height, alpha=None if flatten else picture.alpha)
+    if flatten is not None:
+        picture = _flatten(picture, flatten)
+    elif kind == "JPEG":
+        picture = replace(picture, alpha=None)
+    file = io.BytesIO()
+    picture.to_pil().save(file, kind, **metadata(kind, recipe), **settings(kind, quality))
+    return file.getvalue()
+
+
+def kind_of(format: str, quality: int | None) -> str:
+    """The kind of file that a format's name stands for. Raises InputError for none, or no such quality of it."""
     kind = WRITE.get(format.lower())
     if kind is None:
         raise InputError(f"format={format!r}: cannot be written; {', '.join(WRITE)} accepted; choose one of them")
     if quality is not None and (kind == "PNG" or not 1 <= quality <= 100):
         accepted = "1 to 100 accepted, for JPEG and WebP"
         raise InputError(f"quality={quality}: cannot be had from {kind}; {accepted}; leave it out for PNG")
-    picture = read(picture) if alpha is None else replace(read(picture), alpha=alpha)
-    if max(picture.width, picture.height) > LONGEST_SIDE_PX[kind]:
+    return kind
+
+
+def check_fits(kind: str, *, width: int, height: int, alpha: np.ndarray | None) -> None:
+    """Raise InputError if a file of this kind cannot hold a picture of this size, or this alpha (H, W)."""
+    if max(width, height) > LONGEST_SIDE_PX[kind]:
         accepted = f"sides of at most {LONGEST_SIDE_PX[kind]} pixels accepted by {kind}"
-        raise InputError(f"picture: {picture.width}x{picture.height} came; {accepted}; choose PNG")
-    if flatten is not None:
-        picture = _flatten(picture, flatten)
-    elif kind == "JPEG" and picture.alpha is not None:
-        if picture.alpha.min() < 255:
-            raise InputError(
-                "alpha: a picture with transparency came; opaque ones accepted by JPEG; choose PNG or WebP, "
-                "or, from Python, a background: flatten=(255, 255, 255)"
-            )
-        picture = replace(picture, alpha=None)
-    options = _metadata(kind, recipe)
+        raise InputError(f"picture: {width}x{height} came; {accepted}; choose PNG")
+    if kind == "JPEG" and alpha is not None and alpha.min() < np.iinfo(alpha.dtype).max:
+        raise InputError(
+            "alpha: a picture with transparency came; opaque ones accepted by JPEG; choose PNG or WebP, "
+            "or, from Python, a background: flatten=(255, 255, 255)"
+        )
+
+
+def settings(kind: str, quality: int | None) -> dict[str, Any]:
+    """How Pillow's `save` is to compress; None is lossless where the kind can be."""
     if kind == "JPEG":
-        options |= {"quality": quality or 95, "subsampling": 0}
-    elif kind == "WEBP":  # exact: colours under full transparency stay as well
-        options |= {"exact": True, "lossless": quality is None, "quality": quality or 80}
-    file = io.BytesIO()
-    picture.to_pil().save(file, kind, **options)
-    return file.getvalue()
+        return {"quality": quality or 95, "subsampling": 0}
+    # exact: colours under full transparency stay as well
+    return {"exact": True, "lossless": quality is None, "quality": quality or 80} if kind == "WEBP" else {}
 
 
 def to_pixels(rgb: np.ndarray) -> Tensor:
@@ -216,25 +269,25 @@ _DECODING = threading.Lock()
 
 
 @contextmanager
-def _opened(source: Source, name: str) -> Iterator[tuple[Any, list[warnings.WarningMessage]]]:
-    """A picture with its header read, and its decoder's warnings; what fails in the block is InputError.
+def _opened(source: Source, name: str) -> Iterator[tuple[Any, list[warnings.WarningMessage], bytes | None]]:
+    """A picture with its header read, its decoder's warnings, and its bytes; what fails in the block is InputError.
 
     Pillow's size limit, its leniency with cut files and Python's warnings are global variables: they are ours
     for the length of the block, one reader at a time, and as they were after it.
     """
     label = _label(source, name)
-    data = source if isinstance(source, Image.Image) else _bytes(source, label)
+    data = None if isinstance(source, Image.Image) else _bytes(source, label)
     with _DECODING, warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always")
         kept = Image.MAX_IMAGE_PIXELS, ImageFile.LOAD_TRUNCATED_IMAGES
         Image.MAX_IMAGE_PIXELS, ImageFile.LOAD_TRUNCATED_IMAGES = None, False
         try:
-            yield (Image.open(io.BytesIO(data), formats=READ) if isinstance(data, bytes) else data), caught
+            yield (source if data is None else Image.open(io.BytesIO(data), formats=READ)), caught, data
         except RecastError:
             raise
         except Exception as error:  # a decoder raises whatever its parser trips over
             reason = f"cannot be decoded: {error}"
-            if isinstance(error, UnidentifiedImageError) and isinstance(data, bytes):
+            if isinstance(error, UnidentifiedImageError) and data is not None:
                 reason = f"no picture, or only the beginning of one: it starts with {data[:8]!r}"
             raise InputError(
                 f"{label}: {reason}; {ACCEPTED} accepted, whole; fetch it again, or convert it to PNG"
@@ -270,15 +323,6 @@ def _label(source: Source, name: str) -> str:
     return f"{name}=<{type(source).__name__}{size}>"
 
 
-def _from_array(array: np.ndarray, limit_pixels: int, name: str) -> Picture:
-    if array.dtype != np.uint8 or array.ndim != 3 or array.shape[2] not in (3, 4):
-        accepted = "uint8 (H, W, 3) or (H, W, 4) accepted"
-        raise InputError(f"{name}=<array {array.dtype} {array.shape}>: no picture; {accepted}; scale it to 0..255")
-    _check_limit(array.shape[1], array.shape[0], limit_pixels, f"{name}=<array>")
-    array = array.copy()
-    return Picture(array[..., :3], array[..., 3] if array.shape[2] == 4 else None)
-
-
 def _check_limit(width: int, height: int, limit_pixels: int, label: str) -> None:
     if not 0 < width * height <= limit_pixels:
         came, accepted = f"{width}x{height} = {width * height} pixels", f"1 to {limit_pixels} accepted"
@@ -290,7 +334,8 @@ def _check_rgb(rgb: np.ndarray) -> None:
         raise ShapeError(f"rgb: {rgb.dtype} {rgb.shape} came; uint8 (H, W, 3) accepted; `read` the picture first")
 
 
-def _upright(image: Image.Image, notes: list[str]) -> Image.Image:
+def upright(image: Image.Image, notes: list[str]) -> Image.Image:
+    """A loaded image turned as its EXIF says; adds to `notes` if that cannot be read."""
     try:
         return ImageOps.exif_transpose(image)
     except Exception as error:  # the pixels are whole, only the remark about them is not
@@ -298,7 +343,7 @@ def _upright(image: Image.Image, notes: list[str]) -> Image.Image:
         return image
 
 
-def _metadata(kind: str, recipe: str | None) -> dict[str, Any]:
+def metadata(kind: str, recipe: str | None) -> dict[str, Any]:
     """What Pillow's `save` needs to tag sRGB and embed a recipe: a PNG text, or an EXIF comment."""
     info = PngImagePlugin.PngInfo()
     info.add(b"sRGB", b"\0")

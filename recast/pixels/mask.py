@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import math
 from typing import TYPE_CHECKING
 
@@ -40,6 +41,12 @@ def read_mask(source: Source, *, width: int, height: int, mode: str = "auto", na
         came = f"{mask.shape[1]}x{mask.shape[0]}"
         raise InputError(f"{name}: {came} pixels; {width}x{height} accepted, the size of the image; redraw it on that")
     return mask
+
+
+def digest(mask: np.ndarray) -> str:
+    """The sha256 of a mask (H, W) in 0..1, its size included, at the 256 levels that a file can hold."""
+    levels = np.rint(np.asarray(mask, np.float32) * 255).astype(np.uint8)
+    return hashlib.sha256(f"{mask.shape[1]}x{mask.shape[0]}".encode() + levels.tobytes()).hexdigest()
 
 
 def grow(mask: np.ndarray, radius_px: float) -> np.ndarray:

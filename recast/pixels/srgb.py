@@ -52,21 +52,29 @@ def _reduce(image: Image.Image, notes: list[str]) -> Image.Image:
 
 def _convert(image: Image.Image, profile: bytes | None, notes: list[str]) -> Image.Image:
     """An L, RGB or CMYK image as RGB in sRGB; a profile that moves nothing leaves every byte alone."""
+    transform = transform_of(profile, image.mode, notes)
+    if transform is not None:
+        return transform.apply(image)
+    if image.mode == "CMYK":
+        notes.append("CMYK converted to sRGB without a colour profile")
+    return image.convert("RGB")
+
+
+def transform_of(profile: bytes | None, mode: str, notes: list[str]) -> ImageCms.ImageCmsTransform | None:
+    """The transform from a profile to sRGB for images of a mode (L, RGB, CMYK); None if nothing is to be moved."""
     if profile:
         intent, flags = ImageCms.Intent.RELATIVE_COLORIMETRIC, ImageCms.Flags.BLACKPOINTCOMPENSATION
         try:
             parsed = ImageCms.ImageCmsProfile(io.BytesIO(profile))
-            transform = ImageCms.buildTransform(parsed, _srgb(), image.mode, "RGB", intent, flags)
+            transform = ImageCms.buildTransform(parsed, _srgb(), mode, "RGB", intent, flags)
             description = ImageCms.getProfileDescription(parsed).strip()
         except (ImageCms.PyCMSError, OSError, ValueError, TypeError):
-            notes.append(f"colour profile is damaged or not one for {image.mode}: taken as sRGB")
+            notes.append(f"colour profile is damaged or not one for {mode}: taken as sRGB")
         else:
-            if image.mode == "CMYK" or not _is_neutral(transform, image.mode):  # CMYK has no neutral to be
+            if mode == "CMYK" or not _is_neutral(transform, mode):  # CMYK has no neutral to be
                 notes.append(f"colour profile {description!r} converted to sRGB")
-                return transform.apply(image)
-    if image.mode == "CMYK":
-        notes.append("CMYK converted to sRGB without a colour profile")
-    return image.convert("RGB")
+                return transform
+    return None
 
 
 def _is_neutral(transform: ImageCms.ImageCmsTransform, mode: str) -> bool:

@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from recast.flow.guidance import guided
-from recast.flow.sampler import euler, heun, renoise
+from recast.flow.sampler import euler, held, heun, renoise
 from recast.flow.schedule import times
 
 
@@ -97,3 +97,35 @@ def test_guidance_of_one_costs_one_evaluation():
 def test_euler_walks_the_published_grid():
     *_, last = euler(lambda x, t: torch.ones_like(x), torch.zeros(1, 1, 1, dtype=torch.float64), times(4, mu=1.15))
     assert last.x.item() == pytest.approx(-1)
+
+
+@pytest.mark.parametrize("walk", [euler, heun, renoise(lambda: torch.randn(2, 5, 3, dtype=torch.float64))])
+def test_held_tokens_walk_the_straight_path_of_their_own_clean_end(walk):
+    """To (1 - t) clean + t noise at each time, with the noise of the start, and to clean itself, bit for bit."""
+    clean, noise, other = torch.randn(3, 2, 5, 3, dtype=torch.float64)
+    mask = torch.tensor([[True, False, True, False, False], [True, True, True, True, False]])
+    states = list(held(walk, clean, lambda: mask)(lambda x, t: (x - other) / t, noise, grid(4)))
+    for state in states:
+        torch.testing.assert_close(state.x[~mask], ((1 - state.t) * clean + state.t * noise)[~mask])
+        assert torch.equal(state.clean[~mask], clean[~mask])
+    assert torch.equal(states[-1].x[~mask], clean[~mask])
+    torch.testing.assert_close(states[-1].x[mask], other[mask])
+
+
+@pytest.mark.parametrize("walk", [euler, heun])
+def test_holding_nothing_changes_nothing(walk):
+    noise = torch.randn(1, 5, 3, dtype=torch.float64)
+    free = list(walk(lambda x, t: torch.sin(x) * t, noise, grid(5)))
+    bound = list(held(walk, noise * 0, lambda: None)(lambda x, t: torch.sin(x) * t, noise, grid(5)))
+    assert all(torch.equal(a.x, b.x) and torch.equal(a.clean, b.clean) for a, b in zip(free, bound, strict=True))
+
+
+def test_a_mask_may_be_narrowed_on_the_way():
+    clean, noise, other = torch.randn(3, 1, 4, 2, dtype=torch.float64)
+    now = [torch.tensor([[True, True, True, False]])]
+    states = held(euler, clean, lambda: now[0])(lambda x, t: (x - other) / t, noise, grid(4))
+    next(states)
+    now[0] = torch.tensor([[True, False, False, False]])
+    *_, last = states
+    assert torch.equal(last.x[0, 1:], clean[0, 1:])
+    torch.testing.assert_close(last.x[0, 0], other[0, 0])

@@ -10,7 +10,18 @@ from hypothesis import strategies as st
 
 from recast.config import KONTEXT_SIZES
 from recast.errors import ConfigError, ShapeError
-from recast.pixels.geometry import Fit, apply, check_size, exactly, fit, nearest_trained, own_size, undo
+from recast.pixels.geometry import (
+    Fit,
+    apply,
+    check_size,
+    exactly,
+    fit,
+    nearest_trained,
+    own_size,
+    pixels_covered,
+    tokens_touched,
+    undo,
+)
 
 KONTEXT = {"min_tokens": 2304, "max_tokens": 4150}
 NANO = {"min_tokens": 225, "max_tokens": 256}
@@ -294,3 +305,39 @@ def test_a_picture_of_another_size_is_refused():
     ):
         with pytest.raises(ShapeError, match=r"picture: .*came; .*accepted; "):
             call(chosen, array)
+
+
+@settings(deadline=None)
+@given(st.data())
+def test_a_token_is_touched_where_one_of_its_pixels_is(data):
+    """At the source's own size against counting; scaled, by one pixel whose place on the grid is known."""
+    width, height = data.draw(st.integers(1, 70)), data.draw(st.integers(1, 70))
+    mask = np.zeros((height, width), np.float32)
+    row, column = data.draw(st.integers(0, height - 1)), data.draw(st.integers(0, width - 1))
+    mask[row, column] = 0.01
+    for how in (own_size(width, height), fit(width, height, min_tokens=30, max_tokens=40)):
+        touched = tokens_touched(how, mask)
+        assert touched.shape == how.grid
+        for axis, (place, scale, side) in enumerate(((row, how.scale_y, height), (column, how.scale_x, width))):
+            first, last = place * scale / 16, (place + 1) * scale / 16
+            hit = np.flatnonzero(touched.any(1 - axis))
+            assert hit[0] == math.floor(first + 1e-6)
+            assert hit[-1] == (how.grid[axis] - 1 if place == side - 1 else math.ceil(last - 1e-6) - 1)
+
+
+def test_pixels_are_covered_where_their_token_is():
+    tokens = np.zeros((3, 4), bool)
+    tokens[1, 2] = True
+    covered = pixels_covered(own_size(60, 40), tokens)
+    expected = np.zeros((40, 60), bool)
+    expected[16:32, 32:48] = True
+    assert np.array_equal(covered, expected)
+    half = exactly(120, 80, 64, 48)
+    assert pixels_covered(half, tokens)[31:59, 61:89].all()
+    assert tokens_touched(half, pixels_covered(half, tokens))[1, 2]
+
+
+@pytest.mark.parametrize("ask", [tokens_touched, pixels_covered])
+def test_a_mask_of_another_size_is_refused(ask):
+    with pytest.raises(ShapeError, match="mask"):
+        ask(own_size(64, 48), np.zeros((5, 5), bool))

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from PIL import Image
 
 from recast.errors import InputError, ShapeError
-from recast.pixels.mask import composite, feather, grow, read_mask
+from recast.pixels.mask import composite, digest, feather, grow, read_mask
 
 LEVELS = np.uint8([[0, 51, 255], [255, 102, 0]])
 EXPECTED = LEVELS / np.float32(255)
@@ -133,3 +133,10 @@ def test_what_would_broadcast_or_overflow_is_refused():
             composite(base, over, weight)
     with pytest.raises(InputError, match=r"mask: values from 2.0 to 2.0; 0 to 1 accepted"):
         composite(picture, picture, mask * 2)
+
+
+def test_the_hash_of_a_mask_is_of_its_levels_and_its_shape():
+    mask = np.linspace(0, 1, 24, dtype=np.float32).reshape(4, 6)
+    assert digest(mask) == digest(np.rint(mask * 255).astype(np.uint8) / np.float32(255))
+    assert digest(mask) != digest(mask.reshape(6, 4))
+    assert digest(mask) != digest(mask[::-1])
