@@ -1,0 +1,369 @@
+"""A certificate holds for the result it was made of, and for nothing else that anyone may put in its place."""
+
+import base64
+import hashlib
+import io
+import json
+import struct
+import zlib
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from hypothesis.extra.numpy import arrays
+from PIL import Image
+
+from recast.errors import InputError
+from recast.pixels import srgb
+from recast.retouch import embedded
+from recast.retouch.certificate import Broken, Certificate, certify, read_certificate, verify
+from recast.retouch.original import Original, encode_original, read_original
+from tests.pixels.test_image import P3, icc, matrix_profile, raw_png
+
+RNG = np.random.default_rng(0)
+HEIGHT, WIDTH = 24, 40
+ICC = matrix_profile(P3, 2.2)
+GREY = icc(b"GRAY", b"XYZ ", kTRC=b"curv" + struct.pack(">4xIH", 1, 563))
+SUPPORT = np.zeros((HEIGHT, WIDTH), bool)
+SUPPORT[5:15, 10:30] = True
+
+
+def a_source(depth: int = 8, *, has_alpha: bool = True, profile: bytes | None = ICC) -> Original:
+    dtype, most = (np.uint8, 256) if depth == 8 else (np.uint16, 65536)
+    samples = RNG.integers(0, most, (HEIGHT, WIDTH, 3), dtype=dtype)
+    alpha = RNG.integers(0, most, (HEIGHT, WIDTH), dtype=dtype) if has_alpha else None
+    return Original(samples, alpha, profile)
+
+
+def a_result(source: Original) -> Original:
+    """The source with every sample inside the support inverted."""
+    samples = source.samples.copy()
+    samples[SUPPORT] ^= source.samples.dtype.type(source.levels)
+    return replace(source, samples=samples)
+
+
+def with_pixel(picture: Original, x: int, y: int, **changed: int) -> Original:
+    samples = picture.samples.copy()
+    alpha = None if picture.alpha is None else picture.alpha.copy()
+    for name, value in changed.items():
+        if name == "alpha":
+            alpha[y, x] = value
+        else:
+            samples[y, x, "rgb".index(name)] = value
+    return replace(picture, samples=samples, alpha=alpha)
+
+
+def forged(certificate: Certificate, **fields) -> Certificate:
+    """As someone makes it who knows the format: every hash of it fits."""
+    return replace(certificate, **fields, sha256="")
+
+
+def packed(mask: np.ndarray) -> str:
+    file = io.BytesIO()
+    Image.fromarray(mask).save(file, "PNG")
+    return base64.b64encode(file.getvalue()).decode()
+
+
+@pytest.fixture(params=[8, 16])
+def made(request):
+    source = a_source(request.param)
+    result = a_result(source)
+    return source, result, certify(source, result, SUPPORT)
+
+
+class TestCertify:
+    def test_it_counts_and_hashes_what_is_kept(self, made):
+        source, result, certificate = made
+        assert certificate.preserved == HEIGHT * WIDTH - 200
+        assert (certificate.width, certificate.height, certificate.channels) == (WIDTH, HEIGHT, 4)
+        assert certificate.depth == source.depth
+        assert certificate.source_sha256 == source.sha256()
+        np.testing.assert_array_equal(certificate.mask, SUPPORT)
+        head = f"recast-preserved-1 {WIDTH}x{HEIGHT}x{source.depth}x4 {certificate.support_sha256} ".encode()
+        little = f"<u{source.depth // 8}"
+        parts = [picture[~SUPPORT].astype(little).tobytes() for picture in (source.samples, source.alpha)]
+        assert certificate.preserved_sha256 == hashlib.sha256(head + b"".join(parts)).hexdigest()
+        verdict = verify(source, result, certificate)
+        assert verdict.is_kept
+        assert (verdict.preserved, verdict.of, verdict.broken) == (certificate.preserved, HEIGHT * WIDTH, 0)
+        assert (verdict.differing, verdict.box, verdict.first, verdict.reasons) == (200, (10, 5, 30, 15), None, ())
+
+    @pytest.mark.parametrize("channel", ["r", "g", "b", "alpha"])
+    def test_one_sample_outside_and_there_is_no_certificate(self, made, channel):
+        source, result, _ = made
+        before = source.alpha[20, 33] if channel == "alpha" else source.samples[20, 33, "rgb".index(channel)]
+        broken = with_pixel(result, 33, 20, **{channel: before ^ 1})
+        with pytest.raises(InputError, match=r"1 pixels outside the support differ, first \(x=33, y=20\)"):
+            certify(source, broken, SUPPORT)
+        certify(source, with_pixel(result, 12, 6, **{channel: 9}), SUPPORT)  # inside
+
+    def test_what_is_of_another_kind_gets_none(self, made):
+        source, result, _ = made
+        other = replace(source, samples=source.samples[:-1], alpha=source.alpha[:-1])
+        for wrong, said in (
+            (other, "size: 40x23"),
+            (replace(result, alpha=None), "alpha: none"),
+            (replace(result, icc=None), "profile"),
+        ):
+            with pytest.raises(InputError, match=said):
+                certify(source, wrong, SUPPORT)
+        with pytest.raises(InputError, match="support: bool"):
+            certify(source, result, SUPPORT[:-1])
+        with pytest.raises(InputError, match="support: int64"):
+            certify(source, result, SUPPORT.astype(int))
+
+    def test_a_support_of_everything_or_nothing(self, made):
+        source, result, _ = made
+        every = certify(source, result, np.ones_like(SUPPORT))
+        assert every.preserved == 0
+        assert verify(source, result, every).is_kept
+        none = certify(source, source, np.zeros_like(SUPPORT))
+        assert none.preserved == HEIGHT * WIDTH
+        assert verify(source, source, none).is_kept
+        assert not verify(source, result, none).is_kept
+
+    def test_the_decoder_of_a_lossy_source_is_noted(self):
+        jpeg = read_original(encode_original(a_source(has_alpha=False), "jpg"))
+        assert "libjpeg_turbo" in certify(jpeg, jpeg, SUPPORT).note
+        assert certify(read_original(encode_original(jpeg, "png")), jpeg, SUPPORT).note == ""
+        other = replace(jpeg, samples=jpeg.samples ^ 1)
+        certificate = certify(jpeg, jpeg, SUPPORT)
+        assert "decoded by Pillow" in verify(other, jpeg, certificate).reasons[0]
+
+
+class TestVerify:
+    @pytest.mark.parametrize("format", ["png", "webp", "json"])
+    def test_it_holds_through_a_file(self, made, format, tmp_path):
+        source, result, certificate = made
+        if format == "webp" and source.depth == 16:
+            pytest.skip("WebP holds 8 bits")
+        path = tmp_path / f"a.{format}"
+        if format == "json":
+            path.write_text(certificate.to_json())
+            assert verify(source, result, read_certificate(path)).is_kept
+        else:
+            path.write_bytes(encode_original(result, format, certificate=certificate.to_json(), recipe="{}"))
+            assert read_certificate(path) == read_certificate(path.read_bytes()) == certificate
+            assert verify(source, read_original(path), read_certificate(path)).is_kept
+
+    @pytest.mark.parametrize("channel", ["r", "g", "b", "alpha"])
+    def test_a_broken_pixel_is_named(self, made, channel):
+        source, result, certificate = made
+        before = result.alpha[3, 4] if channel == "alpha" else result.samples[3, 4, "rgb".index(channel)]
+        broken = with_pixel(with_pixel(result, 4, 3, **{channel: before ^ 1}), 2, 20, b=source.samples[20, 2, 2] ^ 1)
+        verdict = verify(source, broken, certificate)
+        expected = (*(int(v) for v in source.samples[3, 4]), int(source.alpha[3, 4]))
+        found = list(expected)
+        found["rgb".find(channel)] ^= 1
+        assert not verdict.is_kept
+        assert (verdict.broken, verdict.first) == (2, Broken(4, 3, expected, tuple(found)))
+        assert verdict.preserved == certificate.preserved - 2
+        assert verdict.reasons == (
+            f"2 pixels outside the support differ, first (x=4, y=3): expected {expected}, found {tuple(found)}",
+        )
+
+    def test_a_source_or_result_swapped_is_found(self, made):
+        source, result, certificate = made
+        other = a_source(source.depth)
+        assert "source: is not the picture that was certified" in verify(other, result, certificate).reasons
+        assert not verify(source, other, certificate).is_kept
+        inside = with_pixel(source, 12, 6, r=source.samples[6, 12, 0] ^ 1)  # of the source, where all may differ
+        assert verify(inside, result, certificate).reasons == ("source: is not the picture that was certified",)
+        assert not verify(source, replace(result, icc=None), certificate).is_kept
+        assert not verify(source, replace(result, icc=matrix_profile(P3, 1.8)), certificate).is_kept
+        assert not verify(source, replace(result, alpha=None), certificate).is_kept
+        cut = replace(result, samples=result.samples[:, :-1], alpha=result.alpha[:, :-1])
+        assert "size: 39x24 in the result, 40x24 in the source" in verify(source, cut, certificate).reasons
+
+    def test_another_depth_is_another_picture(self):
+        source = a_source(8, profile=None)
+        certificate = certify(source, source, SUPPORT)
+        sixteen = Original(source.samples * np.uint16(257), source.alpha * np.uint16(257))
+        verdict = verify(source, sixteen, certificate)
+        assert verdict.reasons == ("depth: 16 bits in the result, 8 bits in the source",)
+        assert not verdict.is_kept
+
+    @pytest.mark.parametrize(
+        "fields",
+        [
+            {"preserved": 1}, {"preserved": 761}, {"preserved_sha256": "0" * 64}, {"source_sha256": "0" * 64},
+            {"support_sha256": "0" * 64}, {"width": 20, "height": 48}, {"depth": 0}, {"channels": 3},
+            {"support": packed(np.ones_like(SUPPORT))}, {"support": packed(SUPPORT[::-1].copy())},
+        ],
+    )  # fmt: skip
+    @pytest.mark.parametrize("is_careful", [False, True])
+    def test_a_field_that_was_changed_is_found_even_with_its_hash(self, made, fields, is_careful):
+        source, result, certificate = made
+        if "depth" in fields:
+            fields = {"depth": 24 - source.depth}
+        wrong = forged(certificate, **fields) if is_careful else replace(certificate, **fields)
+        if "width" in fields:
+            with pytest.raises(InputError, match="PNG 1 20x48 accepted"):
+                Certificate.from_json(wrong.to_json())
+            return
+        verdict = verify(source, result, Certificate.from_json(wrong.to_json()))
+        assert not verdict.is_kept
+        assert verdict.reasons
+        if fields.keys() & {"support", "support_sha256"}:
+            assert "support_sha256: is not that of the support" in verdict.reasons
+        if not is_careful:
+            assert verdict.reasons[0] == "certificate: its fields were changed after it was made (sha256)"
+
+    @pytest.mark.parametrize("fields", [{"note": "x"}, {"version": "9"}])
+    def test_a_note_that_was_changed_is_found(self, made, fields):
+        source, result, certificate = made
+        assert not verify(source, result, replace(certificate, **fields)).is_kept
+
+    def test_a_wider_support_claims_less_and_never_more(self, made):
+        """Whoever makes a new certificate over a broken pixel has to say that it may differ."""
+        source, result, _ = made
+        broken = with_pixel(result, 0, 0, r=source.samples[0, 0, 0] ^ 1)
+        wider = SUPPORT.copy()
+        wider[0, 0] = True
+        honest = certify(source, broken, wider)
+        assert verify(source, broken, honest).preserved == HEIGHT * WIDTH - 201
+        lie = forged(honest, preserved=HEIGHT * WIDTH - 200)
+        assert verify(source, broken, lie).reasons == (f"preserved: {lie.preserved} claimed; the support leaves 759",)
+
+    def test_without_a_certificate_it_says_what_differs(self, made):
+        source, result, _ = made
+        verdict = verify(source, result, None)
+        assert not verdict.is_kept
+        assert verdict.reasons == ("result: carries no certificate",)
+        assert (verdict.differing, verdict.box, verdict.preserved) == (200, (10, 5, 30, 15), HEIGHT * WIDTH - 200)
+
+    def test_srgb_by_any_name_is_one_profile(self):
+        source = a_source(profile=None)
+        result = a_result(source)
+        certificate = certify(source, result, SUPPORT)
+        assert verify(source, replace(result, icc=srgb.profile()), certificate).is_kept
+        assert not verify(source, replace(result, icc=ICC), certificate).is_kept
+        assert not verify(source, replace(result, icc=b"rubbish"), certificate).is_kept
+        again = read_original(encode_original(result, "webp", certificate=certificate.to_json()))
+        assert verify(source, again, certificate).is_kept
+
+    @pytest.mark.parametrize("profile", [None, GREY])
+    def test_grey_that_became_rgb_is_kept(self, profile):
+        levels = RNG.integers(0, 256, (HEIGHT, WIDTH), dtype=np.uint8)
+        source = Original(np.dstack([levels] * 3), icc=profile, is_grey=True)
+        samples = source.samples.copy()
+        samples[SUPPORT] = (200, 10, 10)
+        result = source.with_samples(samples)
+        certificate = certify(source, result, SUPPORT)
+        for format in ("png", "webp"):
+            data = encode_original(result, format, certificate=certificate.to_json())
+            assert verify(source, read_original(data), certificate).is_kept
+
+
+class TestReading:
+    def test_a_picture_without_one_has_none(self):
+        assert read_certificate(encode_original(a_source(), "png")) is None
+        assert read_certificate(encode_original(a_source(), "webp")) is None
+        assert read_certificate(encode_original(a_source(has_alpha=False), "jpg")) is None
+
+    @pytest.mark.parametrize(
+        ("text", "said"),
+        [
+            ("", "not JSON"), ("[]", "recast-certificate-1"), ('{"format": "recast-certificate-1"}', "missing"),
+            ("[" * 100_000, "not JSON"), ('{"format": "recast-recipe-1"}', "recast-certificate-1"),
+            ("9" * 5000, "not JSON"), ('{"format": "recast-certificate-1", "width": NaN}', "missing"),
+        ],
+    )  # fmt: skip
+    def test_what_is_none_is_refused(self, text, said, tmp_path):
+        with pytest.raises(InputError, match=said):
+            Certificate.from_json(text)
+        path = tmp_path / "a.json"
+        path.write_text(text)
+        with pytest.raises(InputError, match=said):
+            read_certificate(path)
+
+    @pytest.mark.parametrize(
+        "fields",
+        [
+            {"width": "40"}, {"width": 40.0}, {"width": True}, {"width": -40, "height": -24}, {"width": 0},
+            {"depth": 12}, {"channels": 1}, {"width": 2**40}, {"note": None}, {"support": "?"}, {"support": ""},
+            {"sha256": ""}, {"support": "AAAA"}, {"extra": 1}, {"preserved": [1]},
+            {"support": packed(np.zeros((2, 2), bool))},
+        ],
+    )  # fmt: skip
+    def test_a_field_that_cannot_be_is_refused(self, made, fields):
+        data = json.loads(made[2].to_json()) | fields
+        with pytest.raises(InputError, match="certificate"):
+            Certificate.from_json(json.dumps(data))
+
+    def test_every_cut_is_refused(self, made):
+        text = made[2].to_json()
+        for cut in range(0, len(text), 7):
+            with pytest.raises(InputError):
+                Certificate.from_json(text[:cut])
+
+    def test_a_mask_that_is_a_bomb_is_refused_by_its_header(self, made):
+        data = json.loads(made[2].to_json())
+        bomb = raw_png(60_000, 60_000, 1, 0, b"")
+        grey = raw_png(WIDTH, HEIGHT, 8, 0, (b"\0" + bytes(WIDTH)) * HEIGHT)
+        rows = (b"\0" + bytes(WIDTH // 8)) * HEIGHT
+        text = raw_png(WIDTH, HEIGHT, 1, 0, rows, zTXt=b"a\0\0" + zlib.compress(bytes(2**22)))
+        for mask, said in ((bomb, "3600000000 pixels"), (grey, "PNG L 40x24 came"), (text, "too large")):
+            data["support"] = base64.b64encode(mask).decode()
+            with pytest.raises(InputError, match=said):
+                Certificate.from_json(json.dumps(data))
+
+    def test_a_longer_one_is_not_read(self, tmp_path, monkeypatch):
+        monkeypatch.setattr("recast.retouch.certificate.LIMIT_CHARACTERS", 100)
+        path = tmp_path / "a.json"
+        path.write_text(" " * 101)
+        with pytest.raises(InputError, match="at most 100 accepted"):
+            read_certificate(path)
+
+    def test_what_cannot_be_read_is_named(self, tmp_path):
+        with pytest.raises(InputError, match=r"--certificate=.*No such file"):
+            read_certificate(tmp_path / "none.json", name="--certificate")
+        with pytest.raises(InputError, match=r"--certificate=.*No such file"):
+            read_certificate(tmp_path / "none.png", name="--certificate")
+        Path(tmp_path / "a.json").write_bytes(b"\xff\xfe\xff")
+        with pytest.raises(InputError, match="cannot be read"):
+            read_certificate(tmp_path / "a.json")
+
+    def test_xml_is_not_expanded(self):
+        entity = b'<!DOCTYPE x [<!ENTITY a "{}">]><recast:certificate>&a;</recast:certificate>'
+        file = io.BytesIO()
+        Image.new("RGB", (2, 2)).save(file, "WEBP", lossless=True, xmp=entity)
+        assert embedded.read_text(file.getvalue()) == "&a;"
+
+
+@settings(max_examples=60, deadline=None)
+@given(st.data())
+def test_kept_is_kept_and_broken_is_broken(data):
+    """Any picture, any support, any change: the verdict is that of comparing every sample."""
+    dtype = data.draw(st.sampled_from([np.uint8, np.uint16]))
+    height, width = data.draw(st.integers(1, 8)), data.draw(st.integers(1, 8))
+    source = Original(data.draw(arrays(dtype, (height, width, 3))))
+    support = data.draw(arrays(bool, (height, width)))
+    samples = np.where(support[..., None], data.draw(arrays(dtype, (height, width, 3))), source.samples)
+    certificate = Certificate.from_json(certify(source, Original(samples), support).to_json())
+    kept = verify(source, Original(samples), certificate)
+    assert kept.is_kept
+    assert kept.preserved == int((~support).sum())
+    y, x = data.draw(st.integers(0, height - 1)), data.draw(st.integers(0, width - 1))
+    samples = samples.copy()
+    samples[y, x, 1] ^= 1
+    assert verify(source, Original(samples), certificate).is_kept == bool(support[y, x])
+
+
+@settings(max_examples=60, deadline=None)
+@given(st.data())
+def test_no_text_makes_it_crash(data):
+    source = Original(np.zeros((3, 5, 3), np.uint8))
+    whole = json.loads(certify(source, source, np.eye(3, 5, dtype=bool)).to_json())
+    content = dict(whole)
+    name = data.draw(st.sampled_from(sorted(content)))
+    content[name] = data.draw(st.none() | st.integers() | st.text() | st.floats() | st.lists(st.integers()))
+    text = json.dumps(content)
+    try:
+        certificate = Certificate.from_json(text)
+    except InputError:
+        return
+    assert verify(source, source, certificate).is_kept == (content == whole)
