@@ -27,7 +27,7 @@ from recast.quality.systems.contract import Request
 from recast.quality.systems.controls import Control, controls
 from recast.world.draw import draw
 from recast.world.rules import problems, shows
-from recast.world.scene import CHOICES, STEP, Face, Mark, Scene, Thing, put
+from recast.world.scene import CHOICES, STEP, Face, Mark, Scene, Thing, get, put
 
 Editor = Callable[[Item, Request], np.ndarray]
 
@@ -133,7 +133,8 @@ def _other(scene: Scene, asked: tuple[str, ...], parts: set[str]) -> Scene:
         if path in asked or part in asked or (part and part in parts and len(scene.characters) + len(scene.things) > 1):
             continue
         changed = put(scene, path, value)
-        if shows(changed, path) and not set(problems(changed)) - set(problems(scene)):
+        seen = [each for each in (path, *asked) if get(changed, each) is not None and shows(scene, each)]
+        if all(shows(changed, each) for each in seen) and not set(problems(changed)) - set(problems(scene)):
             return changed
     marks = tuple(mark for mark in scene.marks if mark.kind != "border")
     if marks == scene.marks:
