@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 
 from recast.errors import InputError
-from recast.world import lettered, measure
+from recast.world import lettered, measure, search
 from recast.world.attributes import TOLERANCE, is_size, with_value
 from recast.world.measure import UNKNOWN, Eye, choose
 from recast.world.rules import shows
@@ -49,6 +49,7 @@ NAMED: Mapping[type, tuple[str, ...]] = {
     Title: ("text", "colour", "place"),
 }
 """What makes a whole part the right one."""
+COLOURS_OF_TITLES = ("title.colour", "title.outline", "title.plate")
 
 
 @dataclass(frozen=True)
@@ -115,19 +116,47 @@ def read(
     if source is not None and drawable and eye.shows(source):
         return Found(source, target, {path: _as_in(eye, source, target, path) for path in paths})
     start = min(_starts(target, source), key=eye.cost)
-    inside = [f"{path}.{name}" for path in paths if _is_part(path) for name in _names_in(target, path, free)]
-    plain = [path for path in paths if not _is_part(path)]
-    asked = [path for path in (*plain, *inside) if _is_readable(target, path)]
     open_paths: list[str] = []
     if not eye.is_like(start):
         open_paths = [path for path in _opened(target, source, free) if _is_readable(target, path)]
+    found = _read_from(eye, start, target, source, paths, free, open_paths)
+    if all(found.value(path) != UNKNOWN for path in paths) or not search.is_partly(eye, start):
+        return found
+    better = search.refit(eye, tuple(dict.fromkeys((start, found.scene))), paths)
+    again = _read_from(eye, better, target, source, paths, free, open_paths, is_hidden_wanted=False)
+    if not eye.is_like(again.scene):
+        return found
+    known = {path: value for path, value in found.values.items() if value != UNKNOWN}
+    return Found(again.scene, target, {**again.values, **known})
+
+
+def _read_from(
+    eye: Eye,
+    start: Scene,
+    target: Scene,
+    source: Scene | None,
+    paths: Sequence[str],
+    free: Sequence[str],
+    open_paths: Sequence[str],
+    *,
+    is_hidden_wanted: bool = True,
+) -> Found:
+    """As `read`, with all as in `start` but what is at `paths` and the open paths.
+
+    is_hidden_wanted: whether what is hidden counts as wanted; else it is unknown: what nobody asked for may hide it.
+    """
+    inside = [f"{path}.{name}" for path in paths if _is_part(path) for name in _names_in(target, path, free)]
+    plain = [path for path in paths if not _is_part(path)]
+    asked = [path for path in (*plain, *inside) if _is_readable(target, path)]
     scene, values = start, {}
     together = tuple(dict.fromkeys((*open_paths, *asked)))
     if together:
         found = measure.read(eye, start, together)
         scene = found.scene
         for path, finding in found.found.items():
-            values[path] = wanted(target, path) if finding.may_be(wanted(target, path)) else finding.value
+            want = wanted(target, path)
+            is_wanted = finding.may_be(want) and (is_hidden_wanted or not finding.is_hidden)
+            values[path] = want if is_wanted else finding.value
     for path in paths:
         if _is_title(path):
             continue
@@ -135,14 +164,32 @@ def read(
             values[path] = _part(eye, scene, target, source, path, values, free)
         elif not _exists(target, path):
             values[path] = _gone(eye, scene, source, path)
-    if any(_is_title(path) for path in paths):
+    titles = [path for path in paths if _is_title(path)]
+    if titles:
         is_font_open = "title.font" in (*paths, *free) or source is None
         before = source.title if source is not None else None
         found_title = lettered.read(eye, scene, target.title, before, is_font_open=is_font_open)
-        for path in paths:
-            if _is_title(path):
-                values[path] = found_title.value(path, free)
+        scene, found_title, unsure = _in_its_colours(eye, scene, found_title)
+        for path in titles:
+            colour = "title.colour" if path == "title" else path  # that the title at this path is known by
+            is_told = colour not in unsure or colour in free
+            values[path] = found_title.value(path, free) if is_told else UNKNOWN
     return Found(scene, target, values)
+
+
+def _in_its_colours(eye: Eye, scene: Scene, found: lettered.FoundTitle) -> tuple[Scene, lettered.FoundTitle, set[str]]:
+    """The scene with the title as found, the title in the colours it has, and the paths that cannot be told.
+
+    A title is read by its shapes: one in a colour somewhat like it passes for it there.
+    """
+    if isinstance(found.title, str):
+        return scene, found, set()
+    scene = replace(scene, title=found.title)
+    if found.title is None:
+        return scene, found, set()
+    seen = measure.read(eye, scene, COLOURS_OF_TITLES, is_thorough=False)
+    unsure = {path for path, finding in seen.found.items() if not finding.is_known and not finding.is_hidden}
+    return seen.scene, replace(found, title=seen.scene.title), unsure
 
 
 def identity(pixels: np.ndarray | Eye, scene: Scene, target: Scene, index: int) -> dict[str, float]:
@@ -228,7 +275,7 @@ def _part(
     want = get(target, path)
     if want is None:
         return _gone(eye, scene, source, path)
-    finding, _ = choose(eye, path.partition(".")[0], [scene, _without(scene, path)])
+    finding, _ = choose(eye, path.partition(".")[0], [scene, search.without(scene, path)])
     if not finding.is_known:
         return UNKNOWN
     if finding.value != getattr(scene, path.partition(".")[0]):
@@ -251,12 +298,6 @@ def _gone(eye: Eye, scene: Scene, source: Scene | None, path: str) -> Any:
     if not finding.is_known:
         return UNKNOWN
     return get(source, path) if finding.value == getattr(back, kind) else None
-
-
-def _without(scene: Scene, path: str) -> Scene:
-    kind, _, index = path.partition(".")
-    parts = getattr(scene, kind)
-    return put(scene, kind, (*parts[: int(index)], *parts[int(index) + 1 :]))
 
 
 def _names_in(target: Scene, path: str, free: Sequence[str]) -> tuple[str, ...]:

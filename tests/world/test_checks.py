@@ -1,14 +1,15 @@
 """Checks: the right answer is right, the picture given is not, and neither is one that is a little wrong."""
 
-from dataclasses import replace
+from dataclasses import fields, replace
 
+import cv2
 import numpy as np
 import pytest
 
-from recast.world import checks, measure
+from recast.world import checks, measure, search
 from recast.world.draw import draw
 from recast.world.edits import edit
-from recast.world.scene import STEP, Character, Face, Mark, Scene, Thing, Title, put
+from recast.world.scene import STEP, Character, Face, Mark, Scene, Thing, Title, get, put
 from tests.world.pictures import noisy
 
 PERSON = Scene(background="beach", characters=(Character(place="center", shirt="blue"),))
@@ -70,6 +71,95 @@ def test_unknown_is_not_right():
     found = checks.read(half, target, PERSON, ["characters.0.shirt"])
     assert found.value("characters.0.shirt") == measure.UNKNOWN
     assert not found.holds("characters.0.shirt")
+
+
+NOT_ASKED = {
+    "a face": [(f"face.{each.name}", (1 - 2 * (n % 2)) * 9 * STEP) for n, each in enumerate(fields(Face))],
+    "a shirt": [("shirt", "orange")],
+    "a hat": [("hat", "beanie"), ("hat_colour", "green")],
+}
+
+
+def besides(scene: Scene, name: str) -> Scene:
+    """The scene with something changed that nobody asks for."""
+    if name == "a border":
+        return replace(scene, marks=(Mark(kind="border", colour="purple", place="all"),))
+    for path, value in NOT_ASKED[name]:
+        here = f"characters.0.{path}"
+        scene = put(scene, here, get(scene, here) + value if isinstance(value, float) else value)
+    return scene
+
+
+@pytest.mark.parametrize("change", [*NOT_ASKED, "a border"])
+@pytest.mark.parametrize(("path", "value"), [
+    ("style", "pencil"), ("characters.0.glasses", "sunglasses"), ("characters.0.beard", True),
+])  # fmt: skip
+def test_what_was_asked_is_read_past_what_was_not(change, path, value):
+    target = put(PERSON, path, value)
+    done, undone = noisy(draw(besides(target, change))), noisy(draw(besides(PERSON, change)))
+    assert checks.read(done, target, PERSON, [path]).holds(path)
+    assert not checks.read(undone, target, PERSON, [path]).holds(path)
+
+
+def test_a_title_is_read_past_a_shirt_that_nobody_asked_for():
+    done = draw(besides(TITLED, "a shirt"))
+    assert checks.read(done, TITLED, PERSON, ["title"]).holds("title")
+
+
+def test_what_is_read_past_leaves_every_other_value_wrong():
+    target = put(PERSON, "characters.0.expression", "sad")
+    for value in ("surprised", "angry"):
+        other = besides(put(PERSON, "characters.0.expression", value), "a face")
+        found = checks.read(draw(other), target, PERSON, ["characters.0.expression"])
+        assert not found.holds("characters.0.expression")
+
+
+def test_what_is_unknown_stays_so_in_a_picture_that_nothing_explains():
+    flat = Face(width=1.1875, height=0.8125, eye_size=1.1875, eye_gap=0.8125, nose=1.1875, mouth=0.8125)
+    shown = put(put(PERSON, "characters.0.face", flat), "characters.0.beard", True)  # lower than any face that is tried
+    target = put(PERSON, "characters.0.beard", True)
+    found = checks.read(draw(shown), target, PERSON, ["characters.0.beard"])
+    assert found.value("characters.0.beard") == "unknown"
+
+
+def test_what_something_else_has_hidden_is_unknown():
+    hatted = put(put(PERSON, "characters.0.hat", "crown"), "characters.0.hat_colour", "red")
+    target = put(hatted, "characters.0.hat_colour", "blue")
+    bare = noisy(draw(put(target, "characters.0.hat", "none")))
+    assert checks.read(bare, target, hatted, ["characters.0.hat_colour"]).value("characters.0.hat_colour") == "unknown"
+
+
+def test_the_scene_found_is_the_picture_where_more_was_changed_than_asked():
+    target = put(PERSON, "style", "pencil")
+    shown = besides(besides(target, "a shirt"), "a border")
+    assert checks.read(draw(shown), target, PERSON, ["style"]).scene == shown
+
+
+def test_only_a_picture_that_is_as_drawn_over_most_of_it_is_searched_anew():
+    eyes = {name: measure.Eye(noisy(draw(besides(PERSON, name)))) for name in (*NOT_ASKED, "a border")}
+    assert all(search.is_partly(eye, PERSON) for eye in eyes.values())
+    assert not search.is_partly(measure.Eye(noisy(draw(PERSON))), PERSON)  # as drawn everywhere
+    soft = cv2.GaussianBlur(draw(replace(PERSON, background="forest")), (0, 0), 6)
+    assert not search.is_partly(measure.Eye(soft), replace(PERSON, background="forest"))  # nowhere
+
+
+def test_a_thing_is_never_taken_for_another_when_one_before_it_is_gone():
+    things = (Thing(kind="car", place="left", colour="red"), Thing(kind="cake", place="right", colour="blue"))
+    scene = replace(PERSON, things=things)
+    target = put(scene, "things.1.colour", "green")
+    for colour, is_right in (("green", True), ("blue", False)):
+        left = replace(PERSON, things=(replace(things[1], colour=colour),))
+        found = checks.read(noisy(draw(left)), target, scene, ["things.1.colour"])
+        assert found.holds("things.1.colour") == is_right
+
+
+@pytest.mark.parametrize(("name", "value"), [("colour", "yellow"), ("outline", "blue"), ("plate", "blue")])
+def test_a_title_in_another_colour_is_not_the_title(name, value):
+    path = f"title.{name}"
+    scene = put(TITLED, "title.plate", "none" if name == "outline" else "pink")
+    target = put(scene, path, value)
+    assert not checks.read(noisy(draw(scene)), target, scene, [path]).holds(path)
+    assert checks.read(noisy(draw(target)), target, scene, [path]).holds(path)
 
 
 def test_parts_are_equal_by_what_names_them():
