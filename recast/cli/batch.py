@@ -23,8 +23,8 @@ from recast.cli.main import Exit, one_line
 from recast.cli.options import sampling
 from recast.cli.output import Output, Report, check_places, deliver, print_json, say
 from recast.cli.progress import Progress
-from recast.cli.work import check_fits, make
-from recast.errors import ConfigError, InputError, OutOfMemory, ShapeError
+from recast.cli.work import check_all, check_fits, make
+from recast.errors import ConfigError, GateFailed, InputError, OutOfMemory, ShapeError
 from recast.pixels import image
 from recast.recipe import Adapter, Ingredient, Recipe
 from recast.weights import checksum
@@ -63,6 +63,8 @@ def run(args: argparse.Namespace) -> Exit:
                 check_fits(output, job, request, outline)
                 paths = output.paths(names[source], job.seeds)
                 recipe_paths = output.recipe_paths(names[source], job.seeds)
+                parts = output.parts_paths(args, names[source], job.seeds) if job.is_merged else []
+                check_all(args, job, [*paths, *recipe_paths], parts)
                 pairs = zip(paths, job.seeds, strict=True)
                 is_done = output.metadata == "full" and all(map(os.path.exists, recipe_paths))
                 is_done = is_done and all(
@@ -78,9 +80,9 @@ def run(args: argparse.Namespace) -> Exit:
                         pipeline = model.load()
                     result = make(job, pipeline, progress, title=f"{index}/{len(sources)} {Path(source).name:.24} ")
                     progress.clear()
-                    deliver(output, report, result, paths, recipe_paths)
+                    deliver(output, report, result, paths, recipe_paths, parts=parts)
                     done.append(source)
-            except (InputError, ShapeError, OutOfMemory) as error:  # of this picture; others may go well
+            except (InputError, ShapeError, OutOfMemory, GateFailed) as error:  # of this picture; others may go well
                 progress.clear()
                 text = one_line(error)
                 say(f"error: {text}" if source in text else f"error: {source}: {text}")
@@ -161,6 +163,7 @@ def asked(request: Request, seed: int, outline: Pipeline, model: Model) -> dict[
             Ingredient(sha256=one.sha256(), width=one.width, height=one.height, fit=fit.to_dict(), name=name)
             for one, fit, name in zip(request.pictures, request.fits, request.names, strict=True)
         ),
+        "preserving": request.preserving,
         "model": outline.config.name,
         "adapters": tuple(
             Adapter(file="", sha256=checksum(path), strength=strength, matched=0, unmatched=0)

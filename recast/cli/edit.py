@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import argparse
+import os
 import secrets
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from recast.cli.generate import add_replay
-from recast.cli.job import Job, Model, named_path, read_picture
+from recast.cli.job import Job, Model, named_path, place_of, read_picture
+from recast.cli.merge import add_parts, box
 from recast.cli.options import add_model, add_output, add_sampling, sampling, width_height
 from recast.errors import ConfigError
 
@@ -16,9 +19,11 @@ if TYPE_CHECKING:
 
     Named = list[tuple[str | None, Picture]]
 
-HELP = """Change a picture by words. The result has the width and height of the source.
+HELP = """Change a picture by words, and nothing else in it: what the edit did not change keeps its bytes, with a
+certificate that `recast verify` checks. The result has the size, depth and colour profile of the source.
 
-  recast edit photo.png "make it night" --out night.png
+  recast edit photo.png "make the jacket red" --out red.png
+  recast edit photo.png "remove the sign" --box 40,60,300,220 --preserve strict --out clean.png
   recast edit room.jpg "hang @poster over the sofa" --ref poster=poster.png --out room-2.jpg
   recast edit photos "make it night" --batch --out results --seed 7
   recast edit --recipe night.png --out again.png"""
@@ -62,6 +67,8 @@ def configure(parser: argparse.ArgumentParser) -> None:
         "suffix .png). What a former run finished with the same recipe is skipped, where --metadata is full; a picture "
         "that fails is reported and does not stop the rest. The seed is 0 unless given, the same for every picture",
     )
+    _add_keeping(parser)
+    add_parts(parser)
     add_output(parser)
     add_sampling(parser)
     add_model(parser)
@@ -96,8 +103,77 @@ def references_of(args: argparse.Namespace) -> Named:
 
 def job_of(args: argparse.Namespace, source: str, references: Named, options: dict[str, Any]) -> Job:
     """The edit of one source as the flags say; reads it."""
-    pictures = [(None, read_picture(source, "IMAGE")), *references]
-    return Job(task="edit", prompt=args.prompt, options=options, size=args.size or "auto", pictures=pictures)
+    job = Job(task="edit", prompt=args.prompt, options=options, size=args.size or "auto")
+    keeping = {"preserve": args.preserve or "auto", "context": args.context or "auto", "boxes": args.box or []}
+    if keeping["preserve"] == "off" and not (args.mask or args.box or args.forecast):
+        for name in ("context", "parts"):
+            if getattr(args, name) not in (None, "none", "whole"):
+                raise ConfigError(f"--{name}: has no effect with --preserve off, which merges nothing; leave it out")
+        return replace(job, pictures=[(None, read_picture(source, "IMAGE")), *references])
+    return keep(job, args, place_of(source, "IMAGE"), references, keeping)
+
+
+def keep(job: Job, args: argparse.Namespace, source: str | bytes, references: Named, keeping: dict[str, Any]) -> Job:
+    """The job with its source and references, and with how to keep the rest of the source."""
+    from recast.cli.forecast import on_forecast
+    from recast.pixels.mask import read_mask
+    from recast.retouch.detectors import load_detectors
+    from recast.retouch.original import read_original
+
+    original = read_original(source, name="IMAGE")
+    picture = original.picture()
+    if args.mask:
+        size = {"width": picture.width, "height": picture.height}
+        keeping["mask"] = read_mask(args.mask, **size, mode=args.mask_mode or "auto", name="--mask")
+    elif args.mask_mode:
+        raise ConfigError("--mask-mode: says how to read a mask, and --mask is missing; leave it out, or give a mask")
+    detectors = load_detectors({"faces": args.faces, "text": args.text}, os.environ)
+    job = replace(job, pictures=[(None, picture), *references], original=original, editor={"detectors": detectors})
+    return replace(job, keeping=keeping | {"on_forecast": on_forecast(args, job, keeping["boxes"])})
+
+
+def _add_keeping(parser: argparse.ArgumentParser) -> None:
+    group = parser.add_argument_group("what may change")
+    group.add_argument(
+        "--preserve",
+        choices=("auto", "strict", "off"),
+        metavar="HOW",
+        help="auto (usual) lays what was changed into the source, and says so where too much was; strict makes that "
+        "an error, exit code 5, and changes nothing outside mask and boxes; off writes what the model made",
+    )
+    group.add_argument(
+        "--mask", metavar="PATH", help="a picture of the source's size, white where it may change (or see --mask-mode)"
+    )
+    group.add_argument(
+        "--mask-mode",
+        choices=("auto", "white", "alpha"),
+        metavar="HOW",
+        help="white: white may change; alpha: what is transparent may; auto (usual): alpha where there is any",
+    )
+    group.add_argument(
+        "--box",
+        action="append",
+        type=box,
+        metavar="X0,Y0,X1,Y1",
+        help="a rectangle of the source that may change, in pixels from its top left; repeat for more",
+    )
+    group.add_argument(
+        "--context",
+        choices=("auto", "whole", "crop"),
+        metavar="HOW",
+        help="what the model sees: the whole, or a crop round mask and boxes at full size and the whole beside it; "
+        "auto (usual) takes the crop for a small region of a large picture",
+    )
+    group.add_argument(
+        "--forecast",
+        choices=("show", "stop"),
+        metavar="HOW",
+        help="a third of the way, say where the picture is going to change; stop ends the run, exit code 5, if that "
+        "leaves the boxes",
+    )
+    group.add_argument("--faces", metavar="FILE", help="YuNet weights (.onnx): faces are taken whole or left whole")
+    group.add_argument("--text", metavar="FILE", help="DB text detector (.onnx): so are lines of text")
+    group.add_argument("--forecast-out", metavar="PATH", help="write the forecast as a mask, white where it changes")
 
 
 def _unnamed(text: str) -> tuple[None, str]:

@@ -6,7 +6,7 @@ import argparse
 import re
 import sys
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -16,6 +16,7 @@ from recast.errors import InputError
 if TYPE_CHECKING:
     from recast.pipeline import Pipeline, Request, Run, Size
     from recast.pixels.image import Picture
+    from recast.retouch.original import Original
 
 
 @dataclass(frozen=True)
@@ -75,10 +76,18 @@ class Job:
     width: int | None = None  # of a generated picture
     height: int | None = None
     pictures: Sequence[tuple[str | None, Picture]] = field(default=(), repr=False)
+    original: Original | None = field(default=None, repr=False)  # the source at its own depth, where it is merged into
+    keeping: Mapping[str, Any] = field(default_factory=dict, repr=False)  # of `recast.retouch.editor.Editor.start_edit`
+    editor: Mapping[str, Any] = field(default_factory=dict, repr=False)  # of `Editor` itself
 
     @property
     def seeds(self) -> list[int]:
         return [self.options["seed"] + i for i in range(self.options.get("num_images", 1))]
+
+    @property
+    def is_merged(self) -> bool:
+        """Whether what is made is laid into its source."""
+        return self.keeping.get("preserve", "off") != "off"
 
     @property
     def name(self) -> str:
@@ -93,20 +102,36 @@ class Job:
         if self.task == "generate":
             return pipeline.start_generate(self.prompt, width=self.width, height=self.height, **self.options)
         (_, source), *references = self.pictures
-        return pipeline.start_edit(source, self.prompt, references=references, size=self.size, **self.options)
+        if not self.keeping:
+            return pipeline.start_edit(source, self.prompt, references=references, size=self.size, **self.options)
+        from recast.retouch.editor import Editor
+
+        return Editor(pipeline, **self.editor).start_edit(
+            self.original or source,
+            self.prompt,
+            references=references,
+            size=self.size,
+            **self.keeping,
+            **self.options,
+        )
 
 
 def read_picture(path: str, name: str) -> Picture:
     """The picture at `path`; "-" is stdin. Raises InputError, naming the argument as `name`."""
     from recast.pixels import image
 
+    return image.read(place_of(path, name), name=name)
+
+
+def place_of(path: str, name: str) -> str | bytes:
+    """What to read a picture from: the path, or for "-" all of stdin. Raises InputError like `read_picture`."""
     if Path(path).is_dir():
         raise InputError(f"{name}={path!r}: is a folder; one picture accepted; --batch edits every picture in a folder")
     if path != "-":
-        return image.read(path, name=name)
+        return path
     if sys.stdin.isatty():
         raise InputError(f"{name}='-': stdin is a terminal; a picture accepted; pipe one in, as in `... < photo.png`")
-    return image.read(sys.stdin.buffer.read(), name=name)
+    return sys.stdin.buffer.read()
 
 
 def named_path(text: str) -> tuple[str | None, str]:
@@ -146,5 +171,6 @@ def describe(request: Request, pipeline: Pipeline, model: Model) -> dict[str, An
         "guidance": request.guidance,
         "true_guidance": request.true_guidance,
         "batch_size": request.options.batch_size,
+        "preserving": asdict(request.preserving),
         "warnings": request.warnings,
     }  # fmt: skip

@@ -17,11 +17,15 @@ from importlib import import_module
 from typing import Any, NoReturn
 
 from recast.config import VERSION
-from recast.errors import Cancelled, ConfigError, MissingWeights, RecastError
+from recast.errors import Cancelled, ConfigError, GateFailed, MissingWeights, RecastError
 
 VERBS: Mapping[str, str] = {
     "generate": "make a picture from words",
     "edit": "change a picture, or a folder of them, by words",
+    "merge": "lay any edit over its source, and keep the rest",
+    "verify": "check that the rest was kept, byte for byte",
+    "regions": "take single changes of a merge back, or in again",
+    "thread": "keep a tree of edits: branch, replay, rebake",
     "train": "make the weights, or adapt them",
     "evaluate": "ask a suite of a model and score the answers",
     "report": "show runs side by side on one page",
@@ -90,6 +94,8 @@ def exit_code(error: Exception) -> Exit:
         return Exit.USAGE
     if isinstance(error, MissingWeights):
         return Exit.WEIGHTS
+    if isinstance(error, GateFailed):
+        return Exit.GATE
     if isinstance(error, MemoryError):
         return Exit.MEMORY
     return Exit.FAILED

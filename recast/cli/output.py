@@ -23,6 +23,7 @@ from recast.recipe import Recipe
 
 if TYPE_CHECKING:
     from recast.pipeline import Result
+    from recast.retouch.merge import Merge
 
 FIELDS = ("seed", "index", "name")
 
@@ -80,20 +81,63 @@ class Output:
     def encode(self, picture: Picture, recipe: str | None) -> bytes:
         return image.encode(picture, self.format, quality=self.quality, recipe=recipe)
 
-    def write(self, picture: Picture, path: str, recipe: str, recipe_path: str | None) -> None:
-        """Write one picture with its recipe (JSON), as --metadata says, and the recipe by itself where asked for."""
+    def parts_paths(self, args: argparse.Namespace, name: str, seeds: Sequence[int]) -> list[str]:
+        """The folder beside each picture that keeps its unmerged edit; none with --parts none, or on stdout."""
+        if args.parts == "none" or (args.parts is None and self.template == "-"):
+            return []
+        if args.parts:
+            return expand(args.parts, name, seeds)
+        return [str(Path(path).with_suffix(".parts")) for path in self.paths(name, seeds)]
+
+    def write(
+        self, picture: Picture, path: str, recipe: str, recipe_path: str | None, merged: Merged | None = None
+    ) -> None:
+        """Write one picture with its recipe (JSON), as --metadata says, and the recipe by itself where asked for.
+
+        merged: what a merge has of it: its own depth and profile, and a certificate.
+        """
         embedded = {
             "full": recipe,
             "minimal": Recipe.from_json(recipe).without_prompts().to_json(),
             "none": None,
         }[self.metadata]
         if recipe_path is not None:
-            _write_text(Path(recipe_path), recipe + "\n")
+            write_text(Path(recipe_path), recipe + "\n", "--recipe-out")
+        data = self.encode(picture, embedded) if merged is None else merged.encode(self, embedded)
         if path == "-":
-            sys.stdout.buffer.write(self.encode(picture, embedded))
+            sys.stdout.buffer.write(data)
             sys.stdout.buffer.flush()
         else:
-            image.write(picture, path, format=self.format, quality=self.quality, recipe=embedded)
+            image.write_bytes(data, path)
+
+
+@dataclass(frozen=True)
+class Merged:
+    """An edit merged into its source, on its way to a file. parts: the folder for its unmerged edit, if any."""
+
+    merge: Merge
+    raw: Picture  # as the model made it
+    certificate: str | None
+    parts: str | None
+
+    def encode(self, output: Output, recipe: str | None) -> bytes:
+        from recast.retouch.original import encode_original
+
+        proof = None if self.loss(output) else self.certificate
+        return encode_original(
+            self.merge.result, output.format, quality=output.quality, certificate=proof, recipe=recipe
+        )
+
+    def loss(self, output: Output) -> str | None:
+        """What to tell of a certificate that the output format cannot keep."""
+        from recast.retouch.original import loss_of
+
+        return loss_of(output.format, output.quality) if self.certificate else None
+
+    def keep_parts(self) -> None:
+        """The unmerged edit and its regions in their folder. Before the picture, so that none is without."""
+        if self.parts is not None and self.certificate is not None:
+            self.merge.write_parts(self.parts, self.raw)
 
 
 @dataclass
@@ -106,13 +150,15 @@ class Report:
     timings_s: dict[str, float] = field(default_factory=dict)
     more: dict[str, Any] = field(default_factory=dict)
 
-    def add(self, path: str, picture: Picture, recipe: str) -> None:
+    def add(self, path: str, picture: Picture, recipe: str, merged: Merged | None = None) -> None:
         """A picture that lies at `path` now. Its sha256 is that of the file."""
         if self.is_json:
             entry = json.loads(recipe)
             size = {"width": picture.width, "height": picture.height}
             sha256 = hashlib.sha256(Path(path).read_bytes()).hexdigest()
-            self.pictures.append({"path": path, "seed": entry["seed"], **size, "sha256": sha256, "recipe": entry})
+            found = {"path": path, "seed": entry["seed"], **size, "sha256": sha256, "recipe": entry}
+            found |= {} if merged is None else {"merge": merged.merge.report}
+            self.pictures.append(found)
         elif path != "-":
             print(path, flush=True)
 
@@ -145,8 +191,10 @@ def expand(template: str, name: str, seeds: Sequence[int]) -> list[str]:
     ]
 
 
-def check_places(paths: Iterable[str], sources: Iterable[str]) -> None:
+def check_places(paths: Iterable[str], sources: Iterable[str], *, is_folder: bool = False) -> None:
     """Raise InputError unless each path can be written: in a folder that is there, and over no source.
+
+    is_folder: each is to be a folder itself.
 
     Raises ConfigError if two results would share a path.
     """
@@ -160,7 +208,7 @@ def check_places(paths: Iterable[str], sources: Iterable[str]) -> None:
             raise InputError(f"output={path!r}: no folder {str(folder)!r}; an existing one accepted; mkdir -p {folder}")
         if not os.access(folder, os.W_OK):
             raise InputError(f"output={path!r}: {str(folder)!r} cannot be written to; choose another folder")
-        if os.path.isdir(path):
+        if os.path.isdir(path) and not is_folder:
             raise InputError(f"output={path!r}: is a folder; a file name accepted, as {str(Path(path) / 'out.png')!r}")
         if os.path.exists(path) and any(os.path.samefile(path, source) for source in sources):
             raise InputError(f"output={path!r}: is a picture or recipe that goes in, and would be lost; choose another")
@@ -176,13 +224,30 @@ def deliver(
     paths: Sequence[str],
     recipe_paths: Sequence[str],
     original: str | None = None,
+    parts: Sequence[str] = (),
 ) -> None:
     """Write every picture of a result, and report it. original: the recipe of a replay that came out the same."""
+    losses = {}
     for index, (picture, recipe, path) in enumerate(zip(result.pictures, result.recipes, paths, strict=True)):
         text = original or recipe.to_json()
-        output.write(picture, path, text, recipe_paths[index] if recipe_paths else None)
-        report.add(path, picture, text)
-    report.warn(result.warnings)
+        merged = merged_of(result, index, parts)
+        if merged is not None:
+            merged.keep_parts()
+            losses[merged.loss(output)] = True
+        output.write(picture, path, text, recipe_paths[index] if recipe_paths else None, merged)
+        report.add(path, picture, text, merged)
+    report.warn([*result.warnings, *filter(None, losses)])
+
+
+def merged_of(result: Result, index: int, parts: Sequence[str]) -> Merged | None:
+    """What a merge has of one picture; None for what was not merged."""
+    edits = getattr(result, "edits", ())
+    if not edits:
+        return None
+    from recast.retouch.editor import Edited
+
+    assert isinstance(result, Edited)
+    return Merged(edits[index], result.raws[index], result.certificate(index), parts[index] if parts else None)
 
 
 def say(text: str) -> None:
@@ -194,12 +259,13 @@ def print_json(data: Any) -> None:
     print(json.dumps(data, ensure_ascii=False, indent=2))
 
 
-def _write_text(path: Path, text: str) -> None:
+def write_text(path: Path, text: str, name: str) -> None:
+    """Write a text, whole or not at all. Raises InputError, naming the argument as `name`."""
     temporary = path.with_name(f".recast-{secrets.token_hex(8)}.part")
     try:
         temporary.write_text(text, encoding="utf-8")
         os.replace(temporary, path)
     except OSError as error:
-        raise InputError(f"--recipe-out={str(path)!r}: cannot be written ({error.strerror}); choose another") from error
+        raise InputError(f"{name}={str(path)!r}: cannot be written ({error.strerror}); choose another") from error
     finally:
         temporary.unlink(missing_ok=True)

@@ -14,7 +14,7 @@ from dataclasses import dataclass, fields, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
-from recast.cli.job import Job, Model, read_picture
+from recast.cli.job import Job, Model, place_of
 from recast.cli.options import setting
 from recast.errors import ConfigError, InputError, MissingWeights
 from recast.options import Options
@@ -26,7 +26,8 @@ if TYPE_CHECKING:
     from recast.pipeline import Result, Run, Size, Step
     from recast.pixels.image import Picture
 
-ONLY_HERE = ("prompt", "size", "width", "height", "aspect_ratio", "dtype", "batch")  # decided by the recipe
+ONLY_HERE = ("prompt", "size", "width", "height", "aspect_ratio", "dtype", "batch", "preserve", "box", "context")
+"""Decided by the recipe. A mask is too, but it is too large for one: it has to be given again."""
 
 
 @dataclass(frozen=True)
@@ -58,7 +59,10 @@ class Replay:
         folder = Path(args.recipe).parent
         pictures = _pictures(recipe.images, args, folder)
         adapters = _adapters(recipe.adapters, args.lora or (), folder)
-        return cls(recipe, text, _job(recipe, pictures), _model(recipe, args, adapters))
+        job = _job(recipe, [(name, picture) for name, picture, _ in pictures])
+        if task == "edit":
+            job = _kept(job, recipe, args, pictures[0][2])
+        return cls(recipe, text, job, _model(recipe, args, adapters))
 
     def check_model(self, name: str) -> None:
         """Raise ConfigError unless the model has the name of the one that made the picture."""
@@ -130,6 +134,34 @@ def _job(recipe: Recipe, pictures: list[tuple[str | None, Picture]]) -> Job:
     return Job(task="edit", prompt=recipe.prompt, options=options, size=size, pictures=pictures)
 
 
+def _kept(job: Job, recipe: Recipe, args: argparse.Namespace, source: str | bytes) -> Job:
+    """The job with what may change as the recipe says, the mask read from --mask and checked. source: where it is."""
+    from recast.cli.edit import keep
+    from recast.pixels.mask import digest
+
+    how = recipe.preserving
+    for given, what in ((how.carried, "tokens carried over from a turn before"), (how.narrowed, "a forecast narrowed")):
+        if given:
+            raise InputError(
+                f"--recipe: {what} went into the edit, and no file holds them; replay it where it was made"
+            )
+    if how.mask is None and args.mask:
+        raise ConfigError(f"--mask={args.mask!r}: no mask went into the recipe; leave it out")
+    if how.mask is not None and not args.mask:
+        raise InputError("--mask: missing; a mask went into the recipe, which holds its hash alone; give it again")
+    if how.mode == "off" and not (how.mask or how.boxes or args.forecast or args.forecast_out):
+        return job
+    keeping = {"preserve": how.mode, "boxes": list(how.boxes), "context": how.crop or "whole"}
+    kept = keep(job, args, source, list(job.pictures[1:]), keeping)
+    if how.mask is not None and digest(kept.keeping["mask"]) != how.mask:
+        raise InputError(f"--mask={args.mask!r}: differs from the mask that went into the recipe; give that very one")
+    names = tuple(detector.name for detector in kept.editor["detectors"])
+    if how.mode != "off" and names != how.detectors:
+        flags = " ".join(f"--{name}" for name in how.detectors) or "no --faces or --text"
+        raise InputError(f"--recipe: was made with {flags}; {names or 'none'} came; give the same detectors")
+    return replace(kept, editor={**kept.editor, "gives_back": how.gives_back})
+
+
 def _model(recipe: Recipe, args: argparse.Namespace, adapters: list[tuple[str, float]]) -> Model:
     place = args.model or ("nano" if recipe.model == "nano" else setting(args, "model"))
     if place is None:
@@ -137,8 +169,10 @@ def _model(recipe: Recipe, args: argparse.Namespace, adapters: list[tuple[str, f
     return Model(place, setting(args, "variant"), setting(args, "device") or "auto", recipe.dtype, adapters)
 
 
-def _pictures(images: Sequence[Ingredient], args: argparse.Namespace, folder: Path) -> list[tuple[str | None, Picture]]:
-    """The pictures that went in, each checked against its hash."""
+def _pictures(
+    images: Sequence[Ingredient], args: argparse.Namespace, folder: Path
+) -> list[tuple[str | None, Picture, str | bytes]]:
+    """The pictures that went in, each with its name and place, checked against its hash."""
     references: list[tuple[str | None, str]] = list(getattr(args, "references", None) or ())
     source = getattr(args, "image", None)
     found = []
@@ -151,24 +185,25 @@ def _pictures(images: Sequence[Ingredient], args: argparse.Namespace, folder: Pa
             given = entry and entry[1]
             if entry:
                 references.remove(entry)
-        found.append((ingredient.name, _picture(ingredient, label, given, folder)))
+        found.append((ingredient.name, *_picture(ingredient, label, given, folder)))
     if references:
         name, path = references[0]
         raise ConfigError(f"{f'--ref {name}' if name else '--image'}={path!r}: no such picture went into the recipe")
     return found
 
 
-def _picture(wanted: Ingredient, label: str, given: str | None, folder: Path) -> Picture:
+def _picture(wanted: Ingredient, label: str, given: str | None, folder: Path) -> tuple[Picture, str | bytes]:
     places = [given] if given else _beside(wanted.file, folder)
     if not places:
         raise InputError(
             f"{label}: {wanted.file or 'a picture without a name'} went into the recipe and is neither beside it nor "
             "in this folder; say where it is"
         )
-    for place in places:
-        picture = read_picture(place, label)
+    for path in places:
+        place = place_of(path, label)
+        picture = image.read(place, name=label)
         if picture.sha256() == wanted.sha256:
-            return picture
+            return picture, place
     raise InputError(
         f"{label}={places[0]!r}: differs from the picture that went into the recipe (sha256 {picture.sha256()[:12]}, "
         f"recorded {wanted.sha256[:12]}); that very picture accepted; say where it is"

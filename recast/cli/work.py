@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import time
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from recast.cli.job import Job, Model, describe
@@ -20,12 +21,12 @@ if TYPE_CHECKING:
 def carry_out(args: argparse.Namespace, job: Job, model: Model, replay: Replay | None = None) -> Exit:
     """Make what the job asks for and write it where the flags say."""
     started = time.perf_counter()
-    paths: list[str] = []
+    paths, parts = list[str](), list[str]()
     if args.out is not None:
         output = Output.of(args)
         paths, recipe_paths = output.paths(job.name, job.seeds), output.recipe_paths(job.name, job.seeds)
-        sources = [picture.source for _, picture in job.pictures if picture.source]
-        check_places([*paths, *recipe_paths], [*sources, *([args.recipe] if args.recipe else [])])
+        parts = output.parts_paths(args, job.name, job.seeds) if job.is_merged else []
+        check_all(args, job, [*paths, *recipe_paths], parts)
     elif not args.dry_run:
         raise ConfigError("--out: missing; a path such as out.png accepted, or - for stdout")
     outline = model.outline()
@@ -45,12 +46,29 @@ def carry_out(args: argparse.Namespace, job: Job, model: Model, replay: Replay |
         result = make(job, pipeline, progress, replay)
         made = time.perf_counter()
     is_same = replay is not None and replay.is_same(result)
-    deliver(output, report, result, paths, recipe_paths, replay.text if replay and is_same else None)
+    deliver(output, report, result, paths, recipe_paths, replay.text if replay and is_same else None, parts)
     if replay and not is_same:
         report.warn(replay.reasons(result))
     report.timings_s = {"load": loaded - started, "make": made - loaded, "total": time.perf_counter() - started}
     report.finish()
     return Exit.GATE if args.exact and not is_same else Exit.DONE
+
+
+def check_all(args: argparse.Namespace, job: Job, paths: list[str], parts: list[str]) -> None:
+    """Raise InputError or ConfigError unless everything that a job writes has a place of its own."""
+    sources = [picture.source for _, picture in job.pictures if picture.source]
+    sources += [path for path in (args.recipe, getattr(args, "mask", None)) if path]
+    if job.task == "edit":
+        from recast.cli.forecast import forecast_paths
+
+        paths = [*paths, *forecast_paths(args, job.name, job.seeds)]
+    check_places(paths, sources)
+    if parts:
+        from recast.cli.merge import check_parts
+
+        for folder in parts:
+            check_places([folder], sources, is_folder=True)
+            check_parts(Path(folder))
 
 
 def make(job: Job, pipeline: Pipeline, progress: Progress, replay: Replay | None = None, title: str = "") -> Result:
@@ -67,6 +85,11 @@ def check_fits(output: Output, job: Job, request: Request, outline: Pipeline) ->
     if job.task == "edit":
         source = job.pictures[0][1]
         output.check_fits(source.width, source.height, source.alpha)
+        if job.original is not None and job.original.depth == 16:
+            from recast.retouch.crop import cut
+            from recast.retouch.original import encode_original
+
+            encode_original(cut(job.original, (0, 0, 1, 1)), output.format, quality=output.quality)
     else:
         multiple = outline.config.pixels_per_token
         output.check_fits(request.grid[1] * multiple, request.grid[0] * multiple, None)

@@ -18,7 +18,7 @@ from tests.cli.test_main import ROOT
 from tests.cli.test_making import SMALL, recipe_of
 from tests.tiny import tiny_pipeline
 
-NIGHT = ("edit", "photos", "make it night", "--batch", "--out", "results", "--steps", "1")
+NIGHT = ("edit", "photos", "make it night", "--batch", "--out", "results", "--steps", "1", "--preserve", "off")
 
 
 @pytest.fixture
@@ -121,7 +121,7 @@ def test_a_run_that_was_stopped_goes_on_where_it_was(
     how: signal.Signals, recast: Recast, photos: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     # Steps enough that a busy machine hears the signal in time.
-    argv = ["edit", "photos", "make it night", "--batch", "--out", "results", "--steps", "600"]
+    argv = ["edit", "photos", "make it night", "--batch", "--out", "results", "--steps", "600", "--preserve", "off"]
     process = subprocess.Popen(
         [sys.executable, "-m", "recast", *argv],
         stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env={**os.environ, "PYTHONPATH": str(ROOT)},

@@ -8,6 +8,11 @@ from recast.pixels import image
 from tests.cli.test_main import shell
 from tests.cli.test_making import recipe_of
 
+NOTHING = (
+    "recast: warning: nothing changed: no region of change was found; try another seed, or say what to change more "
+    "plainly\n"
+)
+
 
 @pytest.fixture(autouse=True)
 def nano(here: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -19,10 +24,11 @@ def test_generate_edit_and_replay(here: Path) -> None:
     made = shell("generate", "a red circle", "--out", "circle.png", "--steps", "1", "--size", "64x64")
     assert (made.returncode, made.stdout, made.stderr) == (0, "circle.png\n", "")
     edited = shell("edit", "circle.png", "make it blue", "--out", "blue.webp", "--steps", "1", "--size", "source")
-    assert (edited.returncode, edited.stdout, edited.stderr) == (0, "blue.webp\n", "")
+    assert (edited.returncode, edited.stdout) == (0, "blue.webp\n")
+    assert edited.stderr in ("", NOTHING)  # one step of a small model may well change nothing, and that is said
     recipe = recipe_of("blue.webp")
     assert (recipe.model, recipe.width, recipe.height) == ("nano", 64, 64)
     assert recipe.images[0].sha256 == image.read("circle.png").sha256()
     again = shell("edit", "--recipe", "blue.webp", "--out", "again.webp", "--exact")
-    assert (again.returncode, again.stderr) == (0, "")
+    assert (again.returncode, again.stderr) == (0, edited.stderr)
     assert Path("again.webp").read_bytes() == Path("blue.webp").read_bytes()

@@ -87,7 +87,7 @@ def test_a_picture_the_recipe_does_not_know_is_refused(
     "flags",
     [["--seed", "1"], ["--seed", "0"], ["--steps", "2"], ["--guidance", "1"], ["--size", "32x32"], ["--dtype", "bf16"],
      ["-n", "2"], ["--batch-size", "1"], ["--batch"], ["--sampler", "euler"], ["--times", "1,0"],
-     ["--negative-prompt", ""]],
+     ["--negative-prompt", ""], ["--preserve", "off"], ["--box", "0,0,9,9"], ["--context", "whole"]],
     ids=lambda flags: flags[0],
 )  # fmt: skip
 def test_what_the_recipe_decides_cannot_be_given_beside_it(

@@ -1,0 +1,106 @@
+"""`recast regions`: the changes of a merge, one by one; take some back, or in again, at any time."""
+
+from __future__ import annotations
+
+import argparse
+import re
+from pathlib import Path
+
+from recast.cli.main import Exit
+from recast.cli.options import add_report
+from recast.errors import ConfigError, InputError
+
+HELP = """List the regions of change in a merged picture, and take some back or in again.
+
+  recast regions merged.png
+  recast regions merged.png --reject 2,3
+  recast regions merged.png --only 1 --out only-the-first.png
+
+RESULT is the merged picture, or the folder of parts that `recast merge` and `recast edit` keep beside it."""
+
+
+def configure(parser: argparse.ArgumentParser) -> None:
+    parser.usage = "recast regions RESULT [--accept IDS] [--reject IDS] [--only IDS] [--out PATH] [options]"
+    parser.add_argument("result", metavar="RESULT", help="the merged picture, or its folder of parts")
+    parser.add_argument("--accept", type=ids, metavar="IDS", help="regions to take in, as 1,4; all takes every one")
+    parser.add_argument("--reject", type=ids, metavar="IDS", help="regions to leave as they were in the source")
+    parser.add_argument("--only", type=ids, metavar="IDS", help="take these and no others")
+    parser.add_argument(
+        "-o",
+        "--out",
+        metavar="PATH",
+        help="where to write the picture; usual: over the merged picture that RESULT names",
+    )
+    add_report(parser)
+
+
+def ids(text: str) -> tuple[int, ...] | str:
+    """Numbers separated by commas, or "all"."""
+    if text == "all":
+        return text
+    if not re.fullmatch(r"\d+(,\d+)*", text):
+        raise argparse.ArgumentTypeError(f"{text!r}: numbers of regions separated by commas accepted, as 2,3; or all")
+    return tuple(int(number) for number in text.split(","))
+
+
+def run(args: argparse.Namespace) -> int:
+    if "only" in _given(args) and len(_given(args)) > 1:
+        raise ConfigError("--only: says all there is to say; leave --accept and --reject out")
+    from recast.cli.output import check_places, print_json, say
+    from recast.retouch.original import check_format
+    from recast.retouch.regions import read_parts
+
+    folder, picture = _places(args.result)
+    parts = read_parts(folder)
+    every = [region.id for region in parts.regions]
+    chosen = {region.id for region in parts.regions if region.is_accepted}
+    for name in _given(args):
+        named = getattr(args, name)
+        group = every if named == "all" else named
+        strange = sorted(set(group) - set(every))
+        if strange:
+            raise InputError(f"--{name}: no region {strange[0]} in {str(folder)!r}; {every} accepted")
+        chosen = chosen | set(group) if name == "accept" else chosen - set(group) if name == "reject" else set(group)
+    out = args.out or (str(picture) if picture else None)
+    if _given(args) or args.out:
+        if out is None:
+            raise ConfigError(f"--out: missing; {str(folder)!r} does not say where its picture lies; name one")
+        check_format(out)
+        check_places([out], [])
+        parts = parts.accepting(chosen)
+        notes = parts.write(out)
+        if args.out is None:
+            parts.keep()
+        for note in notes:
+            say(f"warning: {note}")
+    if args.json:
+        print_json({"path": out, "regions": [region.to_dict() for region in parts.regions]})
+        return Exit.DONE
+    if _given(args) or args.out:
+        print(out)
+    else:
+        for region in parts.regions:
+            left, top, right, bottom = region.box
+            taken = "taken" if region.is_accepted else "left as it was"
+            print(f"{region.id:3d}  {left},{top},{right},{bottom}  {region.area} px  dE {region.delta_e}  "
+                  f"{region.kind}{', '.join(('', *region.contains))}  {taken}")  # fmt: skip
+    return Exit.DONE
+
+
+def _given(args: argparse.Namespace) -> list[str]:
+    """The flags that change something, in the order they act."""
+    return [name for name in ("only", "accept", "reject") if getattr(args, name) is not None]
+
+
+def _places(result: str) -> tuple[Path, Path | None]:
+    """The folder of parts, and the picture beside it if RESULT is one."""
+    path = Path(result)
+    if path.is_dir():
+        return path, None
+    folder = path.with_suffix(".parts")
+    if not folder.is_dir():
+        raise InputError(
+            f"RESULT={result!r}: no regions are kept beside it (no folder {str(folder)!r}); a picture merged without "
+            "--parts none accepted, or the folder itself; merge again, or name it"
+        )
+    return folder, path

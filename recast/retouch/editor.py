@@ -1,0 +1,348 @@
+"""An editor that keeps the rest of a picture: any generator, and a merge of what it makes into the source.
+
+`Editor` has the methods of the pipeline and may stand wherever one does. The sampler keeps what a mask says as well
+as tokens can; the merge has the last word, pixel by pixel.
+"""
+
+from __future__ import annotations
+
+import math
+import time
+import warnings
+from collections.abc import Callable, Generator, Sequence
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from recast.errors import Cancelled, GateFailed, InputError
+from recast.pipeline import Carried, Generates, References, Size, named
+from recast.pixels.geometry import Fit
+from recast.pixels.image import Picture
+from recast.pixels.mask import digest
+from recast.recipe import Ingredient, Recipe
+from recast.retouch import crop
+from recast.retouch.asked import Box
+from recast.retouch.crop import Framing
+from recast.retouch.forecast import foretell
+from recast.retouch.merge import Merge, merge
+from recast.retouch.original import Original, loss_of, write_original
+from recast.retouch.plan import OnForecast, Plan, Preserve, accepts, one_of, think
+from recast.retouch.roundtrip import give_back
+from recast.run import Result, Run, Step
+
+if TYPE_CHECKING:
+    from recast.pixels.image import Source
+    from recast.retouch.detectors import Detector
+
+
+@dataclass(frozen=True)
+class Edited(Result):
+    """Pictures with their rest kept. edits: the merge of each, none where preserve is "off"; raws: as the model made
+    them, at the size of the source, or of the crop that was edited.
+    """
+
+    edits: tuple[Merge, ...] = field(default=(), repr=False)
+    raws: tuple[Picture, ...] = field(default=(), repr=False)
+
+    def save(self, path: str | Path, *, index: int = 0, with_recipe: bool = True, **options: Any) -> Path:
+        """Write one picture at its own depth, with its profile; with its certificate where the format is lossless."""
+        if not self.edits:
+            return super().save(path, index=index, with_recipe=with_recipe, **options)
+        recipe = self.recipes[index].to_json() if with_recipe else None
+        format = options.get("format") or Path(path).suffix.removeprefix(".")
+        loss = loss_of(format, options.get("quality"))
+        proof = None if loss else self.certificate(index)
+        if loss and self.certificate(index):
+            warnings.warn(loss, stacklevel=2)
+        return write_original(self.edits[index].result, path, certificate=proof, recipe=recipe, **options)
+
+    def certificate(self, index: int = 0) -> str | None:
+        """The certificate of one picture, as JSON; None where nothing of its source was kept."""
+        one = self.edits[index].certificate if self.edits else None
+        return None if one is None else one.to_json()
+
+
+class Editor:
+    """A generator whose edits keep the rest of their source.
+
+    preserve: what `edit` does unless told otherwise. "auto" merges an edit into its source, and returns it unmerged,
+    with a warning, where it changed too much or framed it anew; "strict" makes that an error, and lets nothing change
+    outside mask and boxes; "off" returns what the model made. detectors: of faces, text or logos, which a merge takes
+    whole or not at all. gives_back: whether what the autoencoder loses of the source is added to what it left alone.
+    """
+
+    def __init__(
+        self,
+        generator: Generates,
+        *,
+        preserve: Preserve = "auto",
+        detectors: Sequence[Detector] = (),
+        gives_back: bool = True,
+    ) -> None:
+        self.generator = generator
+        self.preserve = one_of("preserve", preserve, ("auto", "strict", "off"))
+        self.detectors = tuple(detectors)
+        self.gives_back = gives_back
+
+    @property
+    def config(self) -> Any:
+        """The generator's."""
+        return self.generator.config  # type: ignore[attr-defined]
+
+    def generate(self, prompt: str, *, on_step: Callable[[Step], None] | None = None, **options: Any) -> Result:
+        """As of the generator."""
+        return self.start_generate(prompt, **options).finish(on_step)
+
+    def edit(
+        self, image: Source | Original, prompt: str, *, on_step: Callable[[Step], None] | None = None, **options: Any
+    ) -> Edited:
+        """The picture changed as the prompt says and nowhere else: at its own size, depth and colour space.
+
+        preserve: of this edit. mask: a picture or array (H, W) of the source's size, white or above 0 where it may
+        change (mask_mode: `recast.pixels.mask`). boxes: the same as (left, top, right, bottom) in its pixels.
+        context: "whole" shows the model the whole picture; "crop" a part of it at full size, with the whole as one
+        context image more, after the references; "auto" takes the crop for a small region of a large picture;
+        a box is that crop.
+        on_forecast: called once for each picture a third of the way, with a `Forecast`; it may return a mask (H, W) to
+        narrow the edit to, False to stop it (Cancelled), or None. Further options: as of the generator.
+        Raises GateFailed where preserve is "strict" and the edit cannot be laid over its source.
+        """
+        result = self.start_edit(image, prompt, **options).finish(on_step)
+        assert isinstance(result, Edited)
+        return result
+
+    def start_generate(self, prompt: str, **options: Any) -> Run:
+        """As `generate`, as a run."""
+        return _start(self.generator, "generate", (prompt,), options)
+
+    def start_edit(
+        self,
+        image: Source | Original,
+        prompt: str,
+        *,
+        references: References = (),
+        size: Size = "auto",
+        preserve: Preserve | None = None,
+        mask: Source | None = None,
+        mask_mode: str = "auto",
+        boxes: Sequence[Box] = (),
+        context: Framing | Box = "auto",
+        carried: Carried | None = None,
+        on_forecast: OnForecast | None = None,
+        **options: Any,
+    ) -> Run:
+        """As `edit`, as a run. The request is checked, and its pictures read, before this returns."""
+        mode = self.preserve if preserve is None else one_of("preserve", preserve, ("auto", "strict", "off"))
+        plan = think(
+            self.generator,
+            image,
+            mode,
+            mask=mask,
+            mask_mode=mask_mode,
+            boxes=boxes,
+            context=context,
+            size=size,
+            carried=carried,
+            on_forecast=on_forecast,
+        )
+        source: Any = plan.picture
+        if plan.box is not None:
+            left, top, right, bottom = plan.box
+            alpha = None if plan.picture.alpha is None else plan.part(plan.picture.alpha)
+            source = Picture(plan.picture.rgb[top:bottom, left:right], alpha)
+            references = [*named(references), (None, replace(plan.picture, alpha=None))]
+        if plan.held is not None and accepts(self.generator, "start_edit", "mask"):
+            options["mask"] = plan.held
+        options |= {} if carried is None else {"carried": carried}
+        options |= {"references": references} if references else {}
+        options |= {"size": size} if size != "auto" else {}
+        inner = _start(self.generator, "edit", (source, prompt), options)
+        return Run(self._steps(plan, inner), inner.of, self._request(plan, inner.request))
+
+    def _request(self, plan: Plan, request: Any) -> Any:
+        """The generator's request, of the whole picture: the source for the crop of it, and its own references."""
+        if request is None:
+            return None
+        count = len(request.pictures) - (plan.box is not None)
+        return replace(
+            request,
+            pictures=[plan.picture, *request.pictures[1:count]],
+            fits=request.fits[:count],
+            names=request.names[:count],
+            warnings=[*request.warnings, *plan.notes],
+            preserving=plan.preserving(request.preserving, self.gives_back, self.detectors),
+        )
+
+    def _steps(self, plan: Plan, run: Run) -> Generator[Step, None, Result]:
+        """The generator's steps, its forecast among them, and the merges after the last."""
+        narrowed: dict[int, str] = {}
+        last = None
+        for step in run:
+            last = step
+            framed = step if plan.box is None else replace(step, decode=_decoder(plan, step))
+            yield replace(framed, narrow=_narrower(plan, step, narrowed))
+            if plan.on_forecast is not None and step.source is not None and is_time(step, run.request):
+                self._foretell(plan, step, run.request.fits[0], narrowed)
+        result = run.result
+        started = time.perf_counter()
+        lost = None
+        if plan.mode != "off" and self.gives_back and last is not None and result.source_tokens is not None:
+            lost = last.decode(result.source_tokens)[0].rgb
+        edits, failed = [], []
+        for raw, recipe in zip(result.pictures, result.recipes, strict=True):
+            if plan.mode != "off":
+                try:
+                    edits.append(self._merged(plan, raw, lost))
+                except GateFailed as error:
+                    failed.append(f"seed {recipe.seed}: {error}" if len(result.pictures) > 1 else str(error))
+        if failed:
+            raise GateFailed("; ".join(failed))
+        spent = (time.perf_counter() - started) / len(result.pictures)
+        pictures = tuple(one.result.picture() for one in edits) or result.pictures
+        several = len(edits) > 1
+        own = [
+            (f"seed {recipe.seed}: " if several else "") + note
+            for recipe, one in zip(result.recipes, edits, strict=False)
+            for note in _said(one, plan)
+        ]
+        if plan.on_forecast is not None and (last is None or last.source is None):
+            own.append("forecast: none was made, this generator shows no tokens on the way")
+        told = tuple(dict.fromkeys([*result.warnings, *plan.notes, *own]))
+        recipes = tuple(
+            self._recipe(plan, recipe, picture, narrowed.get(recipe.seed), told, spent)
+            for recipe, picture in zip(result.recipes, pictures, strict=True)
+        )
+        return Edited(pictures, recipes, told, result.tokens, result.source_tokens, tuple(edits), result.pictures)
+
+    def _foretell(self, plan: Plan, step: Step, fit: Fit, narrowed: dict[int, str]) -> None:
+        """Tell the caller where each picture of the step is going, and do what it says."""
+        assert plan.on_forecast is not None
+        for index, forecast in enumerate(foretell(step, fit)):
+            answer = plan.on_forecast(forecast.on(plan.whole(forecast.mask)))
+            if answer is False:
+                raise Cancelled(f"seed {forecast.seed}: stopped at its forecast, step {step.index} of {step.of}")
+            if isinstance(answer, np.ndarray):
+                _narrower(plan, step, narrowed)(index, answer)
+
+    def _merged(self, plan: Plan, raw: Picture, lost: np.ndarray | None) -> Merge:
+        """One edit, as the model made it, merged into its source."""
+        assert plan.source is not None
+        part = plan.source if plan.box is None else crop.cut(plan.source, plan.box)
+        edited: Any = raw.rgb
+        note = "not added back: the generator gives no tokens of the source" if self.gives_back else "switched off"
+        if lost is not None and lost.shape == raw.rgb.shape:
+            edited = give_back(raw.rgb, part.srgb8(), lost)
+            note = "added back where the edit left the source alone"
+        if plan.box is not None:
+            edited = crop.paste(plan.source, plan.box, _laid(part, edited))
+        is_strict = plan.mode == "strict"
+        try:
+            made = merge(
+                plan.source,
+                edited,
+                mask=plan.mask,
+                boxes=plan.boxes,
+                is_strict=is_strict and plan.where is not None,
+                detectors=self.detectors,
+            )
+        except InputError as error:  # the source and what was asked for are checked: it is the edit that will not do
+            if is_strict:
+                raise GateFailed(str(error)) from error
+            raise
+        if is_strict and made.verdict in ("global", "reframed"):
+            raise GateFailed(
+                f"preserve='strict': {made.verdict}, {made.reason}; an edit that leaves the rest in place accepted; "
+                "try another seed or instruction, a mask, or preserve='auto'"
+            )
+        return replace(made, report=made.report | {"residual": note})
+
+    def _recipe(
+        self,
+        plan: Plan,
+        recipe: Recipe,
+        picture: Picture,
+        narrowed: str | None,
+        warnings: tuple[str, ...],
+        spent: float,
+    ) -> Recipe:
+        images = recipe.images
+        if images:
+            whole, own = plan.picture, images[0]
+            file = None if whole.source is None else Path(whole.source).name
+            first = Ingredient(sha256=whole.sha256(), width=whole.width, height=whole.height, fit=own.fit, file=file)
+            images = (first, *images[1 : len(images) - (plan.box is not None)])
+        timings = {**recipe.timings_s, **({} if plan.mode == "off" else {"merge": round(spent, 4)})}
+        return replace(
+            recipe,
+            images=images,
+            width=picture.width,
+            height=picture.height,
+            preserving=plan.preserving(recipe.preserving, self.gives_back, self.detectors, narrowed),
+            timings_s=timings,
+            output_sha256=picture.sha256(),
+            warnings=warnings,
+        )
+
+
+def is_time(step: Step, request: Any) -> bool:
+    """Whether a step is the one to forecast at: a third of the way of its picture, rounded up."""
+    steps = len(request.times) - 1
+    return (step.index - 1) % steps + 1 == math.ceil(steps / 3)
+
+
+def _laid(part: Original, edited: np.ndarray) -> Original:
+    """A crop's edit laid on the crop before it is pasted: there nothing else shows where it lies."""
+    made = merge(part, edited)
+    return part.with_samples(made.aligned.samples)
+
+
+def _said(made: Merge, plan: Plan) -> list[str]:
+    """What of a merge the user should hear."""
+    notes = [note for note in made.warnings if plan.source is None or note not in plan.source.warnings]
+    if made.verdict == "no_change":
+        notes.append(f"nothing changed: {made.reason}")
+    elif made.verdict != "local":
+        notes.append(f"not merged, so every pixel may differ from the source: {made.verdict}, {made.reason}")
+    left = sum(not region.is_accepted for region in made.regions)
+    if left and left == len(made.regions):
+        notes.append("nothing changed where it was asked for; what changed elsewhere was left out; try another seed")
+    elif left:
+        notes.append(f"{left} of {len(made.regions)} changed regions lie outside what was asked for and were left out")
+    return notes
+
+
+def _decoder(plan: Plan, step: Step) -> Callable[[Any], list[Picture]]:
+    return lambda tokens: [plan.framed(part) for part in step.decode(tokens)]
+
+
+def _narrower(plan: Plan, step: Step, narrowed: dict[int, str]) -> Any:
+    """`Step.narrow` for masks of the source, noting what was asked."""
+    if step.narrow is None:
+        return None
+    inner = step.narrow
+
+    def narrow(index: int, mask: np.ndarray) -> None:
+        if mask.shape != (plan.picture.height, plan.picture.width):
+            came, accepted = mask.shape, (plan.picture.height, plan.picture.width)
+            raise InputError(f"narrow: a mask {came} came; {accepted} accepted, the size of the source")
+        inner(index, plan.part(mask))
+        narrowed[step.seeds[index]] = digest((mask > 0).astype(np.float32))
+
+    return narrow
+
+
+def _start(generator: Any, task: str, given: tuple[Any, ...], options: dict[str, Any]) -> Run:
+    """A run of the generator, or one without steps where it has only the two methods of the protocol."""
+    start = getattr(generator, f"start_{task}", None)
+    if start is not None:
+        run: Run = start(*given, **options)
+        return run
+
+    def steps() -> Generator[Step, None, Result]:
+        yield from ()
+        result: Result = getattr(generator, task)(*given, **options)
+        return result
+
+    return Run(steps(), 0, None)

@@ -1,0 +1,165 @@
+"""An edit thought through before any work: what may change, whether a crop is edited, and how the rest is kept."""
+
+from __future__ import annotations
+
+import inspect
+import math
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Any, Literal
+
+import numpy as np
+
+from recast.errors import ConfigError, InputError
+from recast.pixels import geometry
+from recast.pixels.image import Picture, read
+from recast.pixels.mask import digest, read_mask
+from recast.recipe import Preserving
+from recast.retouch import crop
+from recast.retouch.asked import Asked, Box
+from recast.retouch.crop import Framing
+from recast.retouch.original import Original, read_original
+
+if TYPE_CHECKING:
+    from recast.pipeline import Carried, Size
+    from recast.pixels.image import Source
+    from recast.retouch.detectors import Detector
+    from recast.retouch.forecast import Forecast
+
+Preserve = Literal["auto", "strict", "off"]
+OnForecast = Callable[["Forecast"], "np.ndarray | bool | None"]
+
+
+@dataclass(frozen=True, eq=False)
+class Plan:
+    """An edit thought through: what may change, what is edited, and how it is kept."""
+
+    source: Original | None  # None where preserve is "off"
+    picture: Picture  # the source as the model sees it, 8-bit sRGB
+    mode: Preserve
+    mask: np.ndarray | None  # (H, W) float32 in 0..1, as asked
+    boxes: tuple[Box, ...]
+    where: np.ndarray | None  # (H, W) bool, mask and boxes together
+    box: Box | None  # of the crop that is edited
+    on_forecast: OnForecast | None
+    notes: tuple[str, ...] = ()
+
+    @property
+    def held(self) -> np.ndarray | None:
+        """The mask for the sampler. Boxes alone bind it in strict mode only: else the forecast may show it leaving."""
+        is_bound = self.mask is not None or (self.where is not None and self.mode != "auto")
+        return self.part(self.where.astype(np.float32)) if is_bound and self.where is not None else None
+
+    def preserving(
+        self, inner: Preserving, gives_back: bool, detectors: Sequence[Detector], narrowed: str | None = None
+    ) -> Preserving:
+        """What a recipe says of it. inner: what the generator says of the edit by itself."""
+        return Preserving(
+            mode=self.mode,
+            mask=None if self.mask is None else digest(self.mask),
+            boxes=self.boxes,
+            crop=self.box,
+            gives_back=self.mode != "off" and gives_back,
+            detectors=() if self.mode == "off" else tuple(detector.name for detector in detectors),
+            carried=inner.carried,
+            narrowed=narrowed,
+        )
+
+    def part(self, mask: np.ndarray) -> np.ndarray:
+        """What of a mask (H, W) of the source lies in what is edited."""
+        if self.box is None:
+            return mask
+        left, top, right, bottom = self.box
+        return mask[top:bottom, left:right]
+
+    def whole(self, mask: np.ndarray) -> np.ndarray:
+        """A mask of what is edited as one (H, W) of the source."""
+        if self.box is None:
+            return mask
+        left, top, right, bottom = self.box
+        frame = np.zeros((self.picture.height, self.picture.width), mask.dtype)
+        frame[top:bottom, left:right] = mask
+        return frame
+
+    def framed(self, part: Picture) -> Picture:
+        """A picture of what is edited, laid in the source."""
+        if self.box is None:
+            return part
+        left, top, right, bottom = self.box
+        rgb = self.picture.rgb.copy()
+        rgb[top:bottom, left:right] = part.rgb
+        return replace(self.picture, rgb=rgb)
+
+
+def think(
+    generator: Any,
+    image: Source | Original,
+    mode: Preserve,
+    *,
+    mask: Source | None,
+    mask_mode: str,
+    boxes: Sequence[Box],
+    context: Framing | Box,
+    size: Size,
+    carried: Carried | None,
+    on_forecast: OnForecast | None,
+) -> Plan:
+    """The plan of an edit by this generator. Raises ConfigError or InputError for what cannot be done."""
+    if isinstance(context, str):
+        one_of("context", context, ("auto", "whole", "crop"))
+    if mode == "off" and not isinstance(image, Original):
+        source, picture = None, read(image)
+    else:
+        source = read_original(image)
+        picture = source.picture()
+    values = None
+    if mask is not None:
+        values = read_mask(mask, width=picture.width, height=picture.height, mode=mask_mode)
+    where = Asked.of(picture.width, picture.height, values, boxes, None, False).where
+    if where is not None and not where.any():
+        raise InputError("mask: dark everywhere, so nothing may change; white where it may accepted; paint it")
+    if where is not None and mode == "off" and not accepts(generator, "start_edit", "mask"):
+        raise ConfigError("mask, boxes: this generator takes none, and preserve='off' merges nothing; use 'auto'")
+    if carried is not None and not accepts(generator, "start_edit", "carried"):
+        raise ConfigError("carried: this generator takes none; leave it out")
+    known = tuple((int(a), int(b), int(c), int(d)) for a, b, c, d in boxes)
+    plan = Plan(None if mode == "off" else source, picture, mode, values, known, where, None, on_forecast)
+    return _framed(plan, getattr(generator, "config", None), context, size, carried)
+
+
+def _framed(plan: Plan, config: Any, context: Framing | Box, size: Size, carried: Carried | None) -> Plan:
+    """The plan with its crop, if there is to be one."""
+    can_crop = plan.mode != "off" and carried is None and config is not None
+    if context not in ("auto", "whole") and not can_crop:
+        raise ConfigError(
+            f"context={context!r}: a crop is pasted back by a merge, starts from no carried tokens, and needs a "
+            "generator that says which sizes it takes; use 'whole', or preserve='auto' without carried"
+        )
+    if not can_crop or context == "whole" or (context == "auto" and size != "auto"):
+        return plan
+    usual = config.defaults
+    whole = geometry.fit(
+        plan.picture.width,
+        plan.picture.height,
+        min_tokens=usual.min_tokens,
+        max_tokens=usual.max_tokens,
+        multiple=config.pixels_per_token,
+    )
+    side = math.isqrt(usual.width * usual.height)
+    box, why = crop.choose(context, plan.where, whole, side_px=side, max_tokens=usual.max_tokens)
+    if box is None:
+        return plan
+    return replace(plan, box=box, notes=(f"context: the crop {box} was edited at its own size: {why}",))
+
+
+def accepts(generator: Any, method: str, option: str) -> bool:
+    """Whether a method of a generator that may lack it takes an option."""
+    start = getattr(generator, method, None)
+    return start is not None and option in inspect.signature(start).parameters
+
+
+def one_of(name: str, value: Any, accepted: tuple[str, ...]) -> Any:
+    """The value, if it is one of those accepted. Raises ConfigError."""
+    if value not in accepted:
+        raise ConfigError(f"{name}={value!r}: {', '.join(accepted)} accepted; pass one")
+    return value
