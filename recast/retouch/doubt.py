@@ -49,12 +49,8 @@ def _is_drift(here: np.ndarray, any_region: np.ndarray, source: np.ndarray, edit
     apart = cv2.GaussianBlur(edited.astype(np.float32) - source, (0, 0), t.blur, borderType=cv2.BORDER_REFLECT)
     if float(np.quantile(np.abs(apart[here]).max(1), 0.95)) > t.drift_most:
         return False
-    mask = here.astype(np.uint8)
-    inner = (
-        cv2.erode(mask, _square(t.gap), borderValue=1) & ~cv2.erode(mask, _square(t.gap + t.ring), borderValue=1)
-    ) > 0
-    outer = cv2.dilate(mask, _square(t.gap + t.ring)) & ~cv2.dilate(mask, _square(t.gap))
-    outer = (outer > 0) & ~any_region
+    inner = _shrunk(here, t.gap) & ~_shrunk(here, t.gap + t.ring)
+    outer = _grown(here, t.gap + t.ring) & ~_grown(here, t.gap) & ~any_region
     if not inner.any() or not outer.any():
         return False
     side = (t.window, t.window)
@@ -64,7 +60,7 @@ def _is_drift(here: np.ndarray, any_region: np.ndarray, source: np.ndarray, edit
         total = cv2.boxFilter(apart * ring[..., None], -1, side, normalize=False, borderType=cv2.BORDER_CONSTANT)
         means.append((total / np.maximum(weight, 1)[..., None], weight >= t.window))
     (inside, has_inside), (outside, has_outside) = means
-    border = (cv2.dilate(mask, _square(1)) & ~mask).astype(bool) & has_inside & has_outside
+    border = _grown(here, 1) & ~here & has_inside & has_outside
     if not border.any():
         return False
     step = np.abs(inside[border] - outside[border]).max(1)
@@ -83,5 +79,13 @@ def _is_softer(here: np.ndarray, source: np.ndarray, edited: np.ndarray, t: Doub
     return after < t.soft_share * before and after < t.soft_levels
 
 
-def _square(radius: int) -> np.ndarray:
-    return np.ones((2 * radius + 1,) * 2, np.uint8)
+def _grown(mask: np.ndarray, radius: int) -> np.ndarray:
+    """The mask (h, w) bool and all within so many rows and columns of it."""
+    made: np.ndarray = cv2.dilate(mask.astype(np.uint8), np.ones((2 * radius + 1,) * 2, np.uint8)) > 0
+    return made
+
+
+def _shrunk(mask: np.ndarray, radius: int) -> np.ndarray:
+    """The mask (h, w) bool without what lies within so many rows and columns of its border; the frame's is none."""
+    made: np.ndarray = cv2.erode(mask.astype(np.uint8), np.ones((2 * radius + 1,) * 2, np.uint8), borderValue=1) > 0
+    return made
