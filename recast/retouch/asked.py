@@ -42,6 +42,13 @@ class Asked:
     def taken_on_grid(self, grid: tuple[int, int]) -> np.ndarray | None:
         return None if self.taken is None else _shrunk(self.taken, grid)
 
+    def areas(self, grid: tuple[int, int], valid: np.ndarray) -> np.ndarray:
+        """All that was asked for as regions (h, w) int32 of the grid, where the edit shows anything: valid (h, w)."""
+        where, taken = self.on_grid(grid), self.taken_on_grid(grid)
+        assert where is not None
+        area = (where if taken is None else where | taken) & valid
+        return np.asarray(cv2.connectedComponents(area.astype(np.uint8), connectivity=8)[1])
+
     def allowed(self, box: Box) -> np.ndarray:
         """Where bytes may differ, in a box (left, top, right, bottom): everywhere unless strict."""
         left, top, right, bottom = box

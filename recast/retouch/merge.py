@@ -128,7 +128,8 @@ def merge(
 
     mask: (H, W) in 0..1 at the source's size, and boxes: (left, top, right, bottom) in its pixels, say where a change
     was asked for: a region that touches neither is found and listed, but not accepted; inside, the faintest change
-    counts. is_strict: nothing outside them may change at all, so that regions are cut at their edge.
+    counts. is_strict: nothing outside them may change at all, so that regions are cut at their edge; so they are where
+    the edit changed the whole picture.
     take: (H, W), an area to take from the edit whatever the difference.
     look: "global" returns the edit as it is, "local" merges however much changed, "auto" decides by the share.
     detectors: find faces, lines of text or logos, which are taken whole or left whole.
@@ -181,6 +182,11 @@ def merge(
         units = find_units(detectors, frame.source, frame.small[..., :3]) if labels.any() and detectors else []
     labels, notes = _constrained(frame, found, labels, asked, units, thresholds)
     verdict, reason = _verdict(registration, found, labels, look, thresholds)
+    if verdict == "global" and look == "auto" and asked.where is not None:
+        asked, fitted = replace(asked, is_strict=True), NO_FIT  # a new look is no drift
+        labels = asked.areas(frame.grid, found.valid)
+        notes.append(f"{reason}: of the edit only what lies in mask and boxes was taken, and all of it")
+        verdict, reason = ("local", "") if labels.any() else ("no_change", "the edit shows nothing in mask and boxes")
     draft = _Draft(frame, registration, fitted, found, labels, asked, units, notes, absences(detectors), clock)
     if verdict == "no_change":
         return _unchanged(frame, reason, clock, draft)
@@ -277,7 +283,7 @@ def _constrained(
 def _with_faint(labels: np.ndarray, found: Difference, where: np.ndarray, t: Thresholds) -> np.ndarray:
     """The regions, and inside what was asked for those too that are weak all over: there a change is expected."""
     faint = (found.weak & where & (labels == 0)).astype(np.uint8)
-    faint = cv2.morphologyEx(faint, cv2.MORPH_CLOSE, np.ones((t.differing.closing,) * 2, np.uint8), borderValue=0)
+    faint = cv2.morphologyEx(faint, cv2.MORPH_CLOSE, np.ones((t.differing.closing,) * 2, np.uint8))
     count, fragments, stats, _ = cv2.connectedComponentsWithStats(faint, connectivity=8)
     least = max(round(t.differing.least_strong * difference.length_scale(labels.shape)), t.differing.least_strong_small)
     lookup = np.zeros(count, np.int32)

@@ -51,8 +51,10 @@ def test_what_an_editor_does_to_the_whole_picture_is_no_change(name: str, distor
     one = case(name, "none", distortion, 1)
     made = merge(one.source, one.edited)
     kept_outside(made)
-    if (name, distortion) == ("astronaut", "vae"):  # 0.12 % of the frame: a white stripe that blur and JPEG broke up
-        assert core(made).mean() <= 0.002
+    if (
+        name == "astronaut" and distortion == "vae"
+    ):  # 0.6 % of the frame: a white stripe that blur and JPEG broke up
+        assert core(made).mean() <= 0.01
     else:
         assert made.verdict == "no_change", made.regions
         assert np.array_equal(made.result.samples, one.source)
@@ -150,8 +152,26 @@ def test_a_global_look_is_told_and_can_be_overruled() -> None:
     assert merge(one.source, one.edited, look="local").verdict == "local"
     other = case("coffee", "object", "none", 0)
     assert merge(other.source, other.edited, look="global").verdict == "global"
-    with pytest.raises(GateFailed, match="global"):
-        merge(one.source, one.edited, boxes=[(0, 0, 300, 300)], is_strict=True)
+
+
+@pytest.mark.parametrize("is_strict", [False, True])
+def test_of_a_picture_changed_all_over_only_what_was_asked_for_is_taken(is_strict: bool) -> None:
+    one = case("coffee", "night", "none", 0)
+    made = merge(one.source, one.edited, boxes=[(40, 50, 240, 250)], is_strict=is_strict)
+    kept_outside(made)
+    inside = np.zeros(one.source.shape[:2], bool)
+    inside[50:250, 40:240] = True
+    assert made.verdict == "local"
+    assert np.array_equal(made.result.samples[~inside], one.source[~inside])
+    deep = np.s_[70:230, 60:220]
+    assert np.abs(made.result.samples[deep].astype(int) - one.edited[deep]).mean() < 2
+    assert any("only what lies in mask and boxes" in note for note in made.warnings)
+
+
+def test_strict_refuses_another_framing() -> None:
+    source = case("astronaut", "none", "none", 0).source
+    with pytest.raises(GateFailed, match="reframed"):
+        merge(source, np.ascontiguousarray(source[:, ::-1]), boxes=[(0, 0, 300, 300)], is_strict=True)
 
 
 def test_how_much_is_global_is_a_threshold() -> None:
