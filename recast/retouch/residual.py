@@ -16,6 +16,8 @@ from recast.retouch.thresholds import Registering
 from recast.retouch.warp import basis, resample
 
 SMALLEST_LEVEL_PX = 48
+ALIKE = 0.75, 1.33  # contrasts that count as one; noise and blur of an editor stay within
+MOST_GAIN = 5.0
 SEEN = 0.05  # of a tile, for it to count
 
 
@@ -82,8 +84,17 @@ def levels(source: np.ndarray, edited: np.ndarray) -> list[Level]:
     for shrink in (4, 2, 1):
         if shrink == 1 or min(source.shape) >= SMALLEST_LEVEL_PX * shrink:
             size = (-(-source.shape[1] // shrink), -(-source.shape[0] // shrink))
-            found.append(Level(_ready(source, size), _ready(edited, size)))
+            first, second = _ready(source, size), _ready(edited, size)
+            found.append(Level(first, second * _gain(first, second)))
     return found
+
+
+def _gain(source: np.ndarray, edited: np.ndarray) -> np.float32:
+    """What brings the edit's contrast to the source's where a new light took it far away; 1 for all smaller drifts."""
+    wanted, given = (float(np.median(np.abs(each))) for each in (source, edited))
+    if not (wanted > 0 and given > 0) or ALIKE[0] < given / wanted < ALIKE[1]:
+        return np.float32(1)
+    return np.float32(min(max(wanted / given, 1 / MOST_GAIN), MOST_GAIN))
 
 
 def _ready(grey: np.ndarray, size: tuple[int, int]) -> np.ndarray:

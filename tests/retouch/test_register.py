@@ -465,3 +465,9 @@ def test_what_does_not_fit_is_refused_by_name() -> None:
         found.warp(rgb, width=40, height=40, grid=(20, 20))
     with pytest.raises(ShapeError, match="box: "):
         found.warp(rgb, width=40, height=40, grid=(40, 40), box=(0, 0, 41, 40))
+
+
+def test_a_picture_at_night_lies_where_it_lay_by_day():
+    source = np.ascontiguousarray(data.coffee())
+    night = np.rint(source * np.array([0.35, 0.42, 0.62])).astype(np.uint8)
+    assert register.register(source, night).is_identity
