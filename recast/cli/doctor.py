@@ -33,7 +33,7 @@ results are known. Exit code 0 if nothing is broken, 1 otherwise; a warning is n
   recast doctor --device cuda --json"""
 
 Mark = Literal["ok", "warn", "fail"]
-NEEDED = ("torch", "numpy", "pillow", "einops", "safetensors")
+NEEDED = ("torch", "numpy", "pillow", "opencv-python-headless", "einops", "safetensors")
 OPTIONAL = {"transformers": "FLUX.1 models need it for their text encoders: pip install 'recast[text]'"}
 PYTHON, TORCH = (3, 11), (2, 11)
 GIB = 2**30

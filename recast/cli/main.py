@@ -39,7 +39,6 @@ VERBS: Mapping[str, str] = {
 EXTRAS: Mapping[str, str] = {
     "pyarrow": "train",
     "tensorboard": "train",
-    "cv2": "quality",  # `world` alone brings it too, but not what evaluate needs next
     "scipy": "quality",
     "skimage": "quality",
     "requests": "quality",

@@ -186,7 +186,7 @@ def test_a_library_that_an_extra_brings_is_named_with_the_extra(
     recast: Recast, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     def load(*_: object, **__: object) -> None:
-        raise ModuleNotFoundError("No module named 'cv2'", name="cv2")
+        raise ModuleNotFoundError("No module named 'scipy'", name="scipy")
 
     monkeypatch.setattr("recast.loading.load", load)
     assert recast("generate", "x", "--out", "x.png") == 1
