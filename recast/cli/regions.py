@@ -3,13 +3,20 @@
 from __future__ import annotations
 
 import argparse
+import os
 import re
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from recast.cli.main import Exit
 from recast.cli.options import add_report
 from recast.errors import ConfigError, InputError
 
+if TYPE_CHECKING:
+    from recast.retouch.regions import Parts
+
+SAME_LEVELS = 12
+"""A lossy copy is off by less in the means of 16 x 16 pixels; two different merges are by more in some of them."""
 HELP = """List the regions of change in a merged picture, and take some back or in again.
 
   recast regions merged.png
@@ -29,7 +36,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
         "-o",
         "--out",
         metavar="PATH",
-        help="where to write the picture; usual: over the merged picture that RESULT names",
+        help="where to write the picture; usual: over the merged picture that RESULT names, if it is still that merge",
     )
     add_report(parser)
 
@@ -46,6 +53,9 @@ def ids(text: str) -> tuple[int, ...] | str:
 def run(args: argparse.Namespace) -> int:
     if "only" in _given(args) and len(_given(args)) > 1:
         raise ConfigError("--only: says all there is to say; leave --accept and --reject out")
+    both = set(args.accept or ()) & set(args.reject or ()) if "all" not in (args.accept, args.reject) else set()
+    if both:
+        raise ConfigError(f"--accept, --reject: region {min(both)} in both; one of them accepted; leave it out of one")
     from recast.cli.output import check_places, print_json, say
     from recast.retouch.original import check_format
     from recast.retouch.regions import read_parts
@@ -67,9 +77,11 @@ def run(args: argparse.Namespace) -> int:
             raise ConfigError(f"--out: missing; {str(folder)!r} does not say where its picture lies; name one")
         check_format(out)
         check_places([out], [])
+        is_over = picture is not None and Path(out).exists() and picture.exists() and os.path.samefile(out, picture)
+        _check_over(Path(out), parts, is_implied=args.out is None)
         parts = parts.accepting(chosen)
         notes = parts.write(out)
-        if args.out is None:
+        if args.out is None or is_over:
             parts.keep()
         for note in notes:
             say(f"warning: {note}")
@@ -90,6 +102,45 @@ def run(args: argparse.Namespace) -> int:
 def _given(args: argparse.Namespace) -> list[str]:
     """The flags that change something, in the order they act."""
     return [name for name in ("only", "accept", "reject") if getattr(args, name) is not None]
+
+
+def _check_over(out: Path, parts: Parts, *, is_implied: bool) -> None:
+    """Raise InputError if writing to `out` would lose a source, an edit, or, unless it was named, another picture."""
+    if parts.folder.resolve() in out.resolve().parents:
+        raise InputError(f"--out={str(out)!r}: lies in the folder of parts, which holds what it has to; name another")
+    if not out.exists():
+        return
+    for role in ("source", "edit"):
+        file = parts.path(role)
+        if out.stat().st_size == file.stat().st_size and out.read_bytes() == file.read_bytes():
+            raise InputError(
+                f"output={str(out)!r}: is the {role} of this merge, and would be lost; a merged picture or a new file "
+                "accepted; name one with --out"
+            )
+    if is_implied and not _is_merge(out, parts):
+        raise InputError(
+            f"RESULT={str(out)!r}: is not the merge whose parts lie in {str(parts.folder)!r}, or was changed since, "
+            "and would be lost; that merge accepted; write to another file with --out, or merge again"
+        )
+
+
+def _is_merge(picture: Path, parts: Parts) -> bool:
+    """Whether a picture shows the merge that parts describe: sample by sample, or nearly if its format is lossy."""
+    import cv2
+    import numpy as np
+
+    from recast.retouch.original import read_original
+
+    found, made = read_original(picture, name="RESULT"), parts.merged()
+    if found.samples.shape != made.samples.shape or found.depth != made.depth:
+        return False
+    if np.array_equal(found.samples, made.samples):
+        return True
+    if found.format not in ("JPEG", "WEBP"):
+        return False
+    size = max(1, made.width // 16), max(1, made.height // 16)
+    one, other = (cv2.resize(each.srgb8(), size, interpolation=cv2.INTER_AREA) for each in (found, made))
+    return int(cv2.absdiff(one, other).max()) <= SAME_LEVELS
 
 
 def _places(result: str) -> tuple[Path, Path | None]:
