@@ -1,9 +1,10 @@
-"""Many turns of local edits with nano: how far what nobody touched drifts from turn 0, with each anchor off in turn.
+"""Many turns of local edits with nano: how far what nobody asked about drifts from turn 0, each anchor off in turn.
 
     python benchmarks/turns.py [--turns 30] [--steps 10] [--pictures world,photograph] [--arms all,...] [--out FOLDER]
 
 Arms: all; merge off (every anchor but the merge of each turn); carry off, residual off, root off; none.
-Figures, over the pixels that no instruction is about, against turn 0:
+Each instruction comes with the box that it is about, as a user draws one; merged arms pass it on.
+Figures, over the pixels outside all boxes, against turn 0:
 dE         mean CIEDE2000
 sharpness  variance of the Laplacian over that of turn 0
 equal      share of bytes that are those of turn 0 (%)
@@ -42,7 +43,8 @@ ARMS: dict[str, tuple[str, bool, Anchors]] = {  # preserve, residual, anchors
     "root off": ("auto", True, Anchors(carries=True, rides=False)),
     "none": ("off", False, Anchors(carries=False, rides=False)),
 }
-Turn = tuple[str, np.ndarray]  # an instruction, and (H, W) bool: what it is about
+Box = tuple[int, int, int, int]
+Turn = tuple[str, Box]  # an instruction, and what it is about
 
 
 def world_turns(count: int, seed: int = sample.FIRST_UNTRAINED + 7) -> tuple[np.ndarray, list[Turn]]:
@@ -55,9 +57,10 @@ def world_turns(count: int, seed: int = sample.FIRST_UNTRAINED + 7) -> tuple[np.
             made = edits.edit(number, category="local", source=scene, split="any")
         except InputError:
             continue
-        about = cv2.dilate((draw(made.target) != source).any(-1).astype(np.uint8), np.ones((17, 17), np.uint8)) > 0
-        if about.mean() < 0.25:
-            turns.append((made.instruction, about))
+        about = (draw(made.target) != source).any(-1).astype(np.uint8)
+        left, top, width, height = cv2.boundingRect(cv2.dilate(about, np.ones((17, 17), np.uint8)))
+        if width * height < 0.25 * about.size:
+            turns.append((made.instruction, (left, top, left + width, top + height)))
     return source, turns
 
 
@@ -70,9 +73,8 @@ def photograph_turns(count: int) -> tuple[np.ndarray, list[Turn]]:
     for turn in range(count):
         corner = list(corners)[turn % 4]
         left, top = corners[corner]
-        about = np.zeros((256, 256), bool)
-        about[top : top + 96, left : left + 96] = True
-        turns.append((f"add a {colours[turn % 5]} {things[turn // 2 % 4]} in the {corner} corner", about))
+        words = f"add a {colours[turn % 5]} {things[turn // 2 % 4]} in the {corner} corner"
+        turns.append((words, (left, top, left + 96, top + 96)))
     return source, turns
 
 
@@ -83,10 +85,13 @@ def run(source: np.ndarray, turns: list[Turn], arm: str, pipeline: recast.Pipeli
     shutil.rmtree(folder, ignore_errors=True)
     folder.parent.mkdir(parents=True, exist_ok=True)
     thread = Thread.create(folder, read(source), anchors=anchors)
-    free = ~np.logical_or.reduce([about for _, about in turns])
+    free = np.ones(source.shape[:2], bool)
+    for _, (left, top, right, bottom) in turns:
+        free[top:bottom, left:right] = False
     first, pictures, supports, figures = rgb2lab(source), [source], [], []
-    for number, (instruction, _) in enumerate(turns, start=1):
-        node = thread.edit(editor, instruction, steps=steps, seed=number)
+    for number, (instruction, box) in enumerate(turns, start=1):
+        where = {} if preserve == "off" else {"boxes": [box]}
+        node = thread.edit(editor, instruction, steps=steps, seed=number, **where)
         picture = thread.picture(node).rgb
         pictures.append(picture)
         supports.append(thread.read(node, "support") if "support" in node.files else None)
@@ -107,6 +112,42 @@ def run(source: np.ndarray, turns: list[Turn], arm: str, pipeline: recast.Pipeli
 
 def sharpness(picture: np.ndarray, where: np.ndarray) -> float:
     return float(cv2.Laplacian(cv2.cvtColor(picture, cv2.COLOR_RGB2GRAY).astype(np.float32), -1)[where].var())
+
+
+COLOURS = {"all": "#0a7d3c", "merge off": "#c22", "none": "#111", "carry off": "#2a6fdb", "residual off": "#b8860b",
+           "root off": "#8a4fbf"}  # fmt: skip
+
+
+def plot(every: dict[str, dict[str, list]], turns: int) -> str:
+    """An SVG: mean CIEDE2000 to turn 0 outside all boxes, turn by turn, one panel a picture and one line an arm."""
+    width, height, left, top = 420, 240, 44, 30
+    most = max(row["dE"] for arms in every.values() for rows in arms.values() for row in rows) * 1.05
+    lines = []
+    for panel, (name, arms) in enumerate(every.items()):
+        x0 = panel * (width + 40) + left
+        lines.append(f'<text x="{x0}" y="18">{name}: mean dE00 to turn 0, outside all boxes</text>')
+        for level in range(0, int(most) + 1, 5):
+            y = top + height * (1 - level / most)
+            lines.append(
+                f'<path d="M{x0} {y:.1f}h{width}" stroke="#ccc"/><text x="{x0 - 24}" y="{y + 4:.1f}">{level}</text>'
+            )
+        for number, (arm, rows) in enumerate(arms.items()):
+            points = " ".join(
+                f"{x0 + width * row['turn'] / turns:.1f},{top + height * (1 - row['dE'] / most):.1f}" for row in rows
+            )
+            first = f"{x0},{top + height}"
+            dash = "" if arm in ("all", "none") else ' stroke-dasharray="6 3"'
+            lines.append(
+                f'<polyline points="{first} {points}" fill="none" stroke="{COLOURS[arm]}" stroke-width="2"{dash}/>'
+            )
+            y = top + height + 40 + 16 * (number // 3)
+            lines.append(f'<text x="{x0 + 140 * (number % 3)}" y="{y}" fill="{COLOURS[arm]}">{arm}</text>')
+        lines.append(f'<text x="{x0}" y="{top + height + 18}">0</text>')
+        lines.append(f'<text x="{x0 + width - 60}" y="{top + height + 18}">turn {turns}</text>')
+    size = f'width="{len(every) * (width + 40) + left}" height="{top + height + 70}"'
+    style = 'font-family="sans-serif" font-size="12"'
+    body = ['<rect width="100%" height="100%" fill="#fff"/>', *lines, "</svg>", ""]
+    return "\n".join([f'<svg xmlns="http://www.w3.org/2000/svg" {size} {style}>', *body])
 
 
 def main() -> None:
@@ -132,6 +173,7 @@ def main() -> None:
                     if not args.no_record:
                         record.append("turns", {"picture": name, "arm": arm, "steps": args.steps, **figures[turn - 1]})
     (args.out / "turns.json").write_text(json.dumps(every, indent=1) + "\n")
+    (args.out / "turns.svg").write_text(plot(every, args.turns))
 
 
 if __name__ == "__main__":
