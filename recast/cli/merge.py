@@ -94,11 +94,18 @@ def run(args: argparse.Namespace) -> int:
     from recast.retouch.merge import merge
     from recast.retouch.original import check_format, read_original
 
+    if args.out == "-":
+        raise ConfigError(
+            "--out=-: a merge leaves a picture and its parts; a path such as merged.png accepted; name one"
+        )
+    if args.mask_mode != "auto" and not (args.mask or args.take):
+        raise ConfigError(f"--mask-mode={args.mask_mode}: reads --mask and --take, and neither came; leave it out")
     check_format(args.out)
     parts = parts_folder(args)
-    places = [args.out, *([args.report] if args.report else []), *([str(parts)] if parts else [])]
     check_places([args.out, *([args.report] if args.report else [])], [args.before, args.after])
     check_parts(parts)
+    if parts is not None and parts.resolve() in {Path(each).resolve() for each in (args.out, args.report) if each}:
+        raise ConfigError(f"--parts={str(parts)!r}: two results would go there; choose another name")
     source, edited = read_original(args.before, name="BEFORE"), read_original(args.after, name="AFTER")
     made = merge(source, edited, **constraints(args, source), look=args.look)
     notes = write(made, args.out, parts)
@@ -114,7 +121,7 @@ def run(args: argparse.Namespace) -> int:
             json.dumps({"path": args.out, "parts": parts and str(parts), **made.report}, ensure_ascii=False, indent=2)
         )
     else:
-        print(*places[:1], sep="\n")
+        print(args.out)
     return Exit.GATE if made.certificate is None else Exit.DONE
 
 
