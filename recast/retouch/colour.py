@@ -211,7 +211,8 @@ def _cells(
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
     """Mean v of source and edit (n, 3), x and y (n,) over the cells of which at least half is unchanged, float64."""
     height, width = unchanged.shape
-    side = int(np.clip(round((width * height) ** 0.5 / thresholds.cells), 1, thresholds.cell))
+    side = round((width * height) ** 0.5 / thresholds.cells)
+    side = max(1, min(side, thresholds.cell, width, height))  # no strip is too narrow for a cell
     high, wide = height // side, width // side
     frame = slice(0, high * side), slice(0, wide * side)
 

@@ -114,7 +114,7 @@ def groups(difference: Difference, thresholds: Differing = THRESHOLDS.differing)
     shape = difference.weak.shape
     scale = length_scale(shape)
     kernel = cv2.getStructuringElement(cv2.MORPH_ELLIPSE, (thresholds.closing, thresholds.closing))
-    closed = cv2.morphologyEx(difference.weak.astype(np.uint8), cv2.MORPH_CLOSE, kernel, borderValue=0)
+    closed = cv2.morphologyEx(difference.weak.astype(np.uint8), cv2.MORPH_CLOSE, kernel)  # to the frame's last row
     closed *= difference.valid
     # Hysteresis: a fragment without any strong pixel is noise, however near it lies to a change.
     count, fragments = cv2.connectedComponents(closed, connectivity=8)

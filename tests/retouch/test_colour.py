@@ -144,6 +144,15 @@ def test_one_flat_colour_gives_finite_numbers(value: int, shape: tuple[int, int]
     assert np.isfinite(found.apply(edited, width=shape[1], height=shape[0])).all()
 
 
+@pytest.mark.parametrize("shape", [(1, 40_000), (40_000, 1), (3, 90_000), (1, 1)])
+def test_a_strip_narrower_than_a_cell_is_fitted(shape: tuple[int, int]):
+    source = np.linspace(40, 200, shape[0] * shape[1], dtype=np.float32).reshape(*shape, 1).repeat(3, 2)
+    made = fit(source, source + 5, np.ones(shape, dtype=bool))
+    corrected = made.apply(source + 5, width=shape[1], height=shape[0])
+    assert np.isfinite(corrected).all()
+    assert abs(corrected - source).mean() < (0.5 if max(shape) > 1 else 6)
+
+
 def test_report_is_plain_data():
     told = fit(PHOTO, drifted(PHOTO, 6), EVERYWHERE).to_dict()
     assert json.loads(json.dumps(told))["is_corrected"] is True

@@ -53,7 +53,8 @@ DISTORTIONS = {"clean": lambda p: p, "resampled": resampled, "compressed": compr
 @pytest.mark.parametrize("distort", DISTORTIONS.values(), ids=DISTORTIONS)
 def test_nothing_is_found_where_only_noise_is(distort):
     _, labels = found(PHOTO, distort(PHOTO))
-    assert (labels > 0).mean() <= 0.002
+    assert (labels[4:-4, 4:-4] > 0).mean() <= 0.002  # on the rim something else was mirrored in: it does differ
+    assert (labels > 0).mean() <= 0.004
 
 
 @pytest.mark.parametrize("distort", DISTORTIONS.values(), ids=DISTORTIONS)
@@ -95,6 +96,22 @@ def test_small_gaps_between_weak_pixels_are_closed():
     strong[100:120, 100:110] = strong[100:120, 113:123] = True
     assert groups(synthetic(strong, strong))[105:115, 110:113].all()
     assert not groups(synthetic(strong, strong), replace(LIMITS, closing=1))[105:115, 110:113].any()
+
+
+@pytest.mark.parametrize("side", [np.s_[:9], np.s_[-9:], np.s_[:, :9], np.s_[:, -9:], np.s_[:1]])
+def test_a_change_at_the_edge_of_the_frame_is_found_to_the_last_row(side):
+    edited = PHOTO.copy()
+    edited[side] = 255, 0, 255
+    assert (found(PHOTO, edited)[1][side] > 0).mean() > 0.99
+
+
+@pytest.mark.parametrize("shape", [(1, 300), (300, 1), (2, 200), (4, 90)])
+def test_a_change_in_a_narrow_picture_is_found(shape: tuple[int, int]):
+    source = np.full((*shape, 3), 90, np.uint8)
+    edited = source.copy()
+    edited.reshape(-1, 3)[40:80] = 250, 20, 20
+    changed = (source != edited).any(-1)
+    assert (found(source, edited)[1][changed] > 0).all()
 
 
 def test_the_mask_of_text_is_little_wider_than_its_strokes():
