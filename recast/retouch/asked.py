@@ -84,15 +84,19 @@ def _mask(mask: Any, width: int, height: int, name: str) -> np.ndarray | None:
     if mask is None:
         return None
     mask = np.asarray(mask)
+    if mask.ndim != 2 or mask.dtype.kind not in "buif":
+        came = f"{mask.dtype} {mask.shape}"
+        raise InputError(f"{name}: {came} came; an array ({height}, {width}) of 0 to 1 accepted; read it first")
     if mask.shape != (height, width):
         came = "x".join(map(str, mask.shape[::-1]))
         raise InputError(f"{name}: {came} came; {width}x{height} accepted, the size of the source; redraw it on that")
-    if mask.dtype != bool and not (
-        mask.min(initial=0) >= 0 and mask.max(initial=0) <= (255 if mask.dtype == np.uint8 else 1)
-    ):
-        raise InputError(f"{name}: values from {mask.min()} to {mask.max()}; 0 to 1 accepted; divide by the maximum")
-    # any touch of the brush is a wish; a level of noise is not
-    return (mask if mask.dtype == bool else mask >= (16 if mask.dtype == np.uint8 else 16 / 255)).copy()
+    if mask.dtype == bool:
+        return mask.copy()
+    low, high = mask.min(), mask.max()
+    if not (low >= 0 and high <= (255 if mask.dtype == np.uint8 else 1)):
+        raise InputError(f"{name}: values from {low} to {high}; 0 to 1 accepted; divide by the maximum")
+    # any touch of the brush is a wish; a level of noise is not. Bytes up to 1 are no levels, but 0 and 1
+    return np.asarray(mask >= (16 if high > 1 else 16 / 255))
 
 
 def _shrunk(mask: np.ndarray, grid: tuple[int, int]) -> np.ndarray:

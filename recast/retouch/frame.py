@@ -60,6 +60,16 @@ class Frame:
         )
 
     @cached_property
+    def is_cut_out(self) -> bool:
+        """Whether the edit has a transparency of its own, which a merge leaves out."""
+        ours, theirs = self.original, self.edited
+        if theirs.alpha is None or theirs.alpha.min() == theirs.levels:
+            return False
+        if ours.alpha is None:
+            return True
+        return not np.array_equal(ours.alpha // (ours.levels // 255), theirs.alpha // (theirs.levels // 255))
+
+    @cached_property
     def small(self) -> np.ndarray:
         """The edit on the grid before it is registered: (gh, gw, 3 or 4) uint8."""
         small = _resized(self.canvas, self.grid)

@@ -29,7 +29,7 @@ from recast.retouch.compose import Layer
 from recast.retouch.detectors import Detector, Unit, absences, atomic, contents, find_units
 from recast.retouch.difference import Difference
 from recast.retouch.frame import Frame
-from recast.retouch.original import Original, encode_original, loss_of, read_original, write_original
+from recast.retouch.original import COLOURED, Original, encode_original, loss_of, read_original, write_original
 from recast.retouch.regions import Region, write_parts
 from recast.retouch.register import Registration
 from recast.retouch.thresholds import THRESHOLDS, Thresholds
@@ -182,8 +182,11 @@ def merge(
         units = find_units(detectors, frame.source, frame.small[..., :3]) if labels.any() and detectors else []
     labels, notes = _constrained(frame, found, labels, asked, units, thresholds)
     verdict, reason = _verdict(registration, found, labels, look, thresholds)
+    is_any = bool(labels.any())
     if verdict == "global" and look == "auto" and asked.where is not None:
         asked, fitted = replace(asked, is_strict=True), NO_FIT  # a new look is no drift
+    if verdict == "no_change" and is_any:  # and strict
+        reason = "all that changed lies outside mask and boxes; try another seed, or widen them"
         labels = asked.areas(frame.grid, found.valid)
         notes.append(f"{reason}: of the edit only what lies in mask and boxes was taken, and all of it")
         verdict, reason = ("local", "") if labels.any() else ("no_change", "the edit shows nothing in mask and boxes")
@@ -226,6 +229,8 @@ class _Draft:
         warnings = (*frame.original.warnings, *(f"edited: {w}" for w in frame.edited.warnings), *self.notes)
         noise = () if self.difference is None else self.difference.noise
         report = {
+        if frame.is_cut_out:
+            warnings += ("edited: its transparency is left out, the result has the source's",)
             "format": "recast-merge-1",
             "verdict": verdict,
             "reason": reason,
@@ -374,6 +379,8 @@ def _finished(draft: Merge) -> Merge:
     unasked = [region.id for region in draft.regions if not region.is_accepted]
     report = draft.report | {
         "changed_share": round(float(support.mean()), 6),
+    told = (*(each for each in draft.warnings if each != COLOURED), *result.warnings)
+    warnings = tuple(dict.fromkeys(told))
         "preserved": proof.preserved,
         "preserved_sha256": proof.preserved_sha256,
         "regions": [
@@ -381,9 +388,9 @@ def _finished(draft: Merge) -> Merge:
             for region, layer in zip(draft.regions, draft.layers, strict=True)
         ],
         "rejected": unasked,
-        "warnings": list(draft.warnings),
+        "warnings": list(warnings),
     }
-    return replace(draft, result=result, support=support, certificate=proof, report=report)
+    return replace(draft, result=result, support=support, certificate=proof, report=report, warnings=warnings)
 
 
 def _unchanged(frame: Frame, reason: str, clock: _Clock, draft: _Draft | None = None) -> Merge:

@@ -29,6 +29,7 @@ if TYPE_CHECKING:
 
 Box = tuple[int, int, int, int]  # left, top, right, bottom
 
+COLOURED = "grey: saved as RGB, it has colour"
 CARRIED = (2.0, 12.0)
 """Levels of 255 between source and edit up to which all, and from which none, of what 8-bit sRGB cannot say of the
 source is carried over. Chosen, not measured: the lower end leaves room for noise on kept pixels, the upper one is the
@@ -128,9 +129,7 @@ class Original:
             came, accepted = (f"{a.dtype} {a.shape}" for a in (samples, self.samples))
             raise ShapeError(f"samples: {came} came; {accepted} accepted, as the picture has; convert them")
         if self.is_grey and (np.ptp(samples, axis=2) > 0).any():
-            return replace(
-                self.as_rgb(), samples=samples, warnings=(*self.warnings, "grey: saved as RGB, it has colour")
-            )
+            return replace(self.as_rgb(), samples=samples, warnings=(*self.warnings, COLOURED))
         return replace(self, samples=samples)
 
     def as_rgb(self) -> Original:

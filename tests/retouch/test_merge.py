@@ -10,6 +10,7 @@ import skimage.data
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as arrays
+from PIL import Image
 from skimage.color import deltaE_ciede2000, rgb2lab
 
 from benchmarks import merge_cases
@@ -51,9 +52,7 @@ def test_what_an_editor_does_to_the_whole_picture_is_no_change(name: str, distor
     one = case(name, "none", distortion, 1)
     made = merge(one.source, one.edited)
     kept_outside(made)
-    if (
-        name == "astronaut" and distortion == "vae"
-    ):  # 0.6 % of the frame: a white stripe that blur and JPEG broke up
+    if name == "astronaut" and distortion == "vae":  # 0.6 % of the frame: a white stripe that blur and JPEG broke up
         assert core(made).mean() <= 0.01
     else:
         assert made.verdict == "no_change", made.regions
@@ -197,6 +196,78 @@ def test_a_region_nobody_asked_for_is_listed_and_left_out() -> None:
     both = made.accepting([1, 2])
     assert np.array_equal(both.result.samples, merge(source, edited).result.samples)
     kept_outside(both)
+
+
+def test_a_mask_of_bytes_may_be_of_ones_or_of_levels() -> None:
+    source, edited = two_changes()
+    supports = []
+    for top in (1, 255):
+        mask = np.zeros(source.shape[:2], np.uint8)
+        mask[20:140, 20:140] = top
+        supports.append(merge(source, edited, mask=mask, is_strict=True).support)
+    assert np.array_equal(*supports)
+    assert supports[0].any()
+    for wrong in ("mask.png", np.full(source.shape[:2], "x")):
+        with pytest.raises(InputError, match="mask: "):
+            merge(source, edited, mask=wrong)  # type: ignore[arg-type]
+
+
+def test_where_all_that_changed_is_outside_a_strict_box_the_reason_says_so() -> None:
+    source, edited = two_changes()
+    made = merge(source, edited, boxes=[(300, 20, 340, 60)], is_strict=True)
+    assert made.verdict == "no_change"
+    assert "outside mask and boxes" in made.reason
+    assert "outside" not in merge(source, source ^ 1).reason
+
+
+def test_colour_in_a_grey_picture_is_told_as_long_as_it_is_there() -> None:
+    grey, edited = (np.asarray(Image.fromarray(each).convert("L")) for each in two_changes())
+    coloured = np.dstack([edited] * 3)
+    coloured[10:60, 300:350] = 250, 20, 20
+    file = io.BytesIO()
+    Image.fromarray(grey).save(file, "PNG")
+    made = merge(file.getvalue(), coloured)
+    told = "grey: saved as RGB, it has colour"
+    assert made.report["warnings"].count(told) == made.warnings.count(told) == 1
+    none = made.accepting([])
+    assert none.warnings == () == tuple(none.report["warnings"])
+    assert none.accepting([region.id for region in made.regions]).warnings == made.warnings
+
+
+def test_a_transparency_of_the_edit_is_told_to_be_left_out() -> None:
+    source, edited = two_changes()
+    alpha = np.full(source.shape[:2], 255, np.uint8)
+    assert merge(source, np.dstack([edited, alpha])).warnings == ()
+    alpha[:40] = 0
+    for other in (edited, source):
+        made = merge(source, np.dstack([other, alpha]))
+        assert any("transparency is left out" in note for note in made.warnings)
+        assert made.result.alpha is None
+    assert merge(np.dstack([source, alpha]), np.dstack([edited, alpha])).warnings == ()
+
+
+@pytest.mark.parametrize("shape", [(1, 300), (300, 1), (1, 40_000), (3, 9000)])
+def test_a_picture_one_pixel_high_is_merged(shape: tuple[int, int]) -> None:
+    source = np.full((*shape, 3), 90, np.uint8)
+    edited = source.copy()
+    long = max(shape)
+    changed = np.s_[:, long // 5 : 2 * long // 5] if shape[1] == long else np.s_[long // 5 : 2 * long // 5]
+    edited[changed] = 250, 20, 20
+    made = merge(source, edited)
+    kept_outside(made)
+    assert made.verdict == "local"
+    assert np.array_equal(made.result.samples[changed], edited[changed])
+
+
+def test_a_change_reaches_the_last_row_of_the_frame() -> None:
+    source = np.ascontiguousarray(skimage.data.coffee())
+    edited = source.copy()
+    edited[:50] = 250, 20, 20
+    edited[:, -30:] = 20, 20, 250
+    made = merge(source, edited)
+    kept_outside(made)
+    assert np.array_equal(made.result.samples[:45], edited[:45])
+    assert np.array_equal(made.result.samples[:, -25:], edited[:, -25:])
 
 
 def test_strict_lets_nothing_out_of_the_box() -> None:
