@@ -12,6 +12,7 @@ from recast.retouch.thresholds import THRESHOLDS, Colouring
 
 TERMS = ("1", "x", "y", "xy", "x^2", "y^2", "v", "vx", "vy")
 """x and y run from -1 to 1 over the frame, v from -1 to 1 over the levels of one channel of the edit."""
+_ROWS = 32  # worked on at a time: what they need stays in the processor's cache
 
 
 @dataclass(frozen=True, eq=False)
@@ -54,12 +55,16 @@ class ColourFit:
                 f"needs {(y1 - y0, x1 - x0, 3)}; pass the pixels of the box, or name their box"
             )
         made = edited.astype(np.float32)
-        if self.coefficients is not None and self.low is not None and self.high is not None:
-            self._bend(made, width=width, height=height, box=(x0, y0, x1, y1))
-        if self.field is not None:
-            made += _at(self.field, width=width, height=height, box=(x0, y0, x1, y1))
-            level = edited.astype(np.float32)
-            np.clip(made, np.maximum(level - self.cap, 0), np.minimum(level + self.cap, 255), out=made)
+        field = None if self.field is None else _at(self.field, width=width, height=height, box=(x0, y0, x1, y1))
+        for top in range(y0, y1, _ROWS):
+            rows = slice(top - y0, min(top + _ROWS, y1) - y0)
+            if self.coefficients is not None and self.low is not None and self.high is not None:
+                self._bend(made[rows], width=width, height=height, box=(x0, top, x1, min(top + _ROWS, y1)))
+            if field is not None:
+                made[rows] += field[rows]
+                level = edited[rows].astype(np.float32)
+                least, most = np.maximum(level - self.cap, 0), np.minimum(level + self.cap, 255)
+                np.clip(made[rows], least, most, out=made[rows])
         return made
 
     def _bend(self, made: np.ndarray, *, width: int, height: int, box: tuple[int, int, int, int]) -> None:
@@ -71,7 +76,7 @@ class ColourFit:
         x = _positions(np.arange(x0, x1), width)[None, :]
         y = _positions(np.arange(y0, y1), height)[:, None]
         for channel, c in enumerate(self.coefficients):
-            level = made[..., channel]
+            level = np.ascontiguousarray(made[..., channel])
             v = np.clip(
                 level * np.float32(1 / 127.5) - 1, np.float32(self.low[channel]), np.float32(self.high[channel])
             )
@@ -119,10 +124,16 @@ def unclipped(
     edited: before the correction, source: (h, w, 3), uint8 or float32. A level drifted beyond white or black lost what
     it was: anything further out may have been there, as far as a drift may go.
     """
-    up, down = edited >= 255 - thresholds.clipped, edited <= thresholds.clipped
-    further = source.astype(np.float32) - corrected
-    hidden = (up & (further > 0) & (further <= thresholds.cap)) | (down & (further < 0) & (further >= -thresholds.cap))
-    return np.where(hidden, source, corrected).astype(np.float32)
+    made = corrected.astype(np.float32)
+    for top in range(0, len(made), _ROWS):
+        rows = slice(top, top + _ROWS)
+        up, down = edited[rows] >= 255 - thresholds.clipped, edited[rows] <= thresholds.clipped
+        if up.any() or down.any():
+            further = source[rows].astype(np.float32) - corrected[rows]
+            up &= (further > 0) & (further <= thresholds.cap)
+            down &= (further < 0) & (further >= -thresholds.cap)
+            np.copyto(made[rows], source[rows], where=up | down)
+    return made
 
 
 def _low_order(

@@ -36,16 +36,36 @@ class Difference:
     """`delta` from which a pixel of each bin is strong."""
 
 
+@dataclass(frozen=True, eq=False)
+class Looked:
+    """What of a source a difference needs, however often its edit is laid on it anew."""
+
+    lab: np.ndarray
+    """(h, w, 3) float32: CIELAB of the slightly blurred source."""
+    luma: np.ndarray
+    """(h, w) float32 levels, not blurred."""
+    bins: np.ndarray
+    """(h, w) uint8: as in Difference."""
+
+    @classmethod
+    def at(cls, source: np.ndarray, thresholds: Differing = THRESHOLDS.differing) -> Looked:
+        """Of levels (h, w, 3), uint8 or float32."""
+        blurred = _blurred(source, thresholds.blur)
+        bins = np.digitize(_busy(blurred, thresholds), thresholds.bins).astype(np.uint8)
+        return cls(lab(blurred), _luminance(source), bins)
+
+
 def difference(
     source: np.ndarray,
     edited: np.ndarray,
     valid: np.ndarray | None = None,
     thresholds: Differing = THRESHOLDS.differing,
+    looked: Looked | None = None,
 ) -> Difference:
     """What is weakly and strongly different between two pictures that lie on each other.
 
-    source, edited: levels (h, w, 3), uint8 or float32. valid: (h, w) bool, everywhere if None.
-    Raises ShapeError unless they have one size.
+    source, edited: levels (h, w, 3), uint8 or float32. valid: (h, w) bool, everywhere if None. looked: of this source,
+    with these thresholds, if it is at hand. Raises ShapeError unless they have one size.
     Noise grows with texture (resampling, compression and autoencoders all lose fine detail first), so it is measured
     apart in bins of how busy the source is. Source: product notes, section 3.4, step 5.
     """
@@ -60,13 +80,11 @@ def difference(
         raise ShapeError(f"valid: shape {valid.shape}; that of the pictures, {source.shape[:2]}, is needed")
     if not valid.all():  # what the edit does not show must not leak over its border
         edited = np.where(valid[..., None], edited, source.astype(edited.dtype))
-    first, second = (_blurred(picture, thresholds.blur) for picture in (source, edited))
-    lab_first, lab_second = lab(first), lab(second)
-    delta = ciede2000(lab_first, lab_second)
-    busy = _busy(first, thresholds)
-    structure = _structure(_luminance(source), _luminance(edited), thresholds.window)
+    looked = Looked.at(source, thresholds) if looked is None else looked
+    bins, lab_edited = looked.bins, lab(_blurred(edited, thresholds.blur))
+    delta = ciede2000(looked.lab, lab_edited)
+    structure = _structure(looked.luma, _luminance(edited), thresholds.window)
 
-    bins = np.digitize(busy, thresholds.bins).astype(np.uint8)
     noise, weak_at, strong_at = _levels(delta, bins, valid, (thresholds.weak, thresholds.strong), thresholds)
     _, odd_at, surely_odd_at = _levels(
         structure, bins, valid, (thresholds.structure, thresholds.dull_structure), thresholds
@@ -80,7 +98,7 @@ def difference(
     strong = delta > strong_at[bins]
     weak &= ~_spill(source, edited, delta, thresholds)
     strong &= weak
-    dull = _dull(lab_first[..., 0], lab_second[..., 0], thresholds) & (structure > surely_odd_at[bins])
+    dull = _dull(looked.lab[..., 0], lab_edited[..., 0], thresholds) & (structure > surely_odd_at[bins])
     weak |= dull
     strong |= dull
     return Difference(

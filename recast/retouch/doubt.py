@@ -9,6 +9,7 @@ from __future__ import annotations
 import cv2
 import numpy as np
 
+from recast.retouch.picked import picked
 from recast.retouch.thresholds import THRESHOLDS, Doubting
 
 
@@ -41,13 +42,13 @@ def founded(
 def _is_faint(here: np.ndarray, source: np.ndarray, edited: np.ndarray, t: Doubting) -> bool:
     """Whether hardly any pixel of a region differs by more than compression does: structure alone took it up."""
     apart = cv2.GaussianBlur(edited.astype(np.float32) - source, (0, 0), 1.0, borderType=cv2.BORDER_REFLECT)
-    return float(np.quantile(np.abs(apart[here]).max(1), 0.95)) < t.least_levels
+    return float(np.quantile(_largest(apart, here), 0.95)) < t.least_levels
 
 
 def _is_drift(here: np.ndarray, any_region: np.ndarray, source: np.ndarray, edited: np.ndarray, t: Doubting) -> bool:
     """Whether the difference inside a region goes on outside it as it is, and is small."""
     apart = cv2.GaussianBlur(edited.astype(np.float32) - source, (0, 0), t.blur, borderType=cv2.BORDER_REFLECT)
-    if float(np.quantile(np.abs(apart[here]).max(1), 0.95)) > t.drift_most:
+    if float(np.quantile(_largest(apart, here), 0.95)) > t.drift_most:
         return False
     inner = _shrunk(here, t.gap) & ~_shrunk(here, t.gap + t.ring)
     outer = _grown(here, t.gap + t.ring) & ~_grown(here, t.gap) & ~any_region
@@ -67,11 +68,17 @@ def _is_drift(here: np.ndarray, any_region: np.ndarray, source: np.ndarray, edit
     return float(np.quantile(step, t.step_quantile)) < t.step
 
 
+def _largest(apart: np.ndarray, here: np.ndarray) -> np.ndarray:
+    """The largest of the three channels (h, w, 3), without its sign, at each pixel of `here` (h, w): (n,)."""
+    red, green, blue = np.abs(picked(apart, here)).T
+    return np.maximum(np.maximum(red, green), blue)
+
+
 def _is_softer(here: np.ndarray, source: np.ndarray, edited: np.ndarray, t: Doubting) -> bool:
     """Whether a blur of the source explains most of the difference in a region."""
 
     def apart(first: np.ndarray) -> float:
-        return float(np.abs(cv2.GaussianBlur(first - soft, (0, 0), 1.0))[here].mean())
+        return float(np.abs(picked(cv2.GaussianBlur(first - soft, (0, 0), 1.0), here)).mean())
 
     sharp, soft = source.astype(np.float32), edited.astype(np.float32)
     before = apart(sharp)

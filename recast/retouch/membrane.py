@@ -39,7 +39,8 @@ def membrane(
     """
     cap = np.float32(thresholds.membrane_cap * levels / 255)
     drift = cv2.subtract(source, edited)
-    largest = np.abs(drift).max(2)
+    red, green, blue = cv2.split(cv2.absdiff(source, edited))
+    largest = cv2.max(cv2.max(red, green), blue)
     weight = (around & ~inside & (largest <= 2 * cap)).astype(np.float32)
     cv2.multiply(drift, cv2.merge([weight] * 3), dst=drift)
     height, width = weight.shape

@@ -149,7 +149,8 @@ def merge(
         frame, registration = frame.placed(thresholds.registering)
         view, valid = frame.on_grid(registration)
     with clock("difference"):
-        found = difference.difference(frame.source, view, valid, thresholds.differing)
+        looked = difference.Looked.at(frame.source, thresholds.differing)
+        found = difference.difference(frame.source, view, valid, thresholds.differing, looked)
         labels = difference.groups(found, thresholds.differing)
     with clock("doubt"):  # a drift of colour looks like change until it is undone
         labels = doubt.founded(labels, frame.source, view, thresholds.doubting)
@@ -159,6 +160,7 @@ def merge(
         if refined is not registration:
             registration = refined
             view, valid = frame.on_grid(registration)
+        registration = replace(registration, pair=None)  # what was found in both pictures is large, and has served
     for is_last in (False, True):  # what is unchanged shows better once the drift is undone
         with clock("colour"):
             fitted = (
@@ -171,7 +173,7 @@ def merge(
             if fitted.is_corrected:
                 corrected = colour.unclipped(corrected, view, frame.source, thresholds.colouring)
         with clock("difference"):
-            found = difference.difference(frame.source, corrected, valid, thresholds.differing)
+            found = difference.difference(frame.source, corrected, valid, thresholds.differing, looked)
             labels = difference.groups(found, thresholds.differing)
         with clock("doubt"):
             labels = doubt.founded(labels, frame.source, corrected, thresholds.doubting)
