@@ -182,13 +182,13 @@ def merge(
         kept = difference.away_from(labels > 0, found, thresholds.differing)
     with clock("detect"):
         units = find_units(detectors, frame.source, frame.small[..., :3]) if labels.any() and detectors else []
+    is_any = bool(labels.any())
     labels, notes = _constrained(frame, found, labels, asked, units, thresholds)
     verdict, reason = _verdict(registration, found, labels, look, thresholds)
-    is_any = bool(labels.any())
-    if verdict == "global" and look == "auto" and asked.where is not None:
-        asked, fitted = replace(asked, is_strict=True), NO_FIT  # a new look is no drift
     if verdict == "no_change" and is_any:  # and strict
         reason = "all that changed lies outside mask and boxes; try another seed, or widen them"
+    if verdict == "global" and look == "auto" and asked.where is not None:
+        asked, fitted = replace(asked, is_strict=True), NO_FIT  # a new look is no drift
         labels = asked.areas(frame.grid, found.valid)
         notes.append(f"{reason}: of the edit only what lies in mask and boxes was taken, and all of it")
         verdict, reason = ("local", "") if labels.any() else ("no_change", "the edit shows nothing in mask and boxes")
@@ -229,10 +229,10 @@ class _Draft:
         frame = self.frame
         shape = frame.original.samples.shape[:2]
         warnings = (*frame.original.warnings, *(f"edited: {w}" for w in frame.edited.warnings), *self.notes)
-        noise = () if self.difference is None else self.difference.noise
-        report = {
         if frame.is_cut_out:
             warnings += ("edited: its transparency is left out, the result has the source's",)
+        noise = () if self.difference is None else self.difference.noise
+        report = {
             "format": "recast-merge-1",
             "verdict": verdict,
             "reason": reason,
@@ -379,10 +379,10 @@ def _finished(draft: Merge) -> Merge:
     result = source.with_samples(compose.composite(source.samples, chosen))
     proof = certificate.certify(source, result, support)
     unasked = [region.id for region in draft.regions if not region.is_accepted]
-    report = draft.report | {
-        "changed_share": round(float(support.mean()), 6),
     told = (*(each for each in draft.warnings if each != COLOURED), *result.warnings)
     warnings = tuple(dict.fromkeys(told))
+    report = draft.report | {
+        "changed_share": round(float(support.mean()), 6),
         "preserved": proof.preserved,
         "preserved_sha256": proof.preserved_sha256,
         "regions": [
