@@ -43,8 +43,8 @@ class What(NamedTuple):
 
 
 EDITING = (
-    "references", "preserve", "context", "negative_prompt", "steps", "guidance", "true_guidance", "sampler", "times",
-    "seed", "num_images", "batch_size", "model", "variant", "device", "dtype", "lora", "out",
+    "references", "preserve", "context", "carry", "root", "negative_prompt", "steps", "guidance", "true_guidance",
+    "sampler", "times", "seed", "num_images", "batch_size", "model", "variant", "device", "dtype", "lora", "out",
 )  # fmt: skip
 WHAT = {
     "new": What("FOLDER PICTURE", 2, 2),

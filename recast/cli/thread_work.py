@@ -273,7 +273,8 @@ def _opened(args: argparse.Namespace, folder: str) -> Thread:
         suffix = Path(args.out).suffix.lower().removeprefix(".")
         if suffix not in image.WRITE:
             raise InputError(f"--out={args.out!r}: no format; {', '.join(image.WRITE)} accepted; choose one of them")
-    return Thread.open(folder, anchors=Anchors(carries=args.carry != "off", rides=args.root == "on"))
+    switches = {None: None, "on": True, "off": False}
+    return Thread.open(folder, anchors=Anchors(carries=switches[args.carry], rides=switches[args.root]))
 
 
 def _options(args: argparse.Namespace, progress: Progress) -> dict[str, Any]:

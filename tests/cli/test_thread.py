@@ -125,6 +125,20 @@ def test_flags_reach_the_editor_and_are_kept(recast: Recast, thread: Thread, pai
     assert not {"mask", "boxes", "mask_mode"} & set(again)
 
 
+def test_anchors_are_switched_by_flags_and_kept_for_a_replay(recast: Recast, thread: Thread, painter: Painter) -> None:
+    for flags, kept in (
+        ((), (True, False)),
+        (("--carry", "off"), (False, False)),
+        (("--root", "on"), (True, True)),
+    ):
+        assert recast("thread", "edit", "trip", "words", *flags) == 0
+        assert thread.node().options["anchors"] == {"carries": kept[0], "rides": kept[1]}
+        assert ("references" in painter.asked[-1][1]) == kept[1]
+    assert recast("thread", "replay", "trip", "main", "--on", "photo.png", "--carry", "on") == 0
+    made = [node.options["anchors"] for node in thread.path("replay")[1:]]
+    assert made == [{"carries": True, "rides": rides} for rides in (False, False, True)]
+
+
 def test_warnings_go_to_stderr_unless_quiet(recast: Recast, thread: Thread, capsys: Capture) -> None:
     assert recast("thread", "edit", "trip", "one") == 0
     assert capsys.readouterr().err == "recast: warning: painted\n"

@@ -11,14 +11,16 @@ from __future__ import annotations
 
 import io
 import json
+import zipfile
+import zlib
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from recast.errors import InputError
-from recast.pixels.geometry import Fit
+from recast.errors import ConfigError, InputError
+from recast.pixels.geometry import Fit, tokens_touched
 from recast.pixels.image import Picture
 from recast.retouch.thresholds import THRESHOLDS
 
@@ -28,25 +30,41 @@ if TYPE_CHECKING:
 
 TOKENS = "tokens"
 """What the file of a node that holds its tokens is called."""
+LIMIT_BYTES = 1 << 30
+
+
+KEPT = "anchors"
+"""What the options of a node call the anchors that held when it was made."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Anchors:
-    """Which anchors hold. The merge of each turn, and what the autoencoder loses, are the editor's to keep."""
+    """Which anchors hold. The merge of each turn, and what the autoencoder loses, are the editor's to keep.
 
-    carries: bool = True
-    rides: bool = False
+    None: what an edit that is made again had; of a new one the tokens are carried, and the root does not ride.
+    """
+
+    carries: bool | None = None
+    rides: bool | None = None
+
+    def over(self, kept: Mapping[str, Any]) -> Anchors:
+        """These, and where they leave it open those that a node has kept, or else the usual ones."""
+        if not isinstance(kept, Mapping):
+            raise ConfigError(f"anchors={kept!r}: a thread's switches, none of one edit; pass them to Thread.open")
+        carries = bool(kept.get("carries", True)) if self.carries is None else self.carries
+        rides = bool(kept.get("rides", False)) if self.rides is None else self.rides
+        return Anchors(carries=carries, rides=rides)
 
     def given(
         self, editor: Any, options: Mapping[str, Any], tokens: bytes | None, root: Picture | None
     ) -> dict[str, Any]:
         """Options more for the editor's `edit`. tokens: of the node that is edited; root: None where it is the root."""
-        more: dict[str, Any] = {}
-        if self.rides and root is not None:
-            references = options.get("references", ())
-            named = list(references.items()) if isinstance(references, Mapping) else list(references)
-            more["references"] = [*named, (None, root)]
-        if self.carries and tokens is not None and "carried" not in options:
+        held, more = self.over({}), dict[str, Any]()
+        if held.rides and root is not None:
+            from recast.pipeline import named
+
+            more["references"] = [*named(options.get("references", ())), (None, root)]
+        if held.carries and tokens is not None:
             carried = _carried(tokens, editor, options)
             more |= {} if carried is None else {"carried": carried}
         return more
@@ -77,14 +95,17 @@ def tokens_of(result: Result) -> bytes | None:
         "grid": list(fit.grid),
     }
     about |= {"scale": min(fit.scale_x, fit.scale_y)}
-    file = io.BytesIO()
-    np.savez_compressed(
-        file,
-        tokens=known.tokens.float().cpu().numpy(),
-        is_valid=known.is_valid,
-        about=np.frombuffer(json.dumps(about, sort_keys=True).encode(), np.uint8),
-    )
-    return file.getvalue()
+    return _file(known.tokens.float().cpu().numpy(), known.is_valid, about)
+
+
+def tokens_without(data: bytes, recipe: Mapping[str, Any], changed: np.ndarray) -> bytes:
+    """The tokens of a node for the same edit with other regions taken: no longer valid where its picture is another.
+
+    recipe: of the node. changed: (H, W) bool, where the pictures differ. Raises InputError for spoilt tokens.
+    """
+    tokens, is_valid, about = _read(data)
+    touched = tokens_touched(Fit.from_dict(recipe["images"][0]["fit"]), changed)
+    return _file(tokens, is_valid & ~touched, about)
 
 
 def _carried(data: bytes, editor: Any, options: Mapping[str, Any]) -> Carried | None:
@@ -93,21 +114,47 @@ def _carried(data: bytes, editor: Any, options: Mapping[str, Any]) -> Carried | 
 
     from recast.context.keeping import Carried
 
+    tokens, is_valid, about = _read(data)
+    context, size = options.get("context", "auto"), options.get("size", "auto")
+    has_place = options.get("mask") is not None or bool(options.get("boxes"))
+    may_crop = context != "whole" and has_place and about["scale"] < THRESHOLDS.editing.least_scale
+    model, weights = getattr(getattr(editor, "config", None), "name", None), _weights(editor)
+    asked = size if isinstance(size, str) else "x".join(map(str, size))
+    is_same = (model, weights, asked) == (about["model"], about["weights"], about["size"])
+    if not is_same or may_crop or context not in ("auto", "whole"):
+        return None
+    return Carried(torch.from_numpy(tokens), is_valid)
+
+
+def _file(tokens: np.ndarray, is_valid: np.ndarray, about: Mapping[str, Any]) -> bytes:
+    file = io.BytesIO()
+    text = np.frombuffer(json.dumps(about, sort_keys=True).encode(), np.uint8)
+    np.savez_compressed(file, tokens=tokens, is_valid=is_valid, about=text)
+    return file.getvalue()
+
+
+def _read(data: bytes) -> tuple[np.ndarray, np.ndarray, dict[str, Any]]:
+    """What `_file` wrote. Raises InputError for anything else: a thread may come from a stranger."""
     try:
+        with zipfile.ZipFile(io.BytesIO(data)) as members:
+            size = sum(info.file_size for info in members.infolist())
+        if size > LIMIT_BYTES:
+            raise ValueError(f"{size} bytes unpacked, up to {LIMIT_BYTES} accepted")
         with np.load(io.BytesIO(data), allow_pickle=False) as held:
             about = json.loads(held["about"].tobytes())
             tokens, is_valid = held["tokens"], held["is_valid"]
-    except (ValueError, KeyError, OSError) as error:
+        if (
+            {"model", "weights", "size", "scale"} - set(about)
+            or (tokens.dtype, is_valid.dtype) != (np.float32, np.bool_)
+            or (tokens.ndim, is_valid.ndim) != (3, 2)
+            or tokens.shape[:2] != (1, is_valid.size)
+        ):
+            raise ValueError("they do not fit together")
+    except (ValueError, TypeError, KeyError, OSError, EOFError, zipfile.BadZipFile, zlib.error) as error:
         raise InputError(
-            f"tokens: not as recast wrote them ({error}); `recast thread check` checks a thread"
+            f"tokens: not as recast wrote them ({error}); a thread as recast wrote it accepted; edit with carrying off"
         ) from error
-    has_place = options.get("mask") is not None or bool(options.get("boxes"))
-    may_crop = has_place and about["scale"] < THRESHOLDS.editing.least_scale
-    model, weights = getattr(getattr(editor, "config", None), "name", None), _weights(editor)
-    is_same = (model, weights) == (about["model"], about["weights"]) and options.get("size", "auto") == about["size"]
-    if not is_same or may_crop or options.get("context", "auto") not in ("auto", "whole"):
-        return None
-    return Carried(torch.from_numpy(tokens), is_valid)
+    return tokens, is_valid, about
 
 
 def _weights(editor: Any) -> dict[str, str]:

@@ -13,7 +13,7 @@ import os
 import sqlite3
 import uuid
 from collections.abc import Callable, Collection, Mapping
-from dataclasses import replace
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
@@ -22,7 +22,7 @@ from recast.errors import ConfigError, InputError
 from recast.pixels import image
 from recast.pixels.image import Picture
 from recast.retouch.thread import again, archive, pruning, variant
-from recast.retouch.thread.anchors import TOKENS, Anchors, tokens_of
+from recast.retouch.thread.anchors import KEPT, TOKENS, Anchors, tokens_of
 from recast.retouch.thread.branches import add_branch, check_new, find, find_branch, follow, way
 from recast.retouch.thread.comparison import Comparison, compare
 from recast.retouch.thread.drift import Identity, drift, union
@@ -79,7 +79,8 @@ class Thread:
     ) -> Thread:  # fmt: skip
         """A new thread that begins with a picture, kept as it came. identity: a face model, for the drift.
 
-        anchors: what keeps its turns near the root beside the editor's merge; None for the usual ones.
+        anchors: what keeps its turns near the root beside the editor's merge; None for the usual ones, and in a
+        replay or rebake for those that each edit had.
 
         Raises InputError for what is no picture, and where something lies already.
         """
@@ -256,6 +257,8 @@ class Thread:
         base: str | None = None, origin: str | None = None,
     ) -> Node:  # fmt: skip
         """Run the editor on a node's picture and add what comes below it. onto, base: as of `branches.follow`."""
+        anchors = self.anchors.over(options.get(KEPT, {}))
+        options = {name: value for name, value in options.items() if name != KEPT}
         kept, blobs = keep(options)
         if kept.get("num_images", kept.get("num_images_per_prompt", 1)) != 1:
             raise ConfigError("num_images: one a node accepted; edit again from the same node, with another seed")
@@ -263,8 +266,9 @@ class Thread:
         source = self.read(start)
         tokens = self.read(start, TOKENS) if TOKENS in start.files else None
         root = self.path(start.id)[0]
-        given |= self.anchors.given(editor, given, tokens, None if root.id == start.id else self.picture(root))
+        given |= anchors.given(editor, given, tokens, None if root.id == start.id else self.picture(root))
         result = editor.edit(source, prompt, **given)
+        kept[KEPT] = asdict(anchors)
         if result.recipes:
             kept.setdefault("seed", result.recipe.seed)  # so that a replay draws the same noise
         known = tokens_of(result)

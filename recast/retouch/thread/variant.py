@@ -16,6 +16,7 @@ from recast.pixels import image
 from recast.retouch.certificate import certify
 from recast.retouch.original import encode_original
 from recast.retouch.regions import INDEX, Parts, read_parts, set_accepted, write_parts
+from recast.retouch.thread.anchors import TOKENS, tokens_without
 from recast.retouch.thread.branches import check_new
 from recast.retouch.thread.drift import support_png
 from recast.retouch.thread.node import Draft, Node
@@ -77,6 +78,9 @@ def variant(
         blobs = {role: thread.read(node, role) for role in node.files if not role.startswith(PREFIX)} | _blobs(folder)
     text = None if node.recipe is None else json.dumps(node.recipe, ensure_ascii=False)
     blobs["picture"] = encode_original(result, "png", certificate=proof.to_json(), recipe=text)
+    if TOKENS in blobs and node.recipe is not None:
+        changed = (image.read(blobs["picture"]).rgb != thread.picture(node).rgb).any(-1)
+        blobs[TOKENS] = tokens_without(blobs[TOKENS], node.recipe, changed)
     blobs["support"] = support_png(support)
     regions = [replace(region, is_accepted=region.id in accepted).to_dict() for region in parts.regions]
     rejected = [region["id"] for region in regions if not region["is_accepted"]]

@@ -40,12 +40,13 @@ def test_an_edit_starts_where_the_last_ended_and_says_all_about_itself(thread: T
     second = thread.edit(painter, "a coat")
     assert [node.id for node in thread.path()] == [thread.root.id, first.id, second.id]
     assert first.instruction == "a hat"
-    assert first.options == {"seed": 3, "steps": 4}
+    usual = {"anchors": {"carries": True, "rides": False}}
+    assert first.options == {"seed": 3, "steps": 4, **usual}
     assert first.warnings == ("painted",)
     assert first.recipe is not None
     assert first.recipe["output_sha256"] == first.pixels_sha256 == thread.picture(first.id).sha256()
     assert image.read_recipe(thread.read(first.id)) is not None
-    assert second.options == {"seed": 7}, "the seed that was drawn is kept"
+    assert second.options == {"seed": 7, **usual}, "the seed that was drawn is kept"
     assert painter.asked[0] == ("a hat", {"seed": 3, "steps": 4})
     assert np.array_equal(thread.picture(second.id).rgb, Painter().paint(thread.picture(first.id), "a coat", 7).rgb)
     assert first.drift is not None
