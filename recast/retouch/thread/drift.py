@@ -24,8 +24,9 @@ def drift(
 ) -> dict[str, Any]:
     """The drift of a node against its root, as plain data.
 
-    root, node: rgb (H, W, 3) uint8. support: (H, W) bool, the union of the supports on the way from the root; None
-    where some edit kept nothing apart, and then the whole frame is measured, changes that were asked for included.
+    root, node: rgb (H, W, 3) uint8. support: (H, W) bool, the union of the supports on the way from the root; None, or
+    all of the frame, where some edit kept nothing apart, and then the whole frame is measured, changes that were asked
+    for included.
 
     Comes back as: over, "preserved" or "frame"; preserved and of, pixels; changed, how many of those measured differ
     in any byte; delta_e_mean and delta_e_max, CIEDE2000 over those measured; sharpness, the ratio of the variances of
@@ -36,14 +37,14 @@ def drift(
     if root.shape != node.shape:
         came = f"{node.shape[1]}x{node.shape[0]} against {root.shape[1]}x{root.shape[0]}"
         return {"over": None, "absent": [f"everything: another size than the root, {came}"]}
+    if support is not None and support.all():
+        support = None
     measured = np.ones(root.shape[:2], bool) if support is None else ~support
     found: dict[str, Any] = {
         "over": "frame" if support is None else "preserved",
         "preserved": 0 if support is None else int(measured.sum()),
         "of": measured.size,
     }
-    if not measured.any():
-        return found | {"absent": ["everything: no pixel was preserved on the way"]}
     delta = delta_e_of(root, node, measured)
     sharpness = _sharpness(root, node, measured)
     if sharpness is None:
