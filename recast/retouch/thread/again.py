@@ -36,7 +36,7 @@ def replay(
     _check_name(thread, name)
     draft = of_picture(*bytes_of(on, "on"), kind="import")
     for step in steps:
-        bound = [option for option in PLACES if option in step.options]
+        bound = _bound(step)
         size = thread.node(step.parent)
         if places == "keep" and bound and (size.width, size.height) != (draft.width, draft.height):
             raise InputError(
@@ -108,8 +108,16 @@ def _steps(thread: Thread, ref: str | None, places: Places) -> list[Node]:
     return steps
 
 
+def _bound(step: Node) -> list[str]:
+    """The options of an edit that speak of a place; the context is one where it is a box."""
+    names = [*PLACES] if isinstance(step.options.get("context", "auto"), str) else [*PLACES, "context"]
+    return [name for name in names if name in step.options]
+
+
 def _options(thread: Thread, step: Node, places: Places) -> dict[str, Any]:
-    dropped = PLACES if places == "drop" else ()
+    dropped = [*PLACES, "context"] if places == "drop" else []
+    if step.options.get("context") in ("auto", "whole"):  # anything else is a box, or needs one
+        dropped = [name for name in dropped if name != "context"]
     kept = {name: value for name, value in step.options.items() if name not in dropped}
     given: dict[str, Any] = give(kept, lambda role: thread.read(step, role))
     return given
@@ -121,7 +129,7 @@ def _shared(thread: Thread, group: Sequence[Node], places: Places) -> dict[str, 
     given = _options(thread, last, places)
     if places == "keep":
         for step in group:
-            if _trace(step, PLACES) != _trace(last, PLACES):
+            if _trace(step, _bound(step)) != _trace(last, _bound(last)):
                 raise ConfigError(
                     f"passes: {step.id!r} and {last.id!r} would become one edit, and their masks or boxes differ; "
                     "groups with the same ones accepted; ask for more passes, or drop the places"

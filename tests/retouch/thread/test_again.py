@@ -92,6 +92,24 @@ def test_a_rebake_asks_the_root_for_everything_in_as_few_passes_as_wished(thread
             thread.rebake(Painter(), "main", wrong)  # type: ignore[arg-type]
 
 
+def test_a_context_that_is_a_box_or_needs_one_is_a_place(thread: Thread) -> None:
+    box = {"boxes": [(1, 1, 9, 9)]}
+    thread.edit(Painter(), "crop", at="root", branch="crop", context="crop", **box)
+    thread.edit(Painter(), "whole", context="whole", **box)
+    thread.edit(Painter(), "box", at="root", branch="box", context=(2, 2, 12, 12))
+    thread.edit(Painter(), "no box")
+    other = noise(1, width=30, height=20)
+    for branch in ("crop", "box"):
+        with pytest.raises(InputError, match="30x20 came"):
+            thread.replay(Painter(), branch, other)
+    for branch, left in (("crop", [None, "whole"]), ("box", [None, None])):
+        painter = Painter()
+        thread.replay(painter, branch, other, places="drop")
+        assert [options.get("context") for _, options in painter.asked] == left
+    with pytest.raises(ConfigError, match="masks or boxes differ"):
+        thread.rebake(Painter(), "box", 1)
+
+
 def test_references_and_places_that_differ_are_not_mixed(thread: Thread) -> None:
     logo, other = noise(1), noise(2)
     thread.branch("pictures", at="root")
