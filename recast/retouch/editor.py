@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from recast.errors import Cancelled, GateFailed, InputError
+from recast.errors import Cancelled, ConfigError, GateFailed, InputError
 from recast.pipeline import Carried, Generates, References, Size, named
 from recast.pixels.geometry import Fit
 from recast.pixels.image import Picture
@@ -86,10 +86,11 @@ class Editor:
         self.detectors = tuple(detectors)
         self.gives_back = gives_back
 
-    @property
-    def config(self) -> Any:
-        """The generator's."""
-        return self.generator.config  # type: ignore[attr-defined]
+    def __getattr__(self, name: str) -> Any:
+        """What else the generator has: its config, checksums, adapters, device, networks."""
+        if name.startswith("_") or name == "generator":
+            raise AttributeError(f"{type(self).__name__} has no {name!r}")
+        return getattr(self.generator, name)
 
     def generate(self, prompt: str, *, on_step: Callable[[Step], None] | None = None, **options: Any) -> Result:
         """As of the generator."""
@@ -221,10 +222,14 @@ class Editor:
         assert plan.on_forecast is not None
         for index, forecast in enumerate(foretell(step, fit)):
             answer = plan.on_forecast(forecast.on(plan.whole(forecast.mask)))
-            if answer is False:
-                raise Cancelled(f"seed {forecast.seed}: stopped at its forecast, step {step.index} of {step.of}")
             if isinstance(answer, np.ndarray):
                 _narrower(plan, step, narrowed)(index, answer)
+            elif answer is not None and not isinstance(answer, bool | np.bool_):
+                raise InputError(
+                    f"on_forecast: {answer!r} came back; a mask (H, W), False or None accepted; return one"
+                )
+            elif answer is not None and not answer:
+                raise Cancelled(f"seed {forecast.seed}: stopped at its forecast, step {step.index} of {step.of}")
 
     def _merged(self, plan: Plan, raw: Picture, lost: np.ndarray | None) -> Merge:
         """One edit, as the model made it, merged into its source."""
@@ -324,6 +329,8 @@ def _narrower(plan: Plan, step: Step, narrowed: dict[int, str]) -> Any:
     inner = step.narrow
 
     def narrow(index: int, mask: np.ndarray) -> None:
+        if step.t == 0:
+            raise ConfigError("narrow: the last step is done, t = 0; an earlier one accepted; ask for more steps")
         if mask.shape != (plan.picture.height, plan.picture.width):
             came, accepted = mask.shape, (plan.picture.height, plan.picture.width)
             raise InputError(f"narrow: a mask {came} came; {accepted} accepted, the size of the source")

@@ -1,5 +1,6 @@
 """The editor: any generator, and all that was not asked for left as it was."""
 
+import copy
 import json
 from dataclasses import replace
 
@@ -274,6 +275,24 @@ def test_a_forecast_can_stop_the_run_or_narrow_it(model):
     free = Editor(model).edit(photo(128, 96), "x", steps=4, seed=4)
     assert not (free.tokens[0] == free.source_tokens).all(-1).any()
     assert free.recipe.preserving.narrowed is None
+
+
+def test_a_forecast_is_answered_by_a_mask_a_truth_value_or_nothing(model):
+    source = photo(128, 96)
+    with pytest.raises(Cancelled):
+        Editor(model).edit(source, "x", steps=4, seed=4, on_forecast=lambda forecast: forecast.mask.all() & False)
+    with pytest.raises(InputError, match="on_forecast: 'stop' came back"):
+        Editor(model).edit(source, "x", steps=4, seed=4, on_forecast=lambda forecast: "stop")
+    with pytest.raises(ConfigError, match="narrow: the last step is done"):
+        Editor(model).edit(source, "x", steps=1, seed=4, on_forecast=lambda forecast: small_mask())
+
+
+def test_what_else_a_generator_has_the_editor_has(model):
+    editor = Editor(model)
+    assert (editor.config, editor.checksums(), editor.adapters) == (model.config, model.checksums(), model.adapters)
+    assert (editor.device, editor.dtype, editor.autoencoder) == (model.device, model.dtype, model.autoencoder)
+    assert copy.copy(editor).generator is model
+    assert not hasattr(Editor(Painter()), "config")
 
 
 def test_what_the_autoencoder_loses_is_given_back_before_the_merge(model):
