@@ -167,13 +167,13 @@ def main() -> None:
             folder = args.out / name / arm.replace(" ", "-")
             figures = run(source, turns, arm, pipeline, folder, args.steps)
             every.setdefault(name, {})[arm] = figures
+            (args.out / "turns.json").write_text(json.dumps(every, indent=1) + "\n")
+            (args.out / "turns.svg").write_text(plot(every, args.turns))
             for turn in sorted({1, 10, args.turns}):
                 if turn <= len(figures):
                     print(f"{name:11s} {arm:13s} {figures[turn - 1]}", flush=True)
                     if not args.no_record:
                         record.append("turns", {"picture": name, "arm": arm, "steps": args.steps, **figures[turn - 1]})
-    (args.out / "turns.json").write_text(json.dumps(every, indent=1) + "\n")
-    (args.out / "turns.svg").write_text(plot(every, args.turns))
 
 
 if __name__ == "__main__":
