@@ -91,7 +91,8 @@ def levels(source: np.ndarray, edited: np.ndarray) -> list[Level]:
 
 def _gain(source: np.ndarray, edited: np.ndarray) -> np.float32:
     """What brings the edit's contrast to the source's where a new light took it far away; 1 for all smaller drifts."""
-    wanted, given = (float(np.median(np.abs(each))) for each in (source, edited))
+    # the median of flat graphics is noise and JPEG, not contrast
+    wanted, given = (float(np.quantile(np.abs(each), 0.9)) for each in (source, edited))
     if not (wanted > 0 and given > 0) or ALIKE[0] < given / wanted < ALIKE[1]:
         return np.float32(1)
     return np.float32(min(max(wanted / given, 1 / MOST_GAIN), MOST_GAIN))
