@@ -10,8 +10,8 @@ re-merge        other regions of the same merge are taken (Merge.accepting), cer
 folder          the same from the folder beside the result (Parts.accepting)
 certify, verify the certificate is made, and checked
 PNG, WebP       the result is encoded without loss, once
-MiB             "before": the process with both pictures read, and what making them left behind; "peak": the most that the
-                first merge takes above it, so that the sum is the peak of the whole process
+MiB             "before": the process with both pictures read, and what making them left behind; "peak": the most that
+                the first merge takes above it, so that the sum is the peak of the whole process
 load            processes that wanted a core when the row was done
 """
 
