@@ -20,6 +20,7 @@ from recast.world.measure import UNKNOWN, Eye, choose
 from recast.world.rules import shows
 from recast.world.scene import (
     IDENTITY,
+    LETTERS,
     STEP,
     Character,
     Face,
@@ -49,6 +50,7 @@ NAMED: Mapping[type, tuple[str, ...]] = {
     Title: ("text", "colour", "place"),
 }
 """What makes a whole part the right one."""
+TITLE_COLOURS = ("none", *LETTERS)
 COLOURS_OF_TITLES = ("title.colour", "title.outline", "title.plate")
 
 
@@ -184,9 +186,12 @@ def _in_its_colours(eye: Eye, scene: Scene, found: lettered.FoundTitle) -> tuple
     """
     if isinstance(found.title, str):
         return scene, found, set()
-    scene = replace(scene, title=found.title)
     if found.title is None:
-        return scene, found, set()
+        return replace(scene, title=None), found, set()
+    strange = {path for path in COLOURS_OF_TITLES if getattr(found.title, path.partition(".")[2]) not in TITLE_COLOURS}
+    if strange:  # a picture may show letters in a colour that the world never gives them: no drawing to compare with
+        return scene, found, strange
+    scene = replace(scene, title=found.title)
     seen = measure.read(eye, scene, COLOURS_OF_TITLES, is_thorough=False)
     unsure = {path for path, finding in seen.found.items() if not finding.is_known and not finding.is_hidden}
     return seen.scene, replace(found, title=seen.scene.title), unsure

@@ -132,6 +132,8 @@ def _outlined(pixels: np.ndarray, background: np.ndarray | None, title: Title) -
         return title
     best, least = title, float("inf")
     for outline in dict.fromkeys((title.outline, "none", title.plate)):
+        if outline not in ("none", *LETTERS):  # a plate may have colours that lettering never has
+            continue
         other = replace(title, outline=outline)
         drawn = (pixels if background is None else background).copy()
         lettering.paint(drawn, other)

@@ -6,9 +6,10 @@ import cv2
 import numpy as np
 import pytest
 
-from recast.world import checks, measure, search
+from recast.world import checks, lettered, measure, search
 from recast.world.draw import draw
 from recast.world.edits import edit
+from recast.world.eye import Eye
 from recast.world.scene import STEP, Character, Face, Mark, Scene, Thing, Title, get, put
 from tests.world.pictures import noisy
 
@@ -200,3 +201,11 @@ def test_a_face_that_drifts_in_small_steps_loses_without_ever_gaining():
 def test_similarity_is_one_within_the_tolerance_and_falls_to_nothing_at_three():
     sizes = [checks.similarity(1.0, 1.0 + share * checks.FACE_TOLERANCE) for share in (0, 1, 2, 3, 4)]
     assert sizes == [1.0, 1.0, 0.5, 0.0, 0.0]
+
+
+def test_a_title_in_a_colour_that_the_world_never_gives_is_read_and_its_colour_unknown():
+    """A picture is no scene: what is found there may have an outline that no scene has."""
+    strange = lettered.FoundTitle(replace(TITLED.title, outline="brown"), TITLED.title, 256, 256)
+    scene, found, unsure = checks._in_its_colours(Eye(draw(TITLED)), TITLED, strange)
+    assert (scene, found) == (TITLED, strange)
+    assert unsure == {"title.outline"}
