@@ -129,7 +129,7 @@ def merge(
     mask: (H, W) in 0..1 at the source's size, and boxes: (left, top, right, bottom) in its pixels, say where a change
     was asked for: a region that touches neither is found and listed, but not accepted; inside, the faintest change
     counts. is_strict: nothing outside them may change at all, so that regions are cut at their edge; so they are where
-    the edit changed the whole picture.
+    the edit changed the whole picture, or framed it anew, which a strict merge refuses.
     take: (H, W), an area to take from the edit whatever the difference.
     look: "global" returns the edit as it is, "local" merges however much changed, "auto" decides by the share.
     detectors: find faces, lines of text or logos, which are taken whole or left whole.
@@ -187,9 +187,12 @@ def merge(
     verdict, reason = _verdict(registration, found, labels, look, thresholds)
     if verdict == "no_change" and is_any:  # and strict
         reason = "all that changed lies outside mask and boxes; try another seed, or widen them"
-    if verdict == "global" and look == "auto" and asked.where is not None:
+    is_elsewhere = verdict == "reframed" and not is_strict
+    if (verdict == "global" or is_elsewhere) and look == "auto" and asked.where is not None:
+        if is_elsewhere:  # what was asked for is where it was asked for
+            registration, valid = _in_place(frame.grid, reason), np.ones_like(found.valid)
         asked, fitted = replace(asked, is_strict=True), NO_FIT  # a new look is no drift
-        labels = asked.areas(frame.grid, found.valid)
+        labels = asked.areas(frame.grid, valid)
         notes.append(f"{reason}: of the edit only what lies in mask and boxes was taken, and all of it")
         verdict, reason = ("local", "") if labels.any() else ("no_change", "the edit shows nothing in mask and boxes")
     draft = _Draft(frame, registration, fitted, found, labels, asked, units, notes, absences(detectors), clock)

@@ -18,6 +18,9 @@ from recast.retouch.warp import basis, resample
 SMALLEST_LEVEL_PX = 48
 ALIKE = 0.75, 1.33  # contrasts that count as one; noise and blur of an editor stay within
 MOST_GAIN = 5.0
+GAIN_TILE_PX, GAIN_TILES = 16, 8
+GAIN_SPREAD = 2.0
+GAIN_LEAST = 9.0  # mean square, in levels, as of a tile that shows anything in `Registering`
 SEEN = 0.05  # of a tile, for it to count
 
 
@@ -90,12 +93,21 @@ def levels(source: np.ndarray, edited: np.ndarray) -> list[Level]:
 
 
 def _gain(source: np.ndarray, edited: np.ndarray) -> np.float32:
-    """What brings the edit's contrast to the source's where a new light took it far away; 1 for all smaller drifts."""
-    # the median of flat graphics is noise and JPEG, not contrast
-    wanted, given = (float(np.quantile(np.abs(each), 0.9)) for each in (source, edited))
-    if not (wanted > 0 and given > 0) or ALIKE[0] < given / wanted < ALIKE[1]:
+    """What brings the edit's contrast to the source's where a new light took it far away; 1 for all smaller drifts.
+
+    The median over tiles in which the source shows anything, where they agree: neither flat ground, whose contrast is
+    noise, nor a thing that was put in decides; where most of the frame was replaced, no two tiles are alike.
+    """
+    height, width = source.shape
+    tiles = max(1, width // GAIN_TILE_PX), max(1, height // GAIN_TILE_PX)
+    wanted, given = (cv2.resize(np.square(each), tiles, interpolation=cv2.INTER_AREA) for each in (source, edited))
+    shows = wanted > GAIN_LEAST
+    if np.count_nonzero(shows) < GAIN_TILES:
         return np.float32(1)
-    return np.float32(min(max(wanted / given, 1 / MOST_GAIN), MOST_GAIN))
+    low, ratio, high = (float(v) for v in np.sqrt(np.quantile(given[shows] / wanted[shows], (0.25, 0.5, 0.75))))
+    if ALIKE[0] < ratio < ALIKE[1] or high > GAIN_SPREAD * low:
+        return np.float32(1)
+    return np.float32(min(1 / max(ratio, 1 / MOST_GAIN), MOST_GAIN))
 
 
 def _ready(grey: np.ndarray, size: tuple[int, int]) -> np.ndarray:

@@ -167,6 +167,18 @@ def test_of_a_picture_changed_all_over_only_what_was_asked_for_is_taken(is_stric
     assert any("only what lies in mask and boxes" in note for note in made.warnings)
 
 
+def test_of_another_framing_too_only_what_was_asked_for_is_taken() -> None:
+    source = case("astronaut", "none", "none", 0).source
+    mirrored = np.ascontiguousarray(source[:, ::-1])
+    made = merge(source, mirrored, boxes=[(40, 50, 240, 250)])
+    kept_outside(made)
+    assert made.verdict == "local"
+    assert made.support[60:240, 50:230].all()
+    assert not made.support[:50].any()
+    deep = np.s_[80:220, 70:210]  # a membrane bends what is near the border
+    assert np.abs(made.result.samples[deep].astype(int) - mirrored[deep]).mean() < 1
+
+
 def test_strict_refuses_another_framing() -> None:
     source = case("astronaut", "none", "none", 0).source
     with pytest.raises(GateFailed, match="reframed"):
