@@ -250,6 +250,10 @@ class FlowStage:
             with torch.no_grad():
                 found = self.text.encode(prompts)
             return Text(found.tokens.to(self.device), None if found.pooled is None else found.pooled.to(self.device))
+        if not self.training.train_text and len(every := dict.fromkeys(prompts)) < len(prompts):  # read once each
+            found, row = self._encode(list(every)), {prompt: k for k, prompt in enumerate(every)}
+            rows = torch.tensor([row[prompt] for prompt in prompts], device=self.device)
+            return Text(found.tokens[rows], None if found.pooled is None else found.pooled[rows])
         read = [byte_ids(prompt, self.text.max_length) for prompt in prompts]
         said = [warning for _, warnings in read for warning in warnings]
         if said and not self._has_cut_text:

@@ -354,6 +354,7 @@ def _world(data: Data, limit_bytes: int) -> dict[str, Any]:
         "lengths": data.lengths or LENGTHS,
         "limit_bytes": limit_bytes,
         "scene": data.scene,
+        "things": data.things,
     }
 
 

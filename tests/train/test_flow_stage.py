@@ -154,6 +154,17 @@ def test_an_empty_prompt_is_the_encoding_of_the_empty_string_with_the_context_ke
     assert call["context"] is not None
 
 
+def test_a_prompt_that_comes_again_is_read_once_and_each_row_gets_its_own(monkeypatch: pytest.MonkeyPatch):
+    made, read = stage(EDITS), []
+    network = made.text.network.forward
+    monkeypatch.setattr(made.text.network, "forward", lambda ids: read.append(len(ids)) or network(ids))
+    found = made._encode(["make it red", "make it blue", "make it red"])
+    assert read == [2]
+    expected = made.text.encode(["make it red", "make it blue", "make it red"])
+    torch.testing.assert_close(found.tokens, expected.tokens)
+    torch.testing.assert_close(found.pooled, expected.pooled)
+
+
 def test_a_prompt_that_is_cut_is_told_of_once(caplog: pytest.LogCaptureFixture):
     made = stage(EDITS)
     length = made.text.max_length

@@ -14,10 +14,10 @@ from recast.train.data.order import Permutation, mixed
 from recast.world import edits, sample, words
 from recast.world.dice import Dice
 from recast.world.draw import changed, draw
-from recast.world.scene import to_json
+from recast.world.scene import THINGS, to_json
 from recast.world.suite import SEEDS
 
-TRIES = 200
+TRIES = 400
 """Scenes looked through for one that an edit can be done to."""
 LENGTHS = {"short": 1.0, "medium": 2.0, "long": 1.0}
 TWO_CONTEXTS = (*edits.KINDS["two pictures"], "style of picture 2")
@@ -33,8 +33,9 @@ class WorldSource:
     `edits.KINDS` is drawn, those not named never; None for `edits.CATEGORIES`. kinds: how often a kind is drawn within
     its category, 1 where it is not named. lengths: of captions, short, medium or long. limit_bytes: of every
     instruction and caption, in UTF-8: what the text encoder reads. scene: cartoon, photo or sheet, of what is edited;
-    None for whatever suits the kind of edit. Raises ConfigError for a name that does not exist,
-    and for weights of which none is above 0.
+    None for whatever suits the kind of edit. things: with `scene`, the kinds of thing of which what is edited shows one
+    or more, and no other; () for any or none. Raises ConfigError for a name that does not exist, for weights of which
+    none is above 0, and for things without a scene.
     """
 
     length = None
@@ -50,11 +51,18 @@ class WorldSource:
         limit_bytes: int = edits.NANO_BYTES,
         split: str = "train",
         scene: str | None = None,
+        things: Sequence[str] = (),
     ) -> None:
         sample.check_split(split)
+        unknown = [thing for thing in things if thing not in THINGS]
+        if unknown or (things and scene is None):
+            raise ConfigError(
+                f"things={tuple(things)}, scene={scene!r}: some of {', '.join(THINGS)} accepted, and only of a scene; "
+                "mend the names, and say which scene"
+            )
         every = [kind for named in edits.KINDS.values() for kind in named]
         self.seed, self.limit_bytes, self.split = seed, limit_bytes, split
-        self.scene = scene
+        self.scene, self.things = scene, tuple(things)
         self.sizes = {tuple(size): 1.0 for size in sizes} if not isinstance(sizes, Mapping) else dict(sizes)
         self.categories = _known("categories", categories or edits.CATEGORIES, edits.KINDS)
         self.kinds = _known("kinds", kinds or {}, every, some=False)
@@ -138,6 +146,7 @@ class WorldSource:
             "lengths": dict(sorted(self.lengths.items())),
             "limit_bytes": self.limit_bytes,
             "scene": self.scene,
+            **({"things": list(self.things)} if self.things else {}),
             "version": VERSION,
             "licence": "recast",
         }
@@ -148,15 +157,18 @@ class WorldSource:
         of = "train" if self.split == "train" else "any"  # what is held out comes with the edit
         for attempt in range(TRIES):
             base = sample.scene(sample.source_seed(seed, Dice(seed, "scene", attempt)), split=of, kind=self.scene)
+            if self.things and not (base.things and {thing.kind for thing in base.things} <= set(self.things)):
+                continue
             try:
                 return edits.edit(
                     seed, category=category, kind=kind, split=self.split, source=base, limit_bytes=self.limit_bytes,
-                    tries=8,
+                    tries=64 if self.things else 8,  # a scene of the right thing is worth more than the next one
                 )  # fmt: skip
             except InputError:  # nothing in this scene to do that to
                 continue
         raise InputError(
-            f"scene={self.scene!r}, kind={kind!r}: no such edit of {TRIES} scenes; another kind or scene accepted"
+            f"scene={self.scene!r}, things={self.things}, kind={kind!r}: no such edit of {TRIES} scenes; another kind, "
+            "scene or more things accepted"
         )
 
     def _size(self, seed: int) -> tuple[int, int]:

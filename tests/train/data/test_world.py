@@ -79,3 +79,17 @@ def test_kinds_of_which_none_is_left_are_refused():
     nothing = dict.fromkeys(edits.KINDS["local"], 0.0)
     with pytest.raises(ConfigError, match="every kind of local weighs 0"):
         WorldSource(categories={"local": 1}, kinds=nothing)
+
+
+def test_a_scene_of_some_things_shows_one_of_them_and_no_other():
+    only = {"categories": {"local": 1}, "kinds": {kind: float(kind == "thing colour") for kind in edits.KINDS["local"]}}
+    for split in ("train", "held out"):
+        source = WorldSource(**only, sizes=((64, 64),), scene="sheet", things=("cup", "gift"), split=split)
+        scenes = [from_json(scene) for n in range(12) for scene in source.example(n).truth["scenes"]]
+        assert {tuple(thing.kind for thing in scene.things) for scene in scenes} == {("cup",), ("gift",)}
+
+
+@pytest.mark.parametrize("wrong", [{"things": ("cup",)}, {"things": ("spoon",), "scene": "sheet"}])
+def test_things_are_known_and_of_a_scene(wrong: dict):
+    with pytest.raises(ConfigError, match="things="):
+        WorldSource(**wrong)
