@@ -62,7 +62,9 @@ def add_constraints(parser: argparse.ArgumentParser) -> None:
     )
     group.add_argument("--take", metavar="FILE", help="a mask of what to take from the edit whatever the difference")
     group.add_argument(
-        "--strict", action="store_true", help="nothing outside --mask and --box may change, not even by a soft border"
+        "--strict",
+        action="store_true",
+        help="nothing outside --mask, --box and --take may change, not even by a soft border",
     )
     group.add_argument("--faces", metavar="FILE", help="YuNet weights (.onnx): faces are taken whole or left whole")
     group.add_argument("--text", metavar="FILE", help="DB text detector (.onnx): so are lines of text")

@@ -189,8 +189,8 @@ def fill_holes(labels: np.ndarray, difference: Difference, thresholds: Differing
 
 
 def length_scale(shape: tuple[int, ...]) -> float:
-    """The diagonal of a picture (h, w) over that of a square of the analysis grid's pixels."""
-    return float(np.hypot(shape[0], shape[1]) / (2 * GRID_PIXELS) ** 0.5)
+    """The diagonal of a picture (h, w) over that of a square of the grid's pixels; 1 at most, for panoramas."""
+    return min(1.0, float(np.hypot(shape[0], shape[1]) / (2 * GRID_PIXELS) ** 0.5))
 
 
 def in_order(labels: np.ndarray) -> np.ndarray:

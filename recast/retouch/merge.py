@@ -130,7 +130,7 @@ def merge(
     was asked for: a region that touches neither is found and listed, but not accepted; inside, the faintest change
     counts. is_strict: nothing outside them may change at all, so that regions are cut at their edge; so they are where
     the edit changed the whole picture, or framed it anew, which a strict merge refuses.
-    take: (H, W), an area to take from the edit whatever the difference.
+    take: (H, W), an area to take from the edit whatever the difference; of a strict merge too, mask and boxes or not.
     look: "global" returns the edit as it is, "local" merges however much changed, "auto" decides by the share.
     detectors: find faces, lines of text or logos, which are taken whole or left whole.
     Raises InputError for what is no picture or does not fit, ConfigError for is_strict without mask or boxes.

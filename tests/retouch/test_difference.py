@@ -413,3 +413,8 @@ def test_sizes_that_do_not_fit_are_named():
         difference(PHOTO, PHOTO[:-1])
     with pytest.raises(ShapeError, match="valid"):
         difference(PHOTO, PHOTO, np.ones((3, 3), dtype=bool))
+
+
+def test_a_panorama_asks_no_larger_regions_than_a_square():
+    assert length_scale((40, 12_000)) == 1
+    assert length_scale((512, 512)) == pytest.approx(0.5)
