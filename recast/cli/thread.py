@@ -7,6 +7,7 @@ import re
 from typing import NamedTuple
 
 from recast.cli.job import named_path
+from recast.cli.merge import box
 from recast.cli.options import add_model, add_report, add_sampling
 from recast.errors import ConfigError
 
@@ -105,7 +106,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
         group.add_argument(flag, choices=choices, metavar="HOW", help=text)
     group.add_argument("--mask", metavar="PATH", help="edit: a picture of the same size, white where it may change")
     group.add_argument(
-        "--box", action="append", type=_box, metavar="X0,Y0,X1,Y1", help="edit: a rectangle that may change; repeat"
+        "--box", action="append", type=box, metavar="X0,Y0,X1,Y1", help="edit: a rectangle that may change; repeat"
     )
     add_sampling(parser)
     add_model(parser)
@@ -135,10 +136,3 @@ def _ids(text: str) -> list[int]:
     if re.fullmatch(r"\d+(,\d+)*", text) is None:
         raise argparse.ArgumentTypeError(f"{text!r}: numbers separated by commas accepted, as 2,3")
     return [int(number) for number in text.split(",")]
-
-
-def _box(text: str) -> tuple[int, ...]:
-    match = re.fullmatch(r"(\d+),(\d+),(\d+),(\d+)", text)
-    if match is None:
-        raise argparse.ArgumentTypeError(f"{text!r}: left,top,right,bottom in pixels accepted, as 40,60,300,220")
-    return tuple(int(side) for side in match.groups())
