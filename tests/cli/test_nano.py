@@ -8,10 +8,7 @@ from recast.pixels import image
 from tests.cli.test_main import shell
 from tests.cli.test_making import recipe_of
 
-NOTHING = (
-    "recast: warning: nothing changed: no region of change was found; try another seed, or say what to change more "
-    "plainly\n"
-)
+UNMERGED = ("recast: warning: nothing changed: ", "recast: warning: not merged, ")
 
 
 @pytest.fixture(autouse=True)
@@ -25,7 +22,8 @@ def test_generate_edit_and_replay(here: Path) -> None:
     assert (made.returncode, made.stdout, made.stderr) == (0, "circle.png\n", "")
     edited = shell("edit", "circle.png", "make it blue", "--out", "blue.webp", "--steps", "1", "--size", "source")
     assert (edited.returncode, edited.stdout) == (0, "blue.webp\n")
-    assert edited.stderr in ("", NOTHING)  # one step of a small model may well change nothing, and that is said
+    # what one step of a small model comes to depends on the processor's last bits; a merge needs no word, else one line
+    assert edited.stderr == "" or (edited.stderr.startswith(UNMERGED) and edited.stderr.count("\n") == 1)
     recipe = recipe_of("blue.webp")
     assert (recipe.model, recipe.width, recipe.height) == ("nano", 64, 64)
     assert recipe.images[0].sha256 == image.read("circle.png").sha256()
