@@ -30,8 +30,8 @@ from recast.context.text import TextEncoder
 from recast.errors import ConfigError, InputError, OutOfMemory, RecastError
 from recast.flow import sampler as samplers
 from recast.flow import schedule
-from recast.flow.guidance import Velocity, guided
-from recast.flow.transformer import Condition, FlowTransformer
+from recast.flow.guidance import guided
+from recast.flow.transformer import Condition, FlowTransformer, Network
 from recast.latents.autoencoder import Autoencoder
 from recast.latents.tokens import pack, positions, unpack
 from recast.options import Options
@@ -105,6 +105,7 @@ class Pipeline:
     ) -> None:
         self.config = config
         self.flow = flow.eval().requires_grad_(False)
+        self.network: Network = self.flow  # what is evaluated: the same weights, perhaps made faster (`recast.speed`)
         self.autoencoder = autoencoder.eval().requires_grad_(False)
         if not autoencoder.encoder.conv_in.weight.is_meta:  # what convolutions like best
             self.autoencoder.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
@@ -114,11 +115,11 @@ class Pipeline:
 
     @property
     def device(self) -> torch.device:
-        return self.flow.img_in.weight.device
+        return self.network.device
 
     @property
     def dtype(self) -> torch.dtype:
-        return self.flow.img_in.weight.dtype
+        return self.network.dtype
 
     def generate(self, prompt: str, *, on_step: Callable[[Step], None] | None = None, **options: Any) -> Result:
         """Pictures from words. width, height: of the picture, in pixels; further options: `Options`."""
@@ -330,7 +331,7 @@ class Pipeline:
             source = context.tokens[:, : request.fits[0].tokens].float()
         text = self.text.encode([request.prompt])
         guidance = None if request.guidance is None else torch.tensor([request.guidance], device=self.device)
-        wanted = self.flow.condition(
+        wanted = self.network.condition(
             positions=positions(request.grid).to(self.device),
             text=text.tokens.to(self.device, self.dtype),
             pooled=None if text.pooled is None else text.pooled.to(self.device, self.dtype),
@@ -347,7 +348,7 @@ class Pipeline:
         if request.true_guidance == 1.0:
             return wanted, None, warnings, source
         negative = self.text.encode([request.options.negative_prompt or ""])
-        unwanted = self.flow.with_text(
+        unwanted = self.network.with_text(
             wanted,
             negative.tokens.to(self.device, self.dtype),
             None if negative.pooled is None else negative.pooled.to(self.device, self.dtype),
@@ -364,9 +365,10 @@ class Pipeline:
         source: Tensor | None,
         hold: Hold | None,
     ) -> Iterator[samplers.State]:
-        velocity = self._velocity(wanted)
+        may_change = None if source is None else hold
+        velocity = self.network.along(wanted, request.times, may_change)
         if unwanted is not None:
-            velocity = guided(velocity, self._velocity(unwanted), request.true_guidance)
+            velocity = guided(velocity, self.network.along(unwanted, request.times, may_change), request.true_guidance)
         generators = [torch.Generator().manual_seed(seed) for seed in seeds]
 
         def noise() -> Tensor:
@@ -387,14 +389,6 @@ class Pipeline:
         """
         shape = (1, self.config.autoencoder.z_channels, 2 * grid[0], 2 * grid[1])
         return pack(torch.randn(shape, generator=generator, dtype=torch.bfloat16)).float().to(self.device)
-
-    def _velocity(self, condition: Condition) -> Velocity:
-        @torch.inference_mode()
-        def velocity(x: Tensor, t: float) -> Tensor:
-            at = torch.full(x.shape[:1], t, device=x.device)
-            return self.flow(x.to(self.dtype), at, condition).float()
-
-        return velocity
 
     def _decoder(self, request: Request) -> Callable[[Tensor], list[Picture]]:
         multiple = self.config.pixels_per_token

@@ -7,6 +7,7 @@ from collections.abc import Callable
 from torch import Tensor
 
 Velocity = Callable[[Tensor, float], Tensor]
+MayChange = Callable[[], Tensor | None]  # tokens (b or 1, n) bool that a walk lets change; None for all
 
 
 def guided(wanted: Velocity, unwanted: Velocity, scale: float) -> Velocity:

@@ -13,7 +13,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-from recast.flow.guidance import Velocity
+from recast.flow.guidance import MayChange, Velocity
 from recast.flow.path import clean_at
 
 
@@ -67,7 +67,7 @@ def renoise(noise: Callable[[], Tensor]) -> Sampler:
     return sampler
 
 
-def held(walk: Sampler, clean: Tensor, may_change: Callable[[], Tensor | None]) -> Sampler:
+def held(walk: Sampler, clean: Tensor, may_change: MayChange) -> Sampler:
     """A sampler that keeps part of a picture: after each step, what may not change is put back where it belongs.
 
     clean: (1, n, d) or (b, n, d), the picture to keep. may_change: asked after each step for a mask (b, n) or (1, n)

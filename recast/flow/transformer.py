@@ -8,12 +8,14 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from typing import Any, Protocol
 
 import torch
 from torch import Tensor, nn
 
 from recast.config import FlowConfig
 from recast.errors import ConfigError, ShapeError
+from recast.flow.guidance import MayChange, Velocity
 from recast.flow.layers import (
     DoubleStreamBlock,
     Embedder,
@@ -38,6 +40,26 @@ class Condition:
     rotary: Tensor  # (b, 1, m + n + r, p); in cached mode without the context
     context: Tensor | list[KeysValues] | None
     extra: Tensor | None  # (b, n, in_channels - out_channels): Fill and Control
+
+
+class Network(Protocol):
+    """What a pipeline asks of a velocity field: the one below, or a faster one with the same weights."""
+
+    @property
+    def config(self) -> FlowConfig: ...
+    @property
+    def device(self) -> torch.device: ...
+    @property
+    def dtype(self) -> torch.dtype: ...
+    def condition(self, *args: Any, **inputs: Any) -> Condition: ...
+    def with_text(self, condition: Condition, text: Tensor, pooled: Tensor | None) -> Condition: ...
+    def along(self, condition: Condition, times: Sequence[float], may_change: MayChange | None = None) -> Velocity:
+        """The velocity function of one walk, for a sampler: x (b, n, out_channels) fp32 at a time t, to fp32.
+
+        times: those the walk will ask for. may_change: asked at each step for the tokens (b or 1, n) bool that the
+        walk lets change, None for all; where there is one, what comes back for the others is not used.
+        """
+        ...
 
 
 class FlowTransformer(nn.Module):
@@ -102,7 +124,7 @@ class FlowTransformer(nn.Module):
             if config.context_attention == "cached":
                 embedded = self.cache_context(context, context_positions)
             else:
-                embedded = self._embed(context, None)
+                embedded = self.embed(context, None)
                 joint.append(context_positions)
         batch = max(part.shape[0] for part in joint)
         table = torch.cat([part.expand(batch, -1, -1) for part in joint], dim=1)
@@ -132,7 +154,7 @@ class FlowTransformer(nn.Module):
         it depends on nothing but the pictures, so one cache serves every step, prompt, seed and guidance.
         """
         rotary = rotary_table(positions, self.config.axes_dim, self.config.theta)
-        x = self._embed(context, None)
+        x = self.embed(context, None)
         vector = self.time_in(sinusoid(x.new_zeros(x.shape[0])))
         cache = []
         for double in self.double_blocks:
@@ -143,12 +165,30 @@ class FlowTransformer(nn.Module):
             cache.append(kept)
         return cache
 
+    @property
+    def device(self) -> torch.device:
+        return self.img_in.weight.device
+
+    @property
+    def dtype(self) -> torch.dtype:
+        return self.img_in.weight.dtype
+
+    def along(self, condition: Condition, times: Sequence[float], may_change: MayChange | None = None) -> Velocity:
+        """As `Network.along`: every evaluation is whole, and stands alone."""
+
+        @torch.inference_mode()
+        def velocity(x: Tensor, t: float) -> Tensor:
+            at = torch.full(x.shape[:1], t, device=x.device)
+            return self(x.to(self.dtype), at, condition).float()
+
+        return velocity
+
     def forward(self, x: Tensor, t: Tensor, condition: Condition) -> Tensor:
         """The velocity (b, n, out_channels) of target tokens x (b, n, out_channels) at times t (b,)."""
         if t.shape != x.shape[:1]:
             raise ShapeError(f"t: one time per sample needed, shape {tuple(x.shape[:1])}; got {tuple(t.shape)}")
         text, target = condition.text, x.shape[1]
-        image = self._embed(x, condition.extra)
+        image = self.embed(x, condition.extra)
         caches: list[KeysValues | None] = [None] * (len(self.double_blocks) + len(self.single_blocks))
         if isinstance(condition.context, list):
             caches = list(condition.context)
@@ -170,7 +210,7 @@ class FlowTransformer(nn.Module):
         image, _ = last(joint, vector, condition.rotary, last_cache, read)
         return self.final_layer(image, vector)
 
-    def _embed(self, tokens: Tensor, extra: Tensor | None) -> Tensor:
+    def embed(self, tokens: Tensor, extra: Tensor | None) -> Tensor:
         """Tokens (b, n, out_channels), with their extra channels, to the network's width (b, n, d)."""
         if self.config.extra_channels == 0:
             return self.img_in(tokens)
