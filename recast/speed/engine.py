@@ -22,7 +22,7 @@ import torch
 from torch import Tensor
 
 from recast.config import FlowConfig
-from recast.errors import ShapeError
+from recast.errors import ConfigError
 from recast.flow.guidance import MayChange, Velocity
 from recast.flow.layers import KeysValues, rotary_table, sinusoid
 from recast.flow.transformer import Condition, FlowTransformer
@@ -35,6 +35,13 @@ from recast.speed.ops import Plain as PlainOps
 
 Modulations = list[Tensor]  # of one time, in the order of `modulators_of`, each (1, 1, i d) or (b, 1, i d)
 Walk = Callable[["Engine", Condition, Sequence[float], MayChange | None], Velocity]
+
+
+class Prepared(dict[float, Modulations]):
+    """The modulations of the times that a walk was prepared for."""
+
+    def __missing__(self, t: float) -> Modulations:
+        raise ConfigError(f"t={t}: this walk was prepared for the times {sorted(self)}; ask for one of these")
 
 
 class Blocks(Protocol):
@@ -126,6 +133,7 @@ class Engine:
         """
         self.flow = flow
         self.config: FlowConfig = flow.config
+        self.num_heads = self.config.num_heads  # that this process computes: fewer where several share them
         self.blocks: Blocks = Resident(blocks_of(flow)) if blocks is None else blocks
         self.modulators = modulators_of(flow) if modulators is None else list(modulators)
         self.ops: Ops = PlainOps() if ops is None else ops
@@ -145,7 +153,9 @@ class Engine:
 
     def along(self, condition: Condition, times: Sequence[float], may_change: MayChange | None = None) -> Velocity:
         """As `FlowTransformer.along`; what the plan reuses from step to step lives as long as this function."""
-        return torch.inference_mode()(self.walk(self, condition, times, may_change))
+        with torch.inference_mode():
+            velocity = self.walk(self, condition, times, may_change)
+        return torch.inference_mode()(velocity)
 
     def condition(self, **inputs: Any) -> Condition:
         """As `FlowTransformer.condition`. In cached mode, the context's keys and values are made by this engine."""
@@ -176,12 +186,13 @@ class Engine:
 
     # One evaluation.
 
-    def modulations(self, condition: Condition, times: Sequence[float]) -> dict[float, Modulations]:
+    def modulations(self, condition: Condition, times: Sequence[float]) -> Prepared:
         """The modulations of every time, by one product a layer."""
         wanted = list(dict.fromkeys(times))
         vectors = torch.stack([self._vector(condition, t) for t in wanted])  # (times, b, d)
         every = self._modulations(vectors.flatten(0, 1))
-        return {t: [rows.unflatten(0, vectors.shape[:2])[i] for rows in every] for i, t in enumerate(wanted)}
+        by_time = [rows.unflatten(0, vectors.shape[:2]) for rows in every]
+        return Prepared({t: [rows[i] for rows in by_time] for i, t in enumerate(wanted)})
 
     def evaluate(
         self, x: Tensor, modulations: Modulations, condition: Condition, part: Part = WHOLE
@@ -262,9 +273,9 @@ class Engine:
         at = [joint.modulations[2 * joint.num_done + i].chunk(6, dim=-1) for i in (0, 1)]
         streams = (block.text, block.image)
         residuals = (joint.text, joint.image)
-        m, (b, s, d) = joint.num_text, joint.image.x.shape
+        m, (b, s, _) = joint.num_text, joint.image.x.shape
         rows = (slice(0, m), slice(m, m + s))
-        qkv = joint.image.x.new_empty(b, m + s, 3 * d)
+        qkv = joint.image.x.new_empty(b, m + s, 3 * self.num_heads * self.config.head_dim)
         for stream, residual, modulation, run in zip(streams, residuals, at, rows, strict=True):
             if run.start < run.stop:
                 entered = self._enter(residual, *modulation[:2], rows=stream.qkv.eats_rows)
@@ -286,9 +297,9 @@ class Engine:
         is_last = joint.num_done == len(self.blocks) - 1
         read = slice(joint.num_text, joint.num_text + joint.num_target) if is_last else slice(None)
         shift, scale, gate = joint.modulations[num_double + joint.num_done].chunk(3, dim=-1)
-        b, s, d = joint.image.x.shape
+        b, s, _ = joint.image.x.shape
         entered = self._enter(joint.image, shift, scale, rows=stream.qkv.eats_rows)
-        qkv = joint.image.x.new_empty(b, s, 3 * d)
+        qkv = joint.image.x.new_empty(b, s, 3 * self.num_heads * self.config.head_dim)
         self._project(stream, entered, qkv, joint.rotary)
         attended = self._attended(qkv, joint, read)
         if is_last:
@@ -306,12 +317,12 @@ class Engine:
     def _project(self, stream: Stream, entered: Tensor | Rows, qkv: Tensor, rotary: Tensor) -> None:
         """q, k, v (b, s, 3 d) of a stream, written into `qkv`, normed and turned."""
         stream.qkv(entered, out=qkv)
-        by_head = qkv.unflatten(-1, (3, self.config.num_heads, self.config.head_dim))
+        by_head = qkv.unflatten(-1, (3, self.num_heads, self.config.head_dim))
         self.ops.norm_rotate(by_head, stream.query_scale, stream.key_scale, rotary)
 
     def _attended(self, qkv: Tensor, joint: Joint, read: slice = slice(None)) -> Tensor:
         """Attention of the joint sequence (b, s, 3 d), the kept tokens among its keys; queries of `read` alone."""
-        q, k, v = qkv.unflatten(-1, (3, self.config.num_heads, self.config.head_dim)).unbind(2)
+        q, k, v = qkv.unflatten(-1, (3, self.num_heads, self.config.head_dim)).unbind(2)
         if joint.part.keep is not None:
             of_image = joint.num_text + joint.part.keep
             joint.kept.append(KeysValues(*(part[:, of_image].transpose(1, 2) for part in (k, v))))
@@ -358,8 +369,6 @@ def exactly(engine: Engine, condition: Condition, times: Sequence[float], may_ch
     known = engine.modulations(condition, times)
 
     def velocity(x: Tensor, t: float) -> Tensor:
-        if t not in known:
-            raise ShapeError(f"t={t}: this walk was prepared for the times {sorted(known)}; ask for one of these")
         return engine.evaluate(x, known[t], condition)[0].float()
 
     return velocity
