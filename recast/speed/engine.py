@@ -14,7 +14,8 @@ A plan replaces parts of it: `ops` (what runs between products), `attend`, the l
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import nullcontext
 from dataclasses import dataclass, field, replace
 from typing import Any, Protocol
 
@@ -32,6 +33,7 @@ from recast.speed.blocks import Block, Double, Modulator, Stream, blocks_of, mod
 from recast.speed.linear import Linear, Rows
 from recast.speed.ops import Ops
 from recast.speed.ops import Plain as PlainOps
+from recast.speed.side_stream import Aside
 
 Modulations = list[Tensor]  # of one time, in the order of `modulators_of`, each (1, 1, i d) or (b, 1, i d)
 Walk = Callable[["Engine", Condition, Sequence[float], MayChange | None], Velocity]
@@ -126,10 +128,12 @@ class Engine:
         ops: Ops | None = None,
         attend: Attend = attention.plain,
         mlp_rows: int | None = None,
+        aside: Aside | None = None,
     ) -> None:
         """flow: its stem and head are used as they are; its blocks too, unless `blocks` hold others.
 
         mlp_rows: tokens whose MLP is computed at once; None for all. Fewer need less memory, and give the same.
+        aside: where the text's share of a double block may run, beside the image's.
         """
         self.flow = flow
         self.config: FlowConfig = flow.config
@@ -139,6 +143,7 @@ class Engine:
         self.ops: Ops = PlainOps() if ops is None else ops
         self.attend = attend
         self.mlp_rows = mlp_rows
+        self.aside = aside
         self.walk: Walk = exactly
 
     @property
@@ -276,16 +281,32 @@ class Engine:
         m, (b, s, _) = joint.num_text, joint.image.x.shape
         rows = (slice(0, m), slice(m, m + s))
         qkv = joint.image.x.new_empty(b, m + s, 3 * self.num_heads * self.config.head_dim)
-        for stream, residual, modulation, run in zip(streams, residuals, at, rows, strict=True):
-            if run.start < run.stop:
-                entered = self._enter(residual, *modulation[:2], rows=stream.qkv.eats_rows)
-                self._project(stream, entered, qkv[:, run], joint.rotary[:, :, run])
+
+        def enter(stream: Stream, residual: Residual, modulation: Sequence[Tensor], run: slice) -> None:
+            entered = self._enter(residual, *modulation[:2], rows=stream.qkv.eats_rows)
+            self._project(stream, entered, qkv[:, run], joint.rotary[:, :, run])
+
+        self._each(zip(streams, residuals, at, rows, strict=True), enter)
         attended = self._attended(qkv, joint)
-        for stream, residual, modulation, run in zip(streams, residuals, at, rows, strict=True):
-            if run.start < run.stop:
-                residual.add(stream.proj(self._as_eaten(attended[:, run], stream.proj)), modulation[2])
-                entered = self._enter(residual, *modulation[3:5], rows=stream.mlp_in.eats_rows)
-                residual.add(self._mlp(stream, entered, None), modulation[5])
+
+        def leave(stream: Stream, residual: Residual, modulation: Sequence[Tensor], run: slice) -> None:
+            residual.add(stream.proj(self._as_eaten(attended[:, run], stream.proj)), modulation[2])
+            entered = self._enter(residual, *modulation[3:5], rows=stream.mlp_in.eats_rows)
+            residual.add(self._mlp(stream, entered, None), modulation[5])
+
+        self._each(zip(streams, residuals, at, rows, strict=True), leave)
+
+    def _each(
+        self, streams: Iterable[tuple[Stream, Residual, Sequence[Tensor], slice]], do: Callable[..., None]
+    ) -> None:
+        """The same for text and image, the text's aside where there is a place for it."""
+        text, image = streams
+        if text[-1].start < text[-1].stop:  # a context alone has no text
+            with nullcontext() if self.aside is None else self.aside.begin():
+                do(*text)
+        do(*image)
+        if self.aside is not None:
+            self.aside.join()
 
     def _single(self, stream: Stream, joined: Linear | None, joint: Joint) -> None:
         num_double = self.config.depth

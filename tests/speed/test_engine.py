@@ -1,5 +1,6 @@
 """The engine gives the velocities of the core's network, whatever part of it is changed for speed."""
 
+from contextlib import contextmanager
 from dataclasses import replace
 
 import pytest
@@ -109,3 +110,31 @@ def test_extra_channels_reach_the_network():
     torch.testing.assert_close(made[1], made[0], rtol=0, atol=2e-5)
     moved = replace(engine.condition(**given, extra=extra), extra=extra + 1)
     assert (engine.along(moved, [0.6])(x, 0.6) - made[1]).abs().max() > 1e-3
+
+
+def test_the_text_s_work_is_begun_aside_and_joined_before_its_result_is_read():
+    """Twice a double block: before attention reads q, k, v of both, and before what was read may be freed."""
+    told = []
+
+    class Aside:
+        @contextmanager
+        def begin(self):
+            told.append("begin")
+            yield
+            told.append("end")
+
+        def join(self) -> None:
+            told.append("join")
+
+    def attend(q, k, v):
+        told.append("attend")
+        return attention.plain(q, k, v)
+
+    flow = tiny_flow()
+    x, _, given = inputs()
+    engine = Engine(flow, aside=Aside(), attend=attend)
+    velocity = engine.along(engine.condition(**given), [0.6])(x, 0.6)
+    wanted = flow.along(flow.condition(**given), [0.6])(x, 0.6)
+    torch.testing.assert_close(velocity, wanted, rtol=0, atol=2e-5)
+    block = ["begin", "end", "join", "attend", "begin", "end", "join"]
+    assert told == block * flow.config.depth + ["attend"] * flow.config.depth_single_blocks
