@@ -61,11 +61,16 @@ def test_a_cpu_gets_bf16_only_where_that_is_faster(monkeypatch):
 
 
 def test_the_probe_of_bf16_tells_fast_from_slow(monkeypatch):
-    for bf16_s, expected in ((0.001, True), (0.009, False), (0.05, False)):
+    """fp32 takes 10 ms: as fast, a third, emulated (and given up after two), and fast but for its first call."""
+    for bf16_s, expected, tries in (([0.009] * 10, False, 18), ([0.003] * 10, True, 18), ([1.0] * 2, False, 10),
+                                    ([0.5, 0.003] + [0.003] * 8, True, 18)):  # fmt: skip
         has_fast_bf16.cache_clear()
-        clock = iter([t for dtype_s in (0.01, bf16_s) for _ in range(4) for t in (0.0, dtype_s)])
+        clock = iter([t for taken in [0.01] * 8 + bf16_s for t in (0.0, taken)])
+        products = []
         monkeypatch.setattr(loading.time, "perf_counter", lambda clock=clock: next(clock))
+        monkeypatch.setattr(loading.torch, "mm", lambda a, b, products=products: products.append(a.dtype))
         assert has_fast_bf16() is expected
+        assert len(products) == tries
     has_fast_bf16.cache_clear()
 
 
