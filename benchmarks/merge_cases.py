@@ -158,18 +158,23 @@ def with_hue(source: np.ndarray, rng: random.Random) -> tuple[np.ndarray, tuple[
 
     box = _box(source, rng, 0.18, 0.35)
     alpha = _stencil(source, lambda pen, k: pen.rounded_rectangle([k * side for side in box], 24 * k, fill=255))
-    lab = rgb2lab(source)
+    left, top, right, bottom = box
+    there = np.s_[top : bottom + 1, left : right + 1]  # the pen's last row and column count
+    part, cover = source[there], alpha[there]
+    lab = rgb2lab(part)
     angle = rng.uniform(0, 2 * np.pi)
     wanted, shift = rng.uniform(6, 10), 4.0
     for _ in range(40):
         moved = lab + shift * np.array([0, np.cos(angle), np.sin(angle)])
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", UserWarning)  # colours outside sRGB are clipped, as an editor would
-            target = _pasted(source, (lab2rgb(moved) * 255).astype(np.float32), alpha)
-        inside = alpha > 0.5
-        if deltaE_ciede2000(lab[inside], rgb2lab(target)[inside]).mean() >= wanted:
+            changed = _pasted(part, (lab2rgb(moved) * 255).astype(np.float32), cover)
+        inside = cover > 0.5
+        if deltaE_ciede2000(lab[inside], rgb2lab(changed)[inside]).mean() >= wanted:
             break
         shift *= 1.08
+    target = source.copy()
+    target[there] = changed
     return target, box
 
 

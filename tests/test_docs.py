@@ -1,14 +1,20 @@
-"""The examples of README and docs run as they stand, page by page, in a folder with a photograph and a logo."""
+"""The examples of README and docs run as they stand, page by page, in a folder with a photograph and a logo.
+
+Those of the README as anyone runs them; those of the other pages as forks of a Python that has torch loaded.
+"""
 
 import os
 import re
 import shutil
 import subprocess
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 from PIL import Image, ImageDraw
+
+from tests import ready
 
 ROOT = Path(__file__).parent.parent
 PAGES = sorted([ROOT / "README.md", *(ROOT / "docs").glob("*.md")])
@@ -20,17 +26,25 @@ def examples(page: Path) -> list[tuple[str, str]]:
     return [(language, text) for skip, language, text in FENCE.findall(page.read_text()) if not skip]
 
 
+@pytest.fixture(scope="module")
+def quick() -> Iterator[Path]:
+    """The folder of the programs that start at once."""
+    with ready.programs() as folder:
+        yield folder
+
+
 @pytest.mark.parametrize("page", [p for p in PAGES if examples(p)], ids=lambda p: p.stem)
-def test_the_examples_of_a_page_run(page: Path, tmp_path: Path):
+def test_the_examples_of_a_page_run(page: Path, quick: Path, tmp_path: Path):
     photograph = Image.open(ROOT / "examples" / "cat.png").convert("RGB")
     photograph.crop((0, 0, 299, 211)).save(tmp_path / "photo.png")  # odd on both sides
     logo = Image.new("RGB", (96, 80), "white")
     ImageDraw.Draw(logo).ellipse((20, 12, 76, 68), fill="red")
     logo.save(tmp_path / "logo.png")
-    programs = str(Path(sys.executable).parent)
-    environment = {**os.environ, "PATH": programs + os.pathsep + os.environ["PATH"]}
+    installed = Path(sys.executable).parent
+    programs = [installed] if page.stem == "README" else [quick, installed]
+    environment = {**os.environ, "PATH": os.pathsep.join([*map(str, programs), os.environ["PATH"]])}
     for language, text in examples(page):
-        command = [shutil.which("sh"), "-euc", text] if language == "sh" else [sys.executable, "-c", text]
+        command = [shutil.which("sh"), "-euc", text] if language == "sh" else [str(programs[0] / "python"), "-c", text]
         done = subprocess.run(
             command, cwd=tmp_path, env=environment, capture_output=True, text=True, timeout=400, check=False
         )

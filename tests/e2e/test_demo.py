@@ -1,4 +1,4 @@
-"""`make demo` once installed: the script that it runs, as it stands."""
+"""`make demo` once installed: the script that it runs, as it stands, with programs that take few steps."""
 
 import subprocess
 import sys
@@ -15,7 +15,12 @@ def test_the_demo_edits_a_photograph_and_makes_a_thumbnail(tmp_path: Path):
     (tmp_path / "scripts").unlink()
     (tmp_path / "scripts").mkdir()
     (tmp_path / "scripts" / "demo").write_text((ROOT / "scripts" / "demo").read_text())
-    command = ["sh", str(tmp_path / "scripts" / "demo"), str(Path(sys.executable).parent)]
+    installed, programs = Path(sys.executable).parent, tmp_path / "programs"
+    programs.mkdir()
+    for name, more in (("recast", "--steps 8"), ("python", "")):
+        (programs / name).write_text(f'#!/bin/sh\nexec "{installed / name}" "$@" {more}\n')
+        (programs / name).chmod(0o755)
+    command = ["sh", str(tmp_path / "scripts" / "demo"), str(programs)]
     done = subprocess.run(command, capture_output=True, text=True, check=True, timeout=400)
     assert done.stdout.split() == ["demo/cat-sketch.png", "demo/thumbnail.png", "demo/side-by-side.png"]
     sketch, thumbnail, sheet = (recast.read(tmp_path / path) for path in done.stdout.split())

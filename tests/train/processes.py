@@ -23,6 +23,14 @@ from tests.tiny import randomise
 
 LIMIT_S = 300
 """A process that takes longer is killed and counts as failed."""
+LOADED = [
+    "torch._dynamo",  # which sharding and optimisers import when they are first used
+    "recast.train.loop",
+    "recast.train.parallel",
+    "recast.train.state",
+    "recast.train.tensor_parallel",
+]
+"""Imported once, by the server that processes are forks of; by each on its own it takes seconds."""
 
 
 @dataclass(frozen=True)
@@ -49,7 +57,8 @@ class Meeting:
 def together(size: int, place: Path, task: Callable[..., Any], *arguments: Any) -> list[Outcome]:
     """Run task(meeting, *arguments) in `size` processes, and wait until all have ended, one way or another."""
     place.mkdir(parents=True, exist_ok=True)
-    context = multiprocessing.get_context("spawn")
+    context = multiprocessing.get_context("forkserver")
+    context.set_forkserver_preload(LOADED)
     processes = [
         context.Process(target=_child, args=(place, rank, size, task, arguments), daemon=True) for rank in range(size)
     ]
