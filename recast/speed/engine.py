@@ -124,7 +124,7 @@ class Engine:
         flow: FlowTransformer,
         *,
         blocks: Blocks | None = None,
-        modulators: Sequence[Modulator] | None = None,
+        modulators: Iterable[Modulator] | None = None,
         ops: Ops | None = None,
         attend: Attend = attention.plain,
         mlp_rows: int | None = None,
@@ -132,6 +132,7 @@ class Engine:
     ) -> None:
         """flow: its stem and head are used as they are; its blocks too, unless `blocks` hold others.
 
+        modulators: gone through once a request, and once for a cache of the context; they may pass through the device.
         mlp_rows: tokens whose MLP is computed at once; None for all. Fewer need less memory, and give the same.
         aside: where the text's share of a double block may run, beside the image's.
         """
@@ -139,7 +140,7 @@ class Engine:
         self.config: FlowConfig = flow.config
         self.num_heads = self.config.num_heads  # that this process computes: fewer where several share them
         self.blocks: Blocks = Resident(blocks_of(flow)) if blocks is None else blocks
-        self.modulators = modulators_of(flow) if modulators is None else list(modulators)
+        self.modulators = modulators_of(flow) if modulators is None else modulators
         self.ops: Ops = PlainOps() if ops is None else ops
         self.attend = attend
         self.mlp_rows = mlp_rows
@@ -246,11 +247,9 @@ class Engine:
 
     def finish(self, joint: Joint) -> Tensor:
         """The velocity of the target tokens of a sequence that is through."""
-        head = self.flow.final_layer.linear
+        head, left = self.flow.final_layer.linear, joint.image
         shift, scale = joint.modulations[-1].chunk(2, dim=-1)
-        entered = self._enter(joint.image, shift, scale)
-        assert isinstance(entered, Tensor)
-        return torch.nn.functional.linear(entered, head.weight, head.bias)
+        return self.ops.head(left.x, left.update, left.gate, shift, scale, head.weight, head.bias)
 
     def settled(self, joint: Joint) -> Tensor:
         """The image tokens (b, s, d) as they stand, with what waited added: for who compares them between steps."""
@@ -276,25 +275,29 @@ class Engine:
 
     def _double(self, block: Double, joint: Joint) -> None:
         at = [joint.modulations[2 * joint.num_done + i].chunk(6, dim=-1) for i in (0, 1)]
-        streams = (block.text, block.image)
-        residuals = (joint.text, joint.image)
-        m, (b, s, _) = joint.num_text, joint.image.x.shape
+        m, s = joint.num_text, joint.image.x.shape[1]
         rows = (slice(0, m), slice(m, m + s))
-        qkv = joint.image.x.new_empty(b, m + s, 3 * self.num_heads * self.config.head_dim)
-
-        def enter(stream: Stream, residual: Residual, modulation: Sequence[Tensor], run: slice) -> None:
-            entered = self._enter(residual, *modulation[:2], rows=stream.qkv.eats_rows)
-            self._project(stream, entered, qkv[:, run], joint.rotary[:, :, run])
-
-        self._each(zip(streams, residuals, at, rows, strict=True), enter)
-        attended = self._attended(qkv, joint)
+        streams = list(zip((block.text, block.image), (joint.text, joint.image), at, rows, strict=True))
+        attended = self._met(streams, joint)
 
         def leave(stream: Stream, residual: Residual, modulation: Sequence[Tensor], run: slice) -> None:
             residual.add(stream.proj(self._as_eaten(attended[:, run], stream.proj)), modulation[2])
             entered = self._enter(residual, *modulation[3:5], rows=stream.mlp_in.eats_rows)
             residual.add(self._mlp(stream, entered, None), modulation[5])
 
-        self._each(zip(streams, residuals, at, rows, strict=True), leave)
+        self._each(streams, leave)
+
+    def _met(self, streams: Sequence[tuple[Stream, Residual, Sequence[Tensor], slice]], joint: Joint) -> Tensor:
+        """Both streams attended together; q, k, v are freed before the MLP, where most memory is needed."""
+        b, s, _ = joint.image.x.shape
+        qkv = joint.image.x.new_empty(b, joint.num_text + s, 3 * self.num_heads * self.config.head_dim)
+
+        def enter(stream: Stream, residual: Residual, modulation: Sequence[Tensor], run: slice) -> None:
+            entered = self._enter(residual, *modulation[:2], rows=stream.qkv.eats_rows)
+            self._project(stream, entered, qkv[:, run], joint.rotary[:, :, run])
+
+        self._each(streams, enter)
+        return self._attended(qkv, joint)
 
     def _each(
         self, streams: Iterable[tuple[Stream, Residual, Sequence[Tensor], slice]], do: Callable[..., None]
@@ -310,11 +313,8 @@ class Engine:
 
     def _single(self, stream: Stream, joined: Linear | None, joint: Joint) -> None:
         num_double = self.config.depth
-        if joint.num_done == num_double:  # the streams become one
-            for residual in (joint.text, joint.image):
-                self._settle(residual)
-            joint.image = Residual(torch.cat([joint.text.x, joint.image.x], dim=1))
-            joint.text = Residual(joint.text.x[:, :0])
+        if joint.num_done == num_double:
+            self._become_one(joint)
         is_last = joint.num_done == len(self.blocks) - 1
         read = slice(joint.num_text, joint.num_text + joint.num_target) if is_last else slice(None)
         shift, scale, gate = joint.modulations[num_double + joint.num_done].chunk(3, dim=-1)
@@ -323,6 +323,7 @@ class Engine:
         qkv = joint.image.x.new_empty(b, s, 3 * self.num_heads * self.config.head_dim)
         self._project(stream, entered, qkv, joint.rotary)
         attended = self._attended(qkv, joint, read)
+        del qkv
         if is_last:
             joint.image.x, entered = joint.image.x[:, read], _rows(entered, read)
         if joined is not None:
@@ -332,8 +333,16 @@ class Engine:
             update = joined(torch.cat([attended, hidden], dim=-1))
         else:
             update = stream.proj(self._as_eaten(attended, stream.proj))
+            del attended
             update = self._mlp(stream, entered, update)
         joint.image.add(update, gate)
+
+    def _become_one(self, joint: Joint) -> None:
+        """Both streams in one sequence."""
+        for residual in (joint.text, joint.image):
+            self._settle(residual)
+        joint.image = Residual(torch.cat([joint.text.x, joint.image.x], dim=1))
+        joint.text = Residual(joint.text.x[:, :0].clone())  # none of its memory is kept
 
     def _project(self, stream: Stream, entered: Tensor | Rows, qkv: Tensor, rotary: Tensor) -> None:
         """q, k, v (b, s, 3 d) of a stream, written into `qkv`, normed and turned."""
@@ -341,9 +350,9 @@ class Engine:
         by_head = qkv.unflatten(-1, (3, self.num_heads, self.config.head_dim))
         self.ops.norm_rotate(by_head, stream.query_scale, stream.key_scale, rotary)
 
-    def _attended(self, qkv: Tensor, joint: Joint, read: slice = slice(None)) -> Tensor:
+    def _attended(self, qkv: Tensor, joint: Joint, read: slice | Tensor = slice(None)) -> Tensor:
         """Attention of the joint sequence (b, s, 3 d), the kept tokens among its keys; queries of `read` alone."""
-        q, k, v = qkv.unflatten(-1, (3, self.num_heads, self.config.head_dim)).unbind(2)
+        q, k, v = qkv.unflatten(-1, (3, -1, self.config.head_dim)).unbind(2)
         if joint.part.keep is not None:
             of_image = joint.num_text + joint.part.keep
             joint.kept.append(KeysValues(*(part[:, of_image].transpose(1, 2) for part in (k, v))))
@@ -361,9 +370,15 @@ class Engine:
         size = self.mlp_rows or s
         if size >= s:
             return self._mlp_of(stream, entered, total)
-        runs = [slice(first, first + size) for first in range(0, s, size)]
-        parts = [self._mlp_of(stream, _rows(entered, run), None if total is None else total[:, run]) for run in runs]
-        return torch.cat(parts, dim=1)
+        out = total
+        for first in range(0, s, size):
+            run = slice(first, first + size)
+            part = self._mlp_of(stream, _rows(entered, run), None if total is None else total[:, run])
+            out = part.new_empty(part.shape[0], s, part.shape[2]) if out is None else out
+            if part.data_ptr() != out[:, run].data_ptr():  # else it accumulated where it belongs
+                out[:, run] = part
+        assert out is not None
+        return out
 
     def _mlp_of(self, stream: Stream, entered: Tensor | Rows, total: Tensor | None) -> Tensor:
         hidden = self.ops.gelu(stream.mlp_in(entered), rows=stream.mlp_out.eats_rows)

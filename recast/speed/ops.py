@@ -16,6 +16,7 @@ from recast.flow.layers import gelu, layer_norm, rotate
 from recast.speed.linear import Rows
 
 LARGEST = 448.0  # of float8_e4m3fn
+SMALLEST_SCALE = 1e-12  # of a row of zeros
 
 
 class Ops(Protocol):
@@ -53,6 +54,19 @@ class Ops(Protocol):
         """x (b, s, d) in eight bits, a scale to each row."""
         ...
 
+    def head(
+        self,
+        x: Tensor,
+        update: Tensor | None,
+        gate: Tensor | None,
+        shift: Tensor,
+        scale: Tensor,
+        weight: Tensor,
+        bias: Tensor,
+    ) -> Tensor:
+        """`leave`, where there is an update, `enter`, and the product with weight (o, d), plus bias (o,): (b, s, o)."""
+        ...
+
 
 class Plain:
     """The interface by the core's own functions, one after another."""
@@ -79,5 +93,21 @@ class Plain:
         return self.to_rows(gelu(x)) if rows else gelu(x)
 
     def to_rows(self, x: Tensor) -> Rows:
-        scale = (x.abs().amax(dim=-1, keepdim=True).float() / LARGEST).clamp_min(1e-12)
+        scale = (x.abs().amax(dim=-1, keepdim=True).float() / LARGEST).clamp_min(SMALLEST_SCALE)
         return Rows((x.float() / scale).to(torch.float8_e4m3fn), scale)
+
+    def head(
+        self,
+        x: Tensor,
+        update: Tensor | None,
+        gate: Tensor | None,
+        shift: Tensor,
+        scale: Tensor,
+        weight: Tensor,
+        bias: Tensor,
+    ) -> Tensor:
+        if update is not None and gate is not None:
+            x = self.leave(x, update, gate)
+        entered = self.enter(x, shift, scale)
+        assert isinstance(entered, Tensor)
+        return F.linear(entered, weight, bias)

@@ -1,0 +1,1 @@
+"""Our Triton kernels, one to a file; imported only where Triton is (`recast.speed.fused.missing`)."""
