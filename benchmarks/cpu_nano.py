@@ -1,6 +1,10 @@
 """An edit with `nano` on a CPU: recast beside diffusers, the same weights, the same picture, the same run.
 
-    python benchmarks/cpu_nano.py [--steps 28] [--repeats 5] [--arms fp32 bf16 int8 compile]
+    python benchmarks/cpu_nano.py [--steps 28] [--repeats 5] [--arms fp32 bf16 int8 compile exact lossless ...]
+
+An arm is fp32, bf16, int8, compile (the whole network), a plan of `recast.speed` (exact, lossless), a plan with an
+option that skips work (lossless+context-reuse:every=6), or cached (the context computed once: exact for weights that
+were trained so, which these were not, so that its time alone counts).
 
 Both pipelines read the same converted files and get the same noise and encoded prompt. Each repeat runs every arm
 once, in turn. Prints warm seconds (best and median), the ratio to diffusers in fp32, the PSNR of the result against
@@ -41,8 +45,14 @@ def ours(dtype: str) -> Any:
     import torch
 
     import recast
+    from recast.speed import accelerate
+    from recast.speed.plan import PLANS
 
-    model = recast.load("nano", device="cpu", dtype="bf16" if dtype == "bf16" else "fp32")
+    mode = "cached" if dtype == "cached" else None
+    model = recast.load("nano", device="cpu", dtype="bf16" if dtype == "bf16" else "fp32", context_attention=mode)
+    plan, _, approximate = dtype.partition("+")
+    if (plan in PLANS and plan != "compile") or dtype == "cached":
+        return accelerate(model, "lossless" if mode else plan, approximate=approximate or None).pipeline
     if dtype == "int8":
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
@@ -168,6 +178,9 @@ def main() -> None:
     parser.add_argument("--steps", type=int, default=28, help="Euler steps (default 28, nano's own)")
     parser.add_argument("--repeats", type=int, default=5, help="warm runs of each arm (default 5)")
     parser.add_argument("--arms", nargs="*", default=["fp32", "bf16", "int8", "compile"], help="arms of recast")
+    parser.add_argument(
+        "--warm-alone", nargs="*", default=["recast compile"], metavar="ARM", help="arms without a cold start"
+    )
     parser.add_argument("--cold", help=argparse.SUPPRESS)
     parser.add_argument("--folder", type=Path, help=argparse.SUPPRESS)
     args = parser.parse_args()
@@ -193,7 +206,7 @@ def main() -> None:
         peer = statistics.median(seconds["diffusers fp32"])
         rows = []
         for name in arms:
-            start = {} if name == "recast compile" else cold(name, folder, args.steps)
+            start = {} if name in args.warm_alone else cold(name, folder, args.steps)
             rows.append(
                 {
                     "arm": name,

@@ -10,9 +10,11 @@ from torch import Tensor
 from torch.nn import functional as F
 from torch.nn.attention import SDPBackend, sdpa_kernel
 
+from recast.loading import has_fast_bf16
+
 Attend = Callable[[Tensor, Tensor, Tensor], Tensor]
 
-WRITTEN_BELOW = 1024  # tokens; above it the scores of a CPU no longer fit its caches, and the library's is as fast
+WRITTEN_BELOW = 1024  # tokens; with more, scores no longer fit the caches of a CPU, and the library's is as fast
 
 
 def plain(q: Tensor, k: Tensor, v: Tensor) -> Tensor:
@@ -32,12 +34,26 @@ def written(q: Tensor, k: Tensor, v: Tensor) -> Tensor:
     return out.flatten(-2)
 
 
-def cudnn(q: Tensor, k: Tensor, v: Tensor) -> Tensor:
-    """The library's cuDNN kernel and no other; an error where it cannot run."""
-    with sdpa_kernel(SDPBackend.CUDNN_ATTENTION):
+def cudnn_first(q: Tensor, k: Tensor, v: Tensor) -> Tensor:
+    """The library's cuDNN kernel where it takes these tensors, on Hopper twice as fast as the next."""
+    order = [SDPBackend.CUDNN_ATTENTION, SDPBackend.FLASH_ATTENTION, SDPBackend.EFFICIENT_ATTENTION, SDPBackend.MATH]
+    with sdpa_kernel(order, set_priority=True):
         return plain(q, k, v)
 
 
 def by_length(q: Tensor, k: Tensor, v: Tensor) -> Tensor:
-    """`written` for few tokens, `plain` for many: for a CPU."""
+    """`written` for few tokens, `plain` for many."""
     return (written if k.shape[1] < WRITTEN_BELOW else plain)(q, k, v)
+
+
+def fastest(device: torch.device, dtype: torch.dtype) -> tuple[Attend, str]:
+    """What to attend with on a device, and why. The same on every call: the last bits depend on it.
+
+    Measured on a CPU with bf16 instructions, 576 tokens, heads 64 wide: 2.8 ms written out, 8.0 ms by the library;
+    on one without them, in fp32: written out takes 0.9 to 2 times as long.
+    """
+    if device.type == "cuda":
+        return cudnn_first, "the library's cuDNN kernel where it takes the shape"
+    if device.type == "cpu" and dtype == torch.bfloat16 and has_fast_bf16():
+        return by_length, f"written out below {WRITTEN_BELOW} tokens: the library's is slow in bf16"
+    return plain, "the library's"

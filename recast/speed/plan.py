@@ -7,31 +7,18 @@
     fp8             near-lossless: products in eight bits, the most sensitive layers kept in bf16
     fp8-attention   near-lossless: attention in eight bits as well
 
-Approximate options (`Approximate`) skip work. They are in no plan; who wants one adds it by name.
+Options that skip work (`recast.speed.approximate`) are in none of them; who wants one adds it by name.
 """
 
 from __future__ import annotations
 
-import re
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field, fields, replace
-from typing import Any, Literal
+from dataclasses import dataclass, replace
+from typing import Literal
 
 from recast.errors import ConfigError
+from recast.speed.approximate import Approximate
 
 Exactness = Literal["reference", "exact", "lossless", "near-lossless", "approximate"]
-
-
-@dataclass(frozen=True, kw_only=True)
-class Approximate:
-    """An option that skips work. kind: one of `recast.speed.apply.APPROXIMATE`; settings: as that names them."""
-
-    kind: str
-    settings: Mapping[str, float] = field(default_factory=dict)
-
-    def __str__(self) -> str:
-        given = ",".join(f"{name}={value:g}" for name, value in self.settings.items())
-        return f"{self.kind}:{given}" if given else self.kind
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -50,14 +37,18 @@ class Plan:
     side_stream: bool = False  # the text's products beside the image's
     autoencoder: Literal["reference", "fast"] = "reference"
     shares: bool = True  # latents of pictures, keys and values of contexts are found again
-    vram_gib: float | None = None  # a cap on the device's memory; None for what it has
+    vram_bytes: int | None = None  # a cap on the device's memory; None for what it has
     approximate: Approximate | None = None
 
     def __post_init__(self) -> None:
         if self.approximate is not None and not self.engine:
             raise ConfigError(f"plan={self.name}: approximate options need the engine; choose exact, lossless or fp8")
-        if self.vram_gib is not None and not self.engine:
+        if self.vram_bytes is not None and not self.engine:
             raise ConfigError(f"plan={self.name}: a cap on memory needs the engine; choose exact, lossless or fp8")
+
+    def __str__(self) -> str:
+        """As a recipe keeps it: what decides the picture."""
+        return self.name if self.approximate is None else f"{self.name} + {self.approximate}"
 
     @property
     def class_(self) -> Exactness:
@@ -94,24 +85,3 @@ def plan_of(name: str | Plan) -> Plan:
     if name not in PLANS:
         raise ConfigError(f"plan={name!r}: auto, {', '.join(PLANS)} accepted; choose one")
     return PLANS[name]
-
-
-def read_approximate(text: str, known: Mapping[str, Callable[..., Any]]) -> Approximate:
-    """An option from its text, as "context-reuse:first=2,every=6". known: by kind, what its settings are given to.
-
-    Raises ConfigError for an unknown kind or setting, and for a value that is no number.
-    """
-    kind, _, given = text.partition(":")
-    if kind not in known:
-        raise ConfigError(f"approximate={text!r}: {', '.join(known)} accepted; choose one")
-    names = {one.name for one in fields(known[kind])}  # type: ignore[arg-type]
-    settings = {}
-    for part in filter(None, given.split(",")):
-        name, _, value = part.partition("=")
-        if name not in names or not re.fullmatch(r"-?\d+(\.\d*)?", value):
-            raise ConfigError(
-                f"approximate={text!r}: {part!r} came; a number for {', '.join(sorted(names))} accepted, as "
-                f"{kind}:{min(names)}=1"
-            )
-        settings[name] = float(value) if "." in value else int(value)
-    return Approximate(kind=kind, settings=settings)
