@@ -22,7 +22,7 @@ from einops import rearrange
 from PIL import ExifTags, Image, ImageFile, ImageOps, PngImagePlugin, UnidentifiedImageError
 
 from recast.errors import InputError, RecastError, ShapeError
-from recast.pixels import srgb
+from recast.pixels import png, srgb
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -208,9 +208,18 @@ def encode(
         picture = _flatten(picture, flatten)
     elif kind == "JPEG":
         picture = replace(picture, alpha=None)
+    if kind == "PNG":
+        return png.encode(np.asarray(picture.to_pil()), chunks=_chunks(recipe))
     file = io.BytesIO()
     picture.to_pil().save(file, kind, **metadata(kind, recipe), **settings(kind, quality))
     return file.getvalue()
+
+
+def _chunks(recipe: str | None) -> list[tuple[bytes, bytes]]:
+    """The metadata of a PNG, chunk by chunk."""
+    meta = metadata("PNG", recipe)
+    chunks = [(entry[0], entry[1]) for entry in meta["pnginfo"].chunks]
+    return [*chunks, (b"eXIf", meta["exif"].removeprefix(b"Exif\0\0"))] if "exif" in meta else chunks
 
 
 def kind_of(format: str, quality: int | None) -> str:

@@ -19,6 +19,7 @@ from PIL import Image
 
 from recast.errors import InputError, ShapeError
 from recast.pixels import image as files
+from recast.pixels import png as pixels_png
 from recast.pixels import srgb
 from recast.pixels.image import Picture
 from recast.retouch import decoding, embedded, png
@@ -34,7 +35,7 @@ CARRIED = (2.0, 12.0)
 """Levels of 255 between source and edit up to which all, and from which none, of what 8-bit sRGB cannot say of the
 source is carried over. Chosen, not measured: the lower end leaves room for noise on kept pixels, the upper one is the
 largest correction of colour, beyond which the edit means another colour."""
-EFFORT = {"PNG": {"compress_level": 4}, "WEBP": {"method": 4, "quality": 50}}
+EFFORT = {"WEBP": {"method": 4, "quality": 50}}
 """How hard Pillow tries to make a lossless file small. On 4 MP of a photograph it takes 0.6 (PNG) and 0.5 (WebP)
 of the time of level 6 and quality 80, for files of the same size within 1 %; flat graphics grow by up to 5 % as PNG."""
 
@@ -279,9 +280,7 @@ def _settled(original: Original, notes: list[str]) -> Original:
 def _bare_png(original: Original) -> bytes:
     """A PNG of the samples and nothing else."""
     if original.depth == 8:
-        file = io.BytesIO()
-        _to_pillow(original).save(file, "PNG", **EFFORT["PNG"])
-        return file.getvalue()
+        return pixels_png.encode(np.asarray(_to_pillow(original)))
     import cv2
 
     samples = original.samples[..., 0] if original.is_grey else original.samples[..., ::-1]

@@ -9,16 +9,11 @@ import struct
 import zlib
 from collections.abc import Iterator
 
+from recast.pixels.png import SIGNATURE, chunk
 from recast.retouch.embedded import encoded
 
-SIGNATURE = b"\x89PNG\r\n\x1a\n"
 SRGB_GAMMA = 45_455  # times 100,000
 HEADER_END = len(SIGNATURE) + 25  # the header is one chunk of 13 bytes, always the first
-
-
-def chunk(name: bytes, data: bytes) -> bytes:
-    """One chunk: length, name, data, checksum."""
-    return struct.pack(">I", len(data)) + name + data + struct.pack(">I", zlib.crc32(name + data))
 
 
 def text(keyword: str, value: str) -> bytes:
