@@ -18,6 +18,10 @@ ALIASES = {
 }
 
 
+# One evaluation a step: euler (first order), ab2 and dpmpp_2m (second). Two: heun. For distilled weights: renoise.
+SAMPLERS = ("euler", "heun", "ab2", "dpmpp_2m", "renoise")
+
+
 @dataclass(frozen=True, kw_only=True)
 class Options:
     """How to sample. None stands for the model's own default (`recast.config.Defaults`)."""
@@ -26,7 +30,7 @@ class Options:
     steps: int | None = None
     guidance: float | None = None  # fed to the guidance embedding, one evaluation a step
     true_guidance: float | None = None  # classifier-free guidance, two evaluations a step; 1.0 is off
-    sampler: str = "euler"  # or "heun", or "renoise" for distilled weights
+    sampler: str = "euler"  # one of `SAMPLERS`
     times: Sequence[float] | None = None  # a grid of one's own, from 1 to 0, instead of steps
     seed: int | None = None  # of the first picture; the next have seed + 1, seed + 2 ...; None draws one
     num_images: int = 1
@@ -41,8 +45,9 @@ class Options:
                 _check_number(name, getattr(self, name))
         if self.seed is not None:
             _check_whole("seed", self.seed, 0, 2**63 - self.num_images)
-        if self.sampler not in ("euler", "heun", "renoise"):
-            raise ConfigError(f"sampler={self.sampler!r}: euler, heun or renoise accepted; pass one")
+        if self.sampler not in SAMPLERS:
+            *names, last = SAMPLERS
+            raise ConfigError(f"sampler={self.sampler!r}: {', '.join(names)} or {last} accepted; pass one")
         if self.negative_prompt is not None and not isinstance(self.negative_prompt, str):
             raise ConfigError(f"negative_prompt={self.negative_prompt!r}: a string accepted; pass one or leave it out")
         if self.times is not None:

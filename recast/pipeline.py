@@ -49,6 +49,7 @@ log = logging.getLogger(__name__)
 
 BAND_ABOVE_PX = 2 << 20  # larger pictures go through the autoencoder in bands of rows
 BAND_ROWS = 64
+Prompt = str | Sequence[str]
 Size = Literal["auto", "source", "trained"] | tuple[int, int]
 References = Mapping[str, "Source"] | Sequence["Source | tuple[str | None, Source]"]
 
@@ -65,8 +66,8 @@ class Request:
     """A request with every default filled in."""
 
     task: str
-    prompt: str
-    asked: str  # the prompt as the caller wrote it, references by name
+    prompts: list[str]  # one for all pictures, or one for each
+    asked: list[str]  # the same as the caller wrote them, references by name
     options: Options
     times: list[float]
     guidance: float | None
@@ -82,6 +83,10 @@ class Request:
     may_change: np.ndarray | None = None  # (rows, columns) bool: tokens that a mask lets change; None, all
     carried: Carried | None = None
     preserving: Preserving = field(default_factory=Preserving)
+
+    def asked_of(self, seed: int) -> str:
+        """The words for the picture of this seed."""
+        return self.asked[self.seeds.index(seed) % len(self.asked)]
 
     def together(self, seed: int) -> int:
         """How many pictures go through the network at once when the one of this seed does."""
@@ -106,6 +111,7 @@ class Pipeline:
         self.config = config
         self.flow = flow.eval().requires_grad_(False)
         self.network: Network = self.flow  # what is evaluated: the same weights, perhaps made faster (`recast.speed`)
+        self.plan = "reference"  # what was exchanged for it, for the recipe
         self.autoencoder = autoencoder.eval().requires_grad_(False)
         if not autoencoder.encoder.conv_in.weight.is_meta:  # what convolutions like best
             self.autoencoder.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
@@ -121,14 +127,19 @@ class Pipeline:
     def dtype(self) -> torch.dtype:
         return self.network.dtype
 
-    def generate(self, prompt: str, *, on_step: Callable[[Step], None] | None = None, **options: Any) -> Result:
-        """Pictures from words. width, height: of the picture, in pixels; further options: `Options`."""
+    def generate(self, prompt: Prompt, *, on_step: Callable[[Step], None] | None = None, **options: Any) -> Result:
+        """Pictures from words. width, height: of the picture, in pixels; further options: `Options`.
+
+        prompt: words for all pictures, or a list with words for each: so many pictures are made.
+        """
         return self.start_generate(prompt, **options).finish(on_step)
 
     def edit(
-        self, image: Source, prompt: str, *, on_step: Callable[[Step], None] | None = None, **options: Any
+        self, image: Source, prompt: Prompt, *, on_step: Callable[[Step], None] | None = None, **options: Any
     ) -> Result:
         """The picture changed as the prompt says, at exactly its own width and height.
+
+        prompt: words, or a list of them for as many variants of one picture, which is looked at once for all.
 
         references: further pictures, as a list or by name; the prompt calls them "image 2", or "@name". A name may
         hold a list of pictures; a list may hold pairs (name, picture), the name None where there is none.
@@ -142,10 +153,10 @@ class Pipeline:
         return self.start_edit(image, prompt, **options).finish(on_step)
 
     def start_generate(
-        self, prompt: str, *, width: int | None = None, height: int | None = None, **options: Any
+        self, prompt: Prompt, *, width: int | None = None, height: int | None = None, **options: Any
     ) -> Run:
         """As `generate`, as a run. The request is checked before this returns."""
-        _check_prompt(prompt)
+        prompts = _prompts(prompt)
         defaults, multiple = self.config.defaults, self.config.pixels_per_token
         width = defaults.width if width is None else width
         height = defaults.height if height is None else height
@@ -154,13 +165,13 @@ class Pipeline:
                 raise ConfigError(f"{name}={side!r}: a whole number of pixels accepted; pass one")
         geometry.check_size(width, height, multiple)
         grid = height // multiple, width // multiple
-        request = self._request("generate", prompt, Options.of(options), grid, lambda rgb: Picture(rgb))
+        request = self._request("generate", prompts, _of_all(prompts, options), grid, lambda rgb: Picture(rgb))
         return Run(self._steps(request), self._count(request), request)
 
     def start_edit(
         self,
         image: Source,
-        prompt: str,
+        prompt: Prompt,
         *,
         references: References = (),
         size: Size = "auto",
@@ -170,7 +181,7 @@ class Pipeline:
         **options: Any,
     ) -> Run:
         """As `edit`, as a run. The request is checked, and its pictures read, before this returns."""
-        _check_prompt(prompt)
+        prompts = _prompts(prompt)
         if not self.config.takes_context:
             raise ConfigError(
                 f"edit: {self.config.name} was trained to make pictures from text alone; "
@@ -189,20 +200,20 @@ class Pipeline:
             preserving = replace(preserving, carried=carried.sha256())
         request = self._request(
             "edit",
-            _call_by_number(prompt, names),
-            Options.of(options),
+            [_call_by_number(each, names) for each in prompts],
+            _of_all(prompts, options),
             fits[0].grid,
             lambda rgb: Picture(geometry.undo(fits[0], rgb), source.alpha),
         )
         request = replace(
             request,
-            asked=prompt,
+            asked=prompts,
             pictures=pictures,
             fits=fits,
             names=names,
             size=size if isinstance(size, str) else f"{size[0]}x{size[1]}",
             warnings=[f"{_label(name, i)}: {note}" for i, name in enumerate(names) for note in pictures[i].warnings]
-            + _unused(prompt, names),
+            + list(dict.fromkeys(note for each in prompts for note in _unused(each, names))),
             may_change=free,
             carried=carried,
             preserving=preserving,
@@ -210,7 +221,12 @@ class Pipeline:
         return Run(self._steps(request), self._count(request), request)
 
     def _request(
-        self, task: str, prompt: str, options: Options, grid: tuple[int, int], finish: Callable[[np.ndarray], Picture]
+        self,
+        task: str,
+        prompts: list[str],
+        options: Options,
+        grid: tuple[int, int],
+        finish: Callable[[np.ndarray], Picture],
     ) -> Request:
         defaults, flow = self.config.defaults, self.config.flow
         if flow.extra_channels:
@@ -237,7 +253,7 @@ class Pipeline:
             times = schedule.times(options.steps or defaults.steps, mu=mu)
         first = secrets.randbits(32) if options.seed is None else options.seed
         seeds = [first + i for i in range(options.num_images)]
-        return Request(task, prompt, prompt, options, times, guidance, true_guidance, seeds, grid, finish)
+        return Request(task, prompts, prompts, options, times, guidance, true_guidance, seeds, grid, finish)
 
     def _count(self, request: Request) -> int:
         batches = -(-len(request.seeds) // request.options.batch_size)
@@ -268,7 +284,7 @@ class Pipeline:
         hashes = reader.submit(self.checksums)
         reader.shutdown(wait=False)
         try:
-            wanted, unwanted, warnings, source = self._encode(request)
+            encoded, unwanted, warnings, source = self._encode(request)
             self._wait()
             encoded_s = time.perf_counter() - started
             pictures, recipes, tokens = [], [], list[Tensor]()
@@ -277,6 +293,7 @@ class Pipeline:
                 seeds = request.seeds[first : first + size]
                 begun, decode = time.perf_counter(), self._decoder(request)
                 hold = None if source is None else Hold(request.fits[0], request.may_change, len(seeds), self.device)
+                wanted = encoded if len(request.prompts) == 1 else self._for_each(request, seeds, encoded)
                 for state in self._sample(request, seeds, wanted, unwanted, source, hold):
                     self._wait()
                     done = index * (len(request.times) - 1) + request.times.index(state.t)
@@ -329,12 +346,12 @@ class Pipeline:
             if request.carried is not None:
                 context = request.carried.over(context)
             source = context.tokens[:, : request.fits[0].tokens].float()
-        text = self.text.encode([request.prompt])
+        text = self.text.encode(request.prompts)
         guidance = None if request.guidance is None else torch.tensor([request.guidance], device=self.device)
         wanted = self.network.condition(
             positions=positions(request.grid).to(self.device),
-            text=text.tokens.to(self.device, self.dtype),
-            pooled=None if text.pooled is None else text.pooled.to(self.device, self.dtype),
+            text=text.tokens[:1].to(self.device, self.dtype),
+            pooled=None if text.pooled is None else text.pooled[:1].to(self.device, self.dtype),
             guidance=guidance,
             context=None if context is None else context.tokens.to(self.dtype),
             context_positions=None if context is None else context.positions,
@@ -356,6 +373,14 @@ class Pipeline:
         warnings += tuple(f"negative prompt: {note}" for note in negative.warnings)
         return wanted, unwanted, warnings, source
 
+    @torch.inference_mode()
+    def _for_each(self, request: Request, seeds: list[int], encoded: Condition) -> Condition:
+        """The condition of a batch in which every picture has words of its own; context and positions are shared."""
+        first = request.seeds.index(seeds[0])
+        text = self.text.encode(request.prompts[first : first + len(seeds)])
+        pooled = None if text.pooled is None else text.pooled.to(self.device, self.dtype)
+        return self.network.with_text(encoded, text.tokens.to(self.device, self.dtype), pooled)
+
     def _sample(
         self,
         request: Request,
@@ -374,8 +399,13 @@ class Pipeline:
         def noise() -> Tensor:
             return torch.cat([self._noise(generator, request.grid) for generator in generators])
 
-        walks: dict[str, samplers.Sampler]
-        walks = {"euler": samplers.euler, "heun": samplers.heun, "renoise": samplers.renoise(noise)}
+        walks: dict[str, samplers.Sampler] = {
+            "euler": samplers.euler,
+            "heun": samplers.heun,
+            "ab2": samplers.adams_bashforth_2,
+            "dpmpp_2m": samplers.dpm_solver_2m,
+            "renoise": samplers.renoise(noise),
+        }
         walk = walks[request.options.sampler]
         if source is not None and hold is not None:
             walk = samplers.held(walk, source, hold)
@@ -413,7 +443,7 @@ class Pipeline:
     ) -> Recipe:
         return Recipe(
             task=request.task,
-            prompt=request.asked,
+            prompt=request.asked_of(seed),
             negative_prompt=request.options.negative_prompt,
             seed=seed,
             times=tuple(request.times),
@@ -439,6 +469,7 @@ class Pipeline:
             weights={},
             adapters=self.adapters,
             context_attention=self.config.flow.context_attention,
+            plan=self.plan,
             device=_device_name(self.device),
             dtype=str(self.dtype).removeprefix("torch."),
             threads=torch.get_num_threads() if self.device.type == "cpu" else 0,
@@ -455,9 +486,24 @@ class Pipeline:
         )
 
 
-def _check_prompt(prompt: str) -> None:
-    if not isinstance(prompt, str):
-        raise InputError(f'prompt={prompt!r}: a string accepted; pass one, "" for none')
+def _prompts(prompt: Prompt) -> list[str]:
+    """The words as a list: one for all pictures, or one for each."""
+    prompts = [prompt] if isinstance(prompt, str) else prompt
+    if not isinstance(prompts, list | tuple) or not prompts or not all(isinstance(each, str) for each in prompts):
+        raise InputError(f'prompt={prompt!r}: a string, or a list of some, accepted; pass one, "" for none')
+    return list(prompts)
+
+
+def _of_all(prompts: list[str], options: Mapping[str, Any]) -> Options:
+    """The options of a request; a list of words says how many pictures there are."""
+    made = Options.of(options)
+    if len(prompts) == 1:
+        return made
+    if made.num_images != 1:
+        raise ConfigError(
+            f"num_images={made.num_images}: a list of {len(prompts)} prompts makes a picture of each; leave it out"
+        )
+    return replace(made, num_images=len(prompts))
 
 
 def _label(name: str | None, index: int) -> str:

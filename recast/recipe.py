@@ -81,6 +81,7 @@ class Recipe:
     weights: Mapping[str, str]  # "part/file" of the model to sha256
     adapters: tuple[Adapter, ...] = ()
     context_attention: str = "full"
+    plan: str = "reference"  # how it was computed (`recast.speed.plan`), an approximate option after " + "
     device: str
     dtype: str
     threads: int  # of a CPU: sums are split by them, so the last bit may depend on it
@@ -151,7 +152,7 @@ class Recipe:
 
 _KINDS: dict[tuple[str, ...], tuple[type, ...]] = {
     ("prompt",): (str, type(None)),
-    ("task", "sampler", "size", "model", "device", "dtype", "output_sha256"): (str,),
+    ("task", "sampler", "size", "model", "plan", "device", "dtype", "output_sha256"): (str,),
     ("seed", "width", "height", "threads", "batch_size"): (int,),
     ("true_guidance",): (int, float),
     ("weights", "versions", "timings_s"): (dict,),

@@ -12,7 +12,7 @@ from recast.config import tiny
 from recast.errors import ConfigError, InputError, OutOfMemory
 from recast.latents.autoencoder import Autoencoder
 from recast.latents.tokens import pack
-from recast.options import Options
+from recast.options import SAMPLERS, Options
 from recast.pixels.image import Picture, read, read_recipe
 from recast.recipe import Recipe
 from tests.tiny import tiny_pipeline
@@ -116,7 +116,7 @@ def test_a_preview_is_a_picture_of_the_source_s_size_and_the_last_is_the_result(
     assert np.array_equal(previews[-1].rgb, run.result.pictures[0].rgb)
 
 
-@pytest.mark.parametrize("sampler", ["euler", "heun", "renoise"])
+@pytest.mark.parametrize("sampler", SAMPLERS)
 def test_every_sampler_gives_the_same_bytes_twice_and_its_own_picture(model, sampler):
     first, again = (model.edit(photo(), "red", steps=3, seed=1, sampler=sampler).pictures[0] for _ in range(2))
     assert np.array_equal(first.rgb, again.rgb)
@@ -306,7 +306,7 @@ def _live_tensors() -> int:
         ({"size": 5}, "size=5"),
         ({"size": (64.0, 64.0)}, "size="),
         ({"seed": -1}, "seed=-1"),
-        ({"sampler": "ddim"}, "euler, heun or renoise"),
+        ({"sampler": "ddim"}, "euler, heun, ab2, dpmpp_2m or renoise"),
         ({"times": [1, 0.5]}, "fall from 1 to 0"),
         ({"times": [1, 0.5, 0.7, 0]}, "fall from 1 to 0"),
         ({"times": [1, 0], "steps": 3}, "times, steps: both given"),
