@@ -193,19 +193,19 @@ def step_bytes(
     return batch * alive * d * item + kept + state
 
 
-def encode_bytes(config: AutoencoderConfig, *, width: int, height: int) -> int:
-    """The peak of encoding one picture, in fp32, in bands of rows above `BAND_ABOVE_PX`."""
-    widths, band = _widths(config), _band_share(width, height)
+def encode_bytes(config: AutoencoderConfig, *, width: int, height: int, rows: int | None = None, item: int = 4) -> int:
+    """The peak of encoding one picture. rows: of a band; None for `BAND_ROWS` above `BAND_ABOVE_PX`, else all."""
+    widths, band = _widths(config), _band_share(width, height, rows)
     numbers = []
     for level, inner in enumerate(widths):
         before = widths[max(level - 1, 0)]
         numbers.append(width * height / 4**level * max(_block(before, inner, band), _block(inner, inner, band)))
-    return int(4 * (max(numbers) + config.in_channels * width * height))
+    return int(item * (max(numbers) + config.in_channels * width * height))
 
 
-def decode_bytes(config: AutoencoderConfig, *, width: int, height: int) -> int:
-    """The peak of decoding one picture, in fp32, in bands of rows above `BAND_ABOVE_PX`."""
-    widths, band = _widths(config), _band_share(width, height)
+def decode_bytes(config: AutoencoderConfig, *, width: int, height: int, rows: int | None = None, item: int = 4) -> int:
+    """The peak of decoding one picture. rows: as in `encode_bytes`."""
+    widths, band = _widths(config), _band_share(width, height, rows)
     numbers = []
     for level, inner in enumerate(widths):
         before = widths[min(level + 1, len(widths) - 1)]
@@ -214,7 +214,7 @@ def decode_bytes(config: AutoencoderConfig, *, width: int, height: int) -> int:
         if level > 0:  # the doubling at its end: four times the places, and a convolution of those
             doubled = 2 * 4 * inner if band == 1 else 4 * inner * (1 + 3 * band)
             numbers.append(places * (inner + doubled))
-    return int(4 * max(numbers))
+    return int(item * max(numbers))
 
 
 # The whole of a request.
@@ -406,8 +406,10 @@ def _block(width_in: int, width_out: int, band: float) -> float:
     return max(width_in + width_out + band * (2 * width_in + width_out), (2 + 4 * band) * width_out)
 
 
-def _band_share(width: int, height: int) -> float:
-    return min(1.0, (BAND_ROWS + 2) / height) if width * height > BAND_ABOVE_PX else 1.0
+def _band_share(width: int, height: int, rows: int | None) -> float:
+    if rows is None:
+        rows = BAND_ROWS if width * height > BAND_ABOVE_PX else height
+    return min(1.0, (rows + 2) / height)
 
 
 def _linear(width_in: int, width_out: int, bias: int = 1) -> int:

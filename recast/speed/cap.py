@@ -1,0 +1,139 @@
+"""A cap on the device's memory: read, held, refused before the work, and lowered once when it was not enough."""
+
+from __future__ import annotations
+
+import logging
+import re
+from collections.abc import Callable
+from dataclasses import replace
+from typing import TYPE_CHECKING, TypeVar
+
+from recast.config import ModelConfig
+from recast.cost import Request
+from recast.errors import ConfigError, OutOfMemory
+from recast.speed.memory import CONTEXT_BYTES, SPARE, Memory, Numbers, fit, peak_bytes, smallest_bytes
+
+if TYPE_CHECKING:
+    import torch
+
+log = logging.getLogger(__name__)
+
+UNITS = {"gb": 1e9, "gib": 2**30, "mb": 1e6, "mib": 2**20}
+LOWER = 0.85  # of the peak that did not fit: what the next recipe is made for
+Found = TypeVar("Found")
+
+
+def parse_cap(text: str) -> int:
+    """Bytes of a cap such as "24gb" (10^9 bytes) or "23.5gib" (2^30). Raises ConfigError for anything else."""
+    match = re.fullmatch(r"\s*(\d+(?:\.\d+)?)\s*([a-zA-Z]+)\s*", text)
+    unit = UNITS.get(match[2].lower()) if match else None
+    if match is None or unit is None or float(match[1]) == 0:
+        raise ConfigError(f"vram={text!r}: a number above 0 and a unit, {', '.join(UNITS)}, accepted; try 24gb")
+    return int(float(match[1]) * unit)
+
+
+def admit(config: ModelConfig, request: Request, numbers: Numbers, memory: Memory, cap_bytes: float) -> None:
+    """Raises OutOfMemory, before any work, for a request that does not fit under a cap; says what would."""
+    peak = peak_bytes(config, request, numbers, memory)
+    if peak.total <= cap_bytes:
+        return
+    would = _would(config, request, numbers, cap_bytes)
+    raise OutOfMemory(
+        f"memory: {request.width}x{request.height} with {len(request.contexts)} context picture(s) needs "
+        f"{peak.total / 1e9:.2f} GB ({peak.stage}), and {cap_bytes / 1e9:.2f} GB are there; {would}"
+    )
+
+
+def lowered(config: ModelConfig, request: Request, numbers: Numbers, memory: Memory) -> Memory | None:
+    """The recipe to try when one has run out of memory after all; None if there is none lower."""
+    peak = peak_bytes(config, request, numbers, memory).total
+    cap = max(LOWER * peak / (1 - SPARE), smallest_bytes(config, request, numbers))
+    found = fit(config, request, numbers, cap)
+    return found if peak_bytes(config, request, numbers, found).total < peak else None
+
+
+def retrying(run: Callable[[], Found], lower: Callable[[], str | None]) -> tuple[Found, str | None]:
+    """What `run` gives; if memory runs out in it, `lower` is called and `run` again, once.
+
+    lower: puts a recipe of less memory in place and says which, or None if there is none. Returns what was found and,
+    for the caller's warnings, a sentence on what was lowered; None where nothing was. A second failure is raised.
+    """
+    try:
+        return run(), None
+    except (MemoryError, RuntimeError) as error:
+        if not _is_out_of_memory(error):
+            raise
+        said = str(error).splitlines()[0] if str(error) else type(error).__name__
+        first = error.with_traceback(None)  # whose frames hold what filled the memory
+        first.__context__ = first.__cause__ = None
+    _give_back()
+    recipe = lower()
+    if recipe is None:
+        raise first
+    note = f"memory: ran out ({said}); tried again with {recipe}"
+    log.warning("memory=ran_out lowered=%s", recipe)
+    return run(), note
+
+
+def enforce(cap_bytes: float, device: torch.device) -> str:
+    """Hold this process to a cap; what comes back says how.
+
+    On CUDA the allocator refuses what would pass it, `CONTEXT_BYTES` of the driver counted; capacity is emulated so,
+    not the speed of a smaller card. A CPU has no such limit. Raises ConfigError for a cap larger than the card.
+    """
+    import torch
+
+    if device.type != "cuda":
+        return f"cap of {cap_bytes / 1e9:.2f} GB: not enforced, since {device.type} has no limit a process can set"
+    total = torch.cuda.get_device_properties(device).total_memory
+    if not CONTEXT_BYTES < cap_bytes <= total:
+        raise ConfigError(
+            f"vram={cap_bytes / 1e9:.2f} GB: {device} has {total / 1e9:.2f} GB, and {CONTEXT_BYTES / 1e9:.1f} are the "
+            "driver's; a cap between accepted; choose one, or none"
+        )
+    torch.cuda.set_per_process_memory_fraction((cap_bytes - CONTEXT_BYTES) / total, device)
+    return (
+        f"cap of {cap_bytes / 1e9:.2f} GB: enforced by the allocator, {CONTEXT_BYTES / 1e9:.1f} GB of it the driver's"
+    )
+
+
+def _would(config: ModelConfig, request: Request, numbers: Numbers, cap_bytes: float) -> str:
+    """What of this request would fit under a cap, in words."""
+    try:
+        recipe = fit(config, request, numbers, cap_bytes)
+        return f"this recipe accepted: {recipe}; pass it, or use --plan auto"
+    except OutOfMemory:
+        pass
+    for percent in range(95, 5, -5):
+        smaller = _scaled(request, percent / 100, config.pixels_per_token)
+        if smallest_bytes(config, smaller, numbers) <= cap_bytes:
+            return f"{smaller.width}x{smaller.height} accepted, everything streamed; use a smaller size"
+    least = smallest_bytes(config, request, numbers)
+    return f"{least / 1e9 + 0.005:.2f} GB accepted, everything streamed; use a device of more memory"
+
+
+def _scaled(request: Request, share: float, side: int) -> Request:
+    """The request with every edge of every picture at a share of it, in whole tokens."""
+
+    def edge(pixels: int) -> int:
+        return max(side, int(pixels * share) // side * side)
+
+    contexts = tuple((edge(width), edge(height)) for width, height in request.contexts)
+    return replace(request, width=edge(request.width), height=edge(request.height), contexts=contexts)
+
+
+def _is_out_of_memory(error: BaseException) -> bool:
+    if isinstance(error, MemoryError):
+        return True  # ours and Python's
+    return type(error).__name__ == "OutOfMemoryError" or "out of memory" in str(error)
+
+
+def _give_back() -> None:
+    """Return what the allocator keeps, so that the next recipe finds it in one piece."""
+    import gc
+
+    import torch
+
+    gc.collect()
+    if torch.cuda.is_available():
+        torch.cuda.empty_cache()
