@@ -82,6 +82,7 @@ def run(args: argparse.Namespace) -> Exit:
                     progress.clear()
                     deliver(output, report, result, paths, recipe_paths, parts=parts)
                     done.append(source)
+                    failed += [{"image": source, "error": why} for why in getattr(result, "failures", {}).values()]
             except (InputError, ShapeError, OutOfMemory, GateFailed) as error:  # of this picture; others may go well
                 progress.clear()
                 text = one_line(error)
@@ -149,7 +150,7 @@ def asked(request: Request, seed: int, outline: Pipeline, model: Model) -> dict[
     source = request.pictures[0]
     return {
         "task": request.task,
-        "prompt": request.asked,
+        "prompt": request.asked[0],
         "negative_prompt": request.options.negative_prompt,
         "seed": seed,
         "times": tuple(request.times),

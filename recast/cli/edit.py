@@ -56,7 +56,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument(
         "--size",
-        type=_size,
+        type=model_size,
         metavar="HOW",
         help="what the model works at: auto (usual), source, trained or WxH; the result keeps the source's size",
     )
@@ -117,7 +117,7 @@ def keep(job: Job, args: argparse.Namespace, source: str | bytes, references: Na
     """The job with its source and references, and with how to keep the rest of the source."""
     from recast.cli.forecast import on_forecast
     from recast.pixels.mask import read_mask
-    from recast.retouch.detectors import load_detectors
+    from recast.retouch.detectors import KNOWN, load_detectors
     from recast.retouch.original import read_original
 
     original = read_original(source, name="IMAGE")
@@ -127,7 +127,7 @@ def keep(job: Job, args: argparse.Namespace, source: str | bytes, references: Na
         keeping["mask"] = read_mask(args.mask, **size, mode=args.mask_mode or "auto", name="--mask")
     elif args.mask_mode:
         raise ConfigError("--mask-mode: says how to read a mask, and --mask is missing; leave it out, or give a mask")
-    detectors = load_detectors({"faces": args.faces, "text": args.text}, os.environ)
+    detectors = load_detectors({name: getattr(args, name) for name in KNOWN}, os.environ)
     job = replace(job, pictures=[(None, picture), *references], original=original, editor={"detectors": detectors})
     return replace(job, keeping=keeping | {"on_forecast": on_forecast(args, job, keeping["boxes"])})
 
@@ -173,6 +173,7 @@ def _add_keeping(parser: argparse.ArgumentParser) -> None:
     )
     group.add_argument("--faces", metavar="FILE", help="YuNet weights (.onnx): faces are taken whole or left whole")
     group.add_argument("--text", metavar="FILE", help="DB text detector (.onnx): so are lines of text")
+    group.add_argument("--logos", metavar="FILE", help="YOLO detector of logos (.onnx): so are they")
     group.add_argument("--forecast-out", metavar="PATH", help="write the forecast as a mask, white where it changes")
 
 
@@ -180,7 +181,8 @@ def _unnamed(text: str) -> tuple[None, str]:
     return None, text
 
 
-def _size(text: str) -> str | tuple[int, int]:
+def model_size(text: str) -> str | tuple[int, int]:
+    """What --size says: a word, or (width, height)."""
     if text in ("auto", "source", "trained"):
         return text
     try:

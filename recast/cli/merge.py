@@ -23,6 +23,7 @@ HELP = """Lay an edit over its source so that only what was changed on purpose d
   recast merge before.png after.png --out merged.png
   recast merge before.png after.png --out merged.png --box 40,60,400,380 --strict --report report.json
   recast verify before.png merged.png
+  other-editor before.png | recast merge before.png - --out merged.png
 
 The edit may come from any program. It may be shifted, scaled, tinted or compressed, and of another size. Exit code 5
 says that nothing could be kept: the whole picture changed, or shows another framing; the edit is written as it is."""
@@ -30,8 +31,8 @@ says that nothing could be kept: the whole picture changed, or shows another fra
 
 def configure(parser: argparse.ArgumentParser) -> None:
     parser.usage = "recast merge BEFORE AFTER --out PATH [options]"
-    parser.add_argument("before", metavar="BEFORE", help="the source")
-    parser.add_argument("after", metavar="AFTER", help="the edit of it")
+    parser.add_argument("before", metavar="BEFORE", help="the source; - is stdin")
+    parser.add_argument("after", metavar="AFTER", help="the edit of it; - is stdin, for one of the two")
     add_constraints(parser)
     parser.add_argument(
         "--look",
@@ -48,7 +49,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
 
 
 def add_constraints(parser: argparse.ArgumentParser) -> None:
-    """--mask, --mask-mode, --box, --take, --strict, --faces and --text."""
+    """--mask, --mask-mode, --box, --take, --strict, --faces, --text and --logos."""
     group = parser.add_argument_group("where (left out: wherever something changed)")
     group.add_argument("--mask", metavar="FILE", help="where a change was asked for; of the source's size")
     group.add_argument(
@@ -68,6 +69,7 @@ def add_constraints(parser: argparse.ArgumentParser) -> None:
     )
     group.add_argument("--faces", metavar="FILE", help="YuNet weights (.onnx): faces are taken whole or left whole")
     group.add_argument("--text", metavar="FILE", help="DB text detector (.onnx): so are lines of text")
+    group.add_argument("--logos", metavar="FILE", help="YOLO detector of logos (.onnx): so are they")
 
 
 def add_parts(parser: argparse.ArgumentParser) -> None:
@@ -92,6 +94,7 @@ def box(text: str) -> Box:
 def run(args: argparse.Namespace) -> int:
     if args.out is None:
         raise ConfigError("--out: missing; a path such as merged.png accepted")
+    from recast.cli.job import place_of
     from recast.cli.output import check_places, say
     from recast.retouch.merge import merge
     from recast.retouch.original import check_format, read_original
@@ -100,6 +103,8 @@ def run(args: argparse.Namespace) -> int:
         raise ConfigError(
             "--out=-: a merge leaves a picture and its parts; a path such as merged.png accepted; name one"
         )
+    if args.before == args.after == "-":
+        raise ConfigError("BEFORE, AFTER: both -; one of them accepted from stdin; give the path of the other")
     if args.mask_mode != "auto" and not (args.mask or args.take):
         raise ConfigError(f"--mask-mode={args.mask_mode}: reads --mask and --take, and neither came; leave it out")
     check_format(args.out)
@@ -108,7 +113,10 @@ def run(args: argparse.Namespace) -> int:
     check_parts(parts)
     if parts is not None and parts.resolve() in {Path(each).resolve() for each in (args.out, args.report) if each}:
         raise ConfigError(f"--parts={str(parts)!r}: two results would go there; choose another name")
-    source, edited = read_original(args.before, name="BEFORE"), read_original(args.after, name="AFTER")
+    places = {"BEFORE": args.before, "AFTER": args.after}
+    source, edited = (
+        read_original(place_of(path, name) if path == "-" else path, name=name) for name, path in places.items()
+    )
     made = merge(source, edited, **constraints(args, source), look=args.look)
     notes = write(made, args.out, parts)
     if args.report:
@@ -130,7 +138,7 @@ def run(args: argparse.Namespace) -> int:
 def constraints(args: argparse.Namespace, source: Original) -> dict[str, Any]:
     """The arguments of `merge` that say where, from the flags; reads the masks."""
     from recast.pixels.mask import read_mask
-    from recast.retouch.detectors import load_detectors
+    from recast.retouch.detectors import KNOWN, load_detectors
 
     size = {"width": source.width, "height": source.height}
     return {
@@ -138,7 +146,7 @@ def constraints(args: argparse.Namespace, source: Original) -> dict[str, Any]:
         "boxes": tuple(args.box or ()),
         "take": read_mask(args.take, mode=args.mask_mode, name="--take", **size) if args.take else None,
         "is_strict": args.strict,
-        "detectors": load_detectors({"faces": args.faces, "text": args.text}, os.environ),
+        "detectors": load_detectors({name: getattr(args, name) for name in KNOWN}, os.environ),
     }
 
 

@@ -226,7 +226,15 @@ def deliver(
     original: str | None = None,
     parts: Sequence[str] = (),
 ) -> None:
-    """Write every picture of a result, and report it. original: the recipe of a replay that came out the same."""
+    """Write every picture of a result, and report it. original: the recipe of a replay that came out the same.
+
+    paths, recipe_paths, parts: of every picture asked for; those of pictures that failed a gate stay unwritten.
+    """
+    failures = getattr(result, "failures", {})
+    paths, recipe_paths, parts = (
+        [place for index, place in enumerate(places) if index not in failures]
+        for places in (paths, recipe_paths, parts)
+    )
     losses = {}
     for index, (picture, recipe, path) in enumerate(zip(result.pictures, result.recipes, paths, strict=True)):
         text = original or recipe.to_json()

@@ -23,7 +23,8 @@ HELP = """List the regions of change in a merged picture, and take some back or 
   recast regions merged.png --reject 2,3
   recast regions merged.png --only 1 --out only-the-first.png
 
-RESULT is the merged picture, or the folder of parts that `recast merge` and `recast edit` keep beside it."""
+RESULT is the merged picture, or the folder of parts that `recast merge` and `recast edit` keep beside it. A picture's
+recipe goes into what is written, with a note of the regions left out; a folder of parts holds none."""
 
 
 def configure(parser: argparse.ArgumentParser) -> None:
@@ -37,6 +38,12 @@ def configure(parser: argparse.ArgumentParser) -> None:
         "--out",
         metavar="PATH",
         help="where to write the picture; usual: over the merged picture that RESULT names, if it is still that merge",
+    )
+    parser.add_argument(
+        "--quality",
+        type=int,
+        metavar="1-100",
+        help="of a lossy picture; usual: a JPEG keeps its own, and WebP without it is lossless",
     )
     add_report(parser)
 
@@ -59,7 +66,10 @@ def run(args: argparse.Namespace) -> int:
     from recast.cli.output import check_places, print_json, say
     from recast.retouch.original import check_format
     from recast.retouch.regions import read_parts
+    from recast.retouch.written import recipe_of
 
+    if args.quality is not None and not (_given(args) or args.out):
+        raise ConfigError("--quality: says how to write, and nothing is written; leave it out, or say what to change")
     folder, picture = _places(args.result)
     parts = read_parts(folder)
     every = [region.id for region in parts.regions]
@@ -75,12 +85,17 @@ def run(args: argparse.Namespace) -> int:
     if _given(args) or args.out:
         if out is None:
             raise ConfigError(f"--out: missing; {str(folder)!r} does not say where its picture lies; name one")
-        check_format(out)
+        check_format(out, args.quality)
         check_places([out], [])
         is_over = picture is not None and Path(out).exists() and picture.exists() and os.path.samefile(out, picture)
         _check_over(Path(out), parts, is_implied=args.out is None)
+        carrying = picture if picture is not None and picture.exists() else None
+        quality = _quality(args.quality, carrying, Path(out))
         parts = parts.accepting(chosen)
-        notes = parts.write(out)
+        recipe = None if carrying is None else recipe_of(carrying, parts.merged(), parts.regions, name="RESULT")
+        if carrying is None:
+            say(f"warning: RESULT={args.result!r}: no picture, so {out!r} has no recipe; name the picture to keep its")
+        notes = parts.write(out, recipe=recipe, quality=quality)
         if args.out is None or is_over:
             parts.keep()
         for note in notes:
@@ -102,6 +117,20 @@ def run(args: argparse.Namespace) -> int:
 def _given(args: argparse.Namespace) -> list[str]:
     """The flags that change something, in the order they act."""
     return [name for name in ("only", "accept", "reject") if getattr(args, name) is not None]
+
+
+def _quality(asked: int | None, picture: Path | None, out: Path) -> int | None:
+    """The quality to write with: as asked for, or that of the picture where both are of one format.
+
+    Raises InputError for a lossy picture that does not say its own.
+    """
+    from recast.pixels.image import WRITE
+    from recast.retouch.written import quality_of
+
+    if asked is not None or picture is None:
+        return asked
+    kinds = {WRITE.get(each.suffix.lower().removeprefix(".")) for each in (picture, out)}
+    return quality_of(picture, name="RESULT") if len(kinds) == 1 else None
 
 
 def _check_over(out: Path, parts: Parts, *, is_implied: bool) -> None:

@@ -6,6 +6,7 @@ import argparse
 import re
 from typing import NamedTuple
 
+from recast.cli.edit import model_size
 from recast.cli.job import named_path
 from recast.cli.merge import box
 from recast.cli.options import add_model, add_report, add_sampling
@@ -44,8 +45,9 @@ class What(NamedTuple):
 
 
 EDITING = (
-    "references", "preserve", "context", "carry", "root", "negative_prompt", "steps", "guidance", "true_guidance",
-    "sampler", "times", "seed", "num_images", "batch_size", "model", "variant", "device", "dtype", "lora", "out",
+    "references", "preserve", "context", "size", "carry", "root", "give_back", "negative_prompt", "steps",
+    "guidance", "true_guidance", "sampler", "times", "seed", "num_images", "batch_size", "model", "variant", "device",
+    "dtype", "lora", "out",
 )  # fmt: skip
 WHAT = {
     "new": What("FOLDER PICTURE", 2, 2),
@@ -101,9 +103,15 @@ def configure(parser: argparse.ArgumentParser) -> None:
         ("--context", ("auto", "whole", "crop"), "what the model sees, as of `recast edit`"),
         ("--carry", ("on", "off"), "whether tokens of what was left alone go on to the next turn; usual: on"),
         ("--root", ("on", "off"), "whether the first picture rides along as one context image more; usual: off"),
+        ("--give-back", ("on", "off"), "whether what the autoencoder loses is added back to what was left alone; "
+         "usual: on; nothing is with --preserve off"),
         ("--mask-mode", ("auto", "white", "alpha"), "how to read --mask, as of `recast edit`"),
-    ):
+    ):  # fmt: skip
         group.add_argument(flag, choices=choices, metavar="HOW", help=text)
+    group.add_argument(
+        "--size", type=model_size, metavar="HOW",
+        help="what the model works at: auto (usual), source, trained or WxH; a node keeps its picture's own size",
+    )  # fmt: skip
     group.add_argument("--mask", metavar="PATH", help="edit: a picture of the same size, white where it may change")
     group.add_argument(
         "--box", action="append", type=box, metavar="X0,Y0,X1,Y1", help="edit: a rectangle that may change; repeat"

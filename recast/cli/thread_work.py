@@ -230,6 +230,8 @@ def drawn(nodes: Mapping[str, Node], current: str) -> list[str]:
 
 def about(node: Node) -> dict[str, Any]:
     """What a person wants to know of a node, by name."""
+    recipe = node.recipe or {}
+    kept = recipe.get("preserving", {}).get("gives_back")
     facts: dict[str, Any] = {
         "id": node.id,
         "kind": node.kind,
@@ -240,6 +242,8 @@ def about(node: Node) -> dict[str, Any]:
         "origin": node.origin,
         "branches": ", ".join(node.branches),
         "size": f"{node.width}x{node.height}",
+        "edited at": recipe.get("size"),
+        "gives back": None if kept is None else "yes" if kept else "no",
         "drift": _measured(node),
         "certificate": "of its parent, see `recast verify`" if node.certificate else None,
         "note": node.note,
@@ -280,9 +284,11 @@ def _opened(args: argparse.Namespace, folder: str) -> Thread:
 def _options(args: argparse.Namespace, progress: Progress) -> dict[str, Any]:
     """What the flags ask of an edit, and nothing where they say nothing."""
     options = sampling(args)
-    for name in ("preserve", "context", "mask", "mask_mode", "references"):
+    for name in ("preserve", "context", "size", "mask", "mask_mode", "references"):
         if getattr(args, name) is not None:
             options[name] = getattr(args, name)
+    if args.give_back:
+        options["gives_back"] = args.give_back == "on"
     if args.box:
         options["boxes"] = args.box
     return options | {"on_step": lambda step: progress.step(step.index, step.of)}

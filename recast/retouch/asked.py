@@ -24,8 +24,8 @@ class Asked:
 
     @classmethod
     def of(cls, width: int, height: int, mask: Any, boxes: Sequence[Box], taken: Any, is_strict: bool) -> Asked:
-        """Checked. Raises InputError for a mask of another size or a box that is none, ConfigError for is_strict
-        without either.
+        """Checked. Raises InputError for a mask of another size, one that is dark everywhere, or a box that is none,
+        ConfigError for is_strict without mask and boxes.
         """
         if is_strict and mask is None and not boxes:
             raise ConfigError("is_strict: neither mask nor boxes came; say where a change is allowed, or leave it out")
@@ -41,6 +41,11 @@ class Asked:
 
     def taken_on_grid(self, grid: tuple[int, int]) -> np.ndarray | None:
         return None if self.taken is None else _shrunk(self.taken, grid)
+
+    def allowed_on_grid(self, grid: tuple[int, int]) -> np.ndarray | None:
+        """Where a strict merge may change anything; None where nothing is strict."""
+        where, taken = self.on_grid(grid), self.taken_on_grid(grid)
+        return None if where is None or not self.is_strict else where if taken is None else where | taken
 
     def areas(self, grid: tuple[int, int], valid: np.ndarray) -> np.ndarray:
         """All that was asked for as regions (h, w) int32 of the grid, where the edit shows anything: valid (h, w)."""
@@ -90,13 +95,21 @@ def _mask(mask: Any, width: int, height: int, name: str) -> np.ndarray | None:
     if mask.shape != (height, width):
         came = "x".join(map(str, mask.shape[::-1]))
         raise InputError(f"{name}: {came} came; {width}x{height} accepted, the size of the source; redraw it on that")
+    if not mask.any():
+        raise InputError(
+            f"{name}: dark everywhere, so it names no pixel; above 0 where a change may be accepted; paint it, "
+            "or read it with the other mask mode"
+        )
     if mask.dtype == bool:
         return mask.copy()
     low, high = mask.min(), mask.max()
     if not (low >= 0 and high <= (255 if mask.dtype == np.uint8 else 1)):
         raise InputError(f"{name}: values from {low} to {high}; 0 to 1 accepted; divide by the maximum")
     # any touch of the brush is a wish; a level of noise is not. Bytes up to 1 are no levels, but 0 and 1
-    return np.asarray(mask >= (16 if high > 1 else 16 / 255))
+    wish = 16 if high > 1 else 16 / 255
+    if high < wish:
+        raise InputError(f"{name}: {high} at most, which is noise; {wish:.3g} accepted where a change may be; paint it")
+    return np.asarray(mask >= wish)
 
 
 def _shrunk(mask: np.ndarray, grid: tuple[int, int]) -> np.ndarray:

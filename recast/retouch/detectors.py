@@ -1,7 +1,7 @@
 """What is changed whole or not at all: faces, lines of text, logos, found by plug-ins with local model files.
 
 Half a new face on half an old one is worse than either. Without a detector a merge works as well; it says that none
-looked. Anything with a name, a kind and `find` is a detector: a finder of logos can be passed beside ours.
+looked. Anything with a name, a kind and `find` is a detector, and can be passed beside ours.
 """
 
 from __future__ import annotations
@@ -23,6 +23,9 @@ FACE_SIDE_PX = 640  # the published YuNet has one input size
 TEXT_SIDE_PX = 960
 FACE_SCORE, FACE_OVERLAP, FACES_MOST = 0.6, 0.3, 5000
 INK, BOX, GROWTH, LEAST_PX = 0.3, 0.5, 1.5, 3  # of PP-OCR's detector: threshold, mean in a box, its growth, its side
+LOGO_SIDE_PX, LOGO_GREY = 640, 114  # as YOLO is exported and trained: the input, and what fills it up
+LOGO_SCORE, LOGO_OVERLAP = 0.25, 0.45
+LOGO_MODEL = "a YOLO detector exported with an input of 1x3x640x640"
 MEAN = np.array((123.675, 116.28, 103.53), np.float32)  # of B, G, R: in that order PP-OCR's detector is trained
 DEVIATION = np.array((58.395, 57.12, 57.375), np.float32)
 
@@ -68,9 +71,7 @@ class Faces:
 
     def __init__(self, path: str | Path, *, score: float = FACE_SCORE) -> None:
         """score: faces below are passed over. Raises MissingWeights without the file, ConfigError for another score."""
-        if not 0 < score <= 1:
-            raise ConfigError(f"score={score}: in (0, 1] accepted; {FACE_SCORE} is usual")
-        self.path, self.score = _existing(path, self.name), score
+        self.path, self.score = _existing(path, self.name), _checked_score(score, FACE_SCORE)
 
     def find(self, rgb: np.ndarray) -> list[Unit]:
         """The faces, from the top. Larger pictures are shrunk to 640 pixels. Raises WeightsError for another model."""
@@ -132,17 +133,81 @@ class Text:
             raise _not_this(self.path, "a DB text detector", error) from error
 
 
-KNOWN = {"faces": Faces, "text": Text}
+class Logos:
+    """A detector of logos, or of whatever it was trained on, in one of the two layouts in which YOLO is exported.
+
+    Input: (1, 3, 640, 640), RGB in [0, 1], the picture scaled to fit, in the middle, grey 114 around it. Output: either
+    (1, 4 + classes, n), as of YOLOv8 and 11, or (1, n, 5 + classes), as of YOLOv5, whose fifth number is the chance
+    that there is anything. The first four are centre x, y, width and height in pixels of the input; then the score of
+    each class, in [0, 1]. Which class it is does not matter here. Boxes that overlap by more than 0.45 are one.
+    """
+
+    name = "logos"
+    kind = "logo"
+
+    def __init__(self, path: str | Path, *, score: float = LOGO_SCORE) -> None:
+        """score: logos below are passed over. Raises MissingWeights without the file, ConfigError for another score."""
+        self.path, self.score = _existing(path, self.name), _checked_score(score, LOGO_SCORE)
+
+    def find(self, rgb: np.ndarray) -> list[Unit]:
+        """The logos, from the top. Raises WeightsError for another model."""
+        side = LOGO_SIDE_PX
+        height, width = rgb.shape[:2]
+        scale = side / max(width, height)
+        fitted = max(1, round(width * scale)), max(1, round(height * scale))
+        left, top = ((side - length) // 2 for length in fitted)
+        canvas = np.full((side, side, 3), LOGO_GREY, np.uint8)
+        how = cv2.INTER_LINEAR if scale > 1 else cv2.INTER_AREA
+        canvas[top : top + fitted[1], left : left + fitted[0]] = cv2.resize(rgb, fitted, interpolation=how)
+        boxes, scores = self._boxes(canvas)
+        chosen = cv2.dnn.NMSBoxes(boxes.tolist(), scores.tolist(), self.score, LOGO_OVERLAP)
+        units = []
+        for x, y, wide, high in boxes[np.array(chosen, np.int64).ravel()]:
+            corners = np.array([(x, y), (x + wide, y + high)], float) - (left, top)
+            units += _boxed(self.kind, corners / (fitted[0] / width, fitted[1] / height), rgb.shape)
+        return sorted(units, key=lambda unit: unit.box[1::-1])
+
+    def _boxes(self, canvas: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """Boxes (n, 4), left, top, width and height in the canvas (640, 640, 3), and their scores (n,)."""
+        blob = canvas.astype(np.float32).transpose(2, 0, 1)[None] / 255
+        try:
+            self._network.setInput(np.ascontiguousarray(blob))
+            found = self._network.forward()
+        except cv2.error as error:
+            raise _not_this(self.path, LOGO_MODEL, error) from error
+        if found.ndim != 3 or found.shape[0] != 1 or min(found.shape[1:]) < 5:
+            raise _not_this(self.path, LOGO_MODEL, f"its output {found.shape} holds no boxes with scores")
+        is_v5 = found.shape[1] > found.shape[2]  # there are more candidates than classes
+        rows = found[0] if is_v5 else found[0].T
+        scores = rows[:, 4:].max(1)
+        if is_v5:
+            scores = rows[:, 4] * rows[:, 5:].max(1, initial=0) if rows.shape[1] > 5 else rows[:, 4]
+        if not (np.isfinite(rows).all() and scores.min() >= 0 and scores.max() <= 1):
+            raise _not_this(self.path, LOGO_MODEL, "its scores are not all from 0 to 1")
+        keep = scores >= self.score
+        boxes = rows[keep, :4].astype(np.float32)
+        boxes[:, :2] -= boxes[:, 2:] / 2
+        return boxes, scores[keep].astype(np.float32)
+
+    @cached_property
+    def _network(self) -> Any:
+        try:
+            return cv2.dnn.readNetFromONNX(str(self.path))
+        except cv2.error as error:
+            raise _not_this(self.path, LOGO_MODEL, error) from error
+
+
+KNOWN = {"faces": Faces, "text": Text, "logos": Logos}
 VARIABLES = {name: f"RECAST_{name.upper()}" for name in KNOWN}
 
 
 def load_detectors(
     files: Mapping[str, str | Path | None] | None = None, environment: Mapping[str, str] | None = None
 ) -> tuple[Detector, ...]:
-    """The detectors asked for: {"faces": path, "text": path}; None, or left out, leaves it to the environment.
+    """The detectors asked for: a path for "faces", "text", "logos"; None, or left out, leaves it to the environment.
 
-    environment: looked up for RECAST_FACES and RECAST_TEXT; None for nothing. Raises ConfigError for a name that is
-    none, MissingWeights for a file that is not there.
+    environment: looked up for RECAST_FACES, RECAST_TEXT and RECAST_LOGOS; None for nothing. Raises ConfigError for a
+    name that is none, MissingWeights for a file that is not there.
     """
     files, environment = files or {}, environment or {}
     if unknown := sorted(files.keys() - KNOWN.keys()):
@@ -228,6 +293,12 @@ def _renumbered(labels: np.ndarray) -> np.ndarray:
     for new, (_, _, old) in enumerate(sorted(corners), start=1):
         table[old] = new
     return table[labels]
+
+
+def _checked_score(score: float, usual: float) -> float:
+    if not 0 < score <= 1:
+        raise ConfigError(f"score={score}: in (0, 1] accepted; {usual} is usual; pass one")
+    return score
 
 
 def _existing(path: str | Path, name: str) -> Path:

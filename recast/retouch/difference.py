@@ -85,10 +85,10 @@ def difference(
     delta = ciede2000(looked.lab, lab_edited)
     structure = _structure(looked.luma, _luminance(edited), thresholds.window)
 
-    noise, weak_at, strong_at = _levels(delta, bins, valid, (thresholds.weak, thresholds.strong), thresholds)
-    _, odd_at, surely_odd_at = _levels(
-        structure, bins, valid, (thresholds.structure, thresholds.dull_structure), thresholds
-    )
+    least = thresholds.weak, thresholds.strong
+    noise, weak_at, strong_at = _levels(delta, bins, valid, least, thresholds.flatter_ratio, thresholds)
+    least = thresholds.structure, thresholds.dull_structure
+    _, odd_at, surely_odd_at = _levels(structure, bins, valid, least, np.inf, thresholds)
     weak_at = np.minimum(weak_at, np.float32(thresholds.most_weak))
     strong_at = np.minimum(strong_at, np.float32(thresholds.most_strong))
     weak_map = weak_at[bins]
@@ -130,7 +130,6 @@ def away_from(changed: np.ndarray, difference: Difference, thresholds: Differing
 def groups(difference: Difference, thresholds: Differing = THRESHOLDS.differing) -> np.ndarray:
     """Regions (h, w) int32: 0 none, 1 to n in the order of their first pixel, row by row."""
     shape = difference.weak.shape
-    scale = length_scale(shape)
     kernel = cv2.getStructuringElement(cv2.MORPH_ELLIPSE, (thresholds.closing, thresholds.closing))
     closed = cv2.morphologyEx(difference.weak.astype(np.uint8), cv2.MORPH_CLOSE, kernel)  # to the frame's last row
     closed *= difference.valid
@@ -141,18 +140,17 @@ def groups(difference: Difference, thresholds: Differing = THRESHOLDS.differing)
     has_strong[0] = False
     kept = has_strong[fragments]
     # Weak noise runs along edges in thin lines: away from any strong pixel only what has some width is kept.
-    diagonal = float(np.hypot(shape[0], shape[1]))
     if kept.any():
+        diagonal = float(np.hypot(shape[0], shape[1]))
         to_strong = cv2.distanceTransform((~difference.strong).astype(np.uint8), cv2.DIST_L2, cv2.DIST_MASK_5)
         wide = cv2.morphologyEx(kept.astype(np.uint8), cv2.MORPH_OPEN, _disc(thresholds.opening // 2), borderValue=0)
         kept &= (to_strong <= thresholds.leash * diagonal) | (wide > 0)
     # Fragments near each other are one: letters of a word, the two borders of a ring.
-    reach = max(round(thresholds.near * diagonal / 2), 1)
-    count, near = cv2.connectedComponents(cv2.dilate(kept.astype(np.uint8), _disc(reach)), connectivity=8)
+    reach = _disc(_reach(shape, thresholds))
+    count, near = cv2.connectedComponents(cv2.dilate(kept.astype(np.uint8), reach), connectivity=8)
     near[~kept] = 0
     strength = np.bincount(near[difference.strong & kept], minlength=count)
-    least = max(round(thresholds.least_strong * scale), thresholds.least_strong_small)
-    return in_order(np.where((strength >= least)[near], near, 0))
+    return in_order(np.where((strength >= _least(shape, thresholds))[near], near, 0))
 
 
 def fill_holes(labels: np.ndarray, difference: Difference, thresholds: Differing = THRESHOLDS.differing) -> np.ndarray:
@@ -188,6 +186,49 @@ def fill_holes(labels: np.ndarray, difference: Difference, thresholds: Differing
     return made
 
 
+def with_faint(
+    labels: np.ndarray, difference: Difference, where: np.ndarray, thresholds: Differing = THRESHOLDS.differing
+) -> np.ndarray:
+    """The regions (h, w) int32, and inside `where` (h, w) bool what is weak all over: there a change is expected.
+
+    What lies near a region that reaches inside belongs to it; the rest of each connected part of `where` is one region,
+    however many fragments it has.
+    """
+    faint = (difference.weak & where & (labels == 0)).astype(np.uint8)
+    faint = cv2.morphologyEx(faint, cv2.MORPH_CLOSE, np.ones((thresholds.closing,) * 2, np.uint8))
+    faint[~where | (labels > 0)] = 0
+    count, fragments, stats, _ = cv2.connectedComponentsWithStats(faint, connectivity=8)
+    if count == 1:
+        return labels
+    is_inside = np.zeros(int(labels.max(initial=0)) + 1, bool)
+    is_inside[labels[where]] = True
+    beside = cv2.dilate((labels * is_inside[labels]).astype(np.float32), _disc(_reach(labels.shape, thresholds)))
+    _, parts = cv2.connectedComponents(where.astype(np.uint8), connectivity=8)
+    lookup, nearest = np.zeros((2, count), np.int32)
+    here = np.asarray(fragments[faint > 0], np.int64)
+    np.maximum.at(lookup, here, parts[faint > 0] + len(is_inside) - 1)
+    np.maximum.at(nearest, here, beside[faint > 0].astype(np.int32))
+    lookup = np.where(nearest > 0, nearest, lookup)
+    lookup[stats[:, cv2.CC_STAT_AREA] < _least(labels.shape, thresholds)] = 0
+    lookup[0] = 0
+    made: np.ndarray = np.where(labels > 0, labels, lookup[fragments])
+    return made
+
+
+def cut_at(labels: np.ndarray, allowed: np.ndarray, thresholds: Differing = THRESHOLDS.differing) -> np.ndarray:
+    """The regions (h, w) int32 cut at the edge of `allowed` (h, w) bool: what of one lies outside is one of its own.
+
+    What is left outside of a region that reaches inside counts from the size of the smallest region.
+    """
+    outside = np.where(allowed, 0, labels)
+    is_cut = np.zeros(int(labels.max(initial=0)) + 1, bool)
+    is_cut[labels[allowed]] = True
+    is_small = is_cut & (np.bincount(outside.ravel(), minlength=len(is_cut)) < _least(labels.shape, thresholds))
+    outside[is_small[outside]] = 0
+    made: np.ndarray = np.where(outside > 0, outside + len(is_cut), np.where(allowed, labels, 0)).astype(np.int32)
+    return made
+
+
 def length_scale(shape: tuple[int, ...]) -> float:
     """The diagonal of a picture (h, w) over that of a square of the grid's pixels; 1 at most, for panoramas."""
     return min(1.0, float(np.hypot(shape[0], shape[1]) / (2 * GRID_PIXELS) ** 0.5))
@@ -209,6 +250,16 @@ def in_order(labels: np.ndarray) -> np.ndarray:
     lookup[order] = np.arange(1, len(order) + 1)
     made: np.ndarray = lookup[labels]
     return made
+
+
+def _reach(shape: tuple[int, ...], thresholds: Differing) -> int:
+    """Half of how far apart two fragments of one region may lie."""
+    return max(round(thresholds.near * float(np.hypot(shape[0], shape[1])) / 2), 1)
+
+
+def _least(shape: tuple[int, ...], thresholds: Differing) -> int:
+    """Pixels of the smallest region."""
+    return max(round(thresholds.least_strong * length_scale(shape)), thresholds.least_strong_small)
 
 
 def _blurred(picture: np.ndarray, sigma: float) -> np.ndarray:
@@ -269,21 +320,37 @@ def _dull(first: np.ndarray, second: np.ndarray, thresholds: Differing) -> np.nd
 
 
 def _levels(
-    values: np.ndarray, bins: np.ndarray, valid: np.ndarray, least: tuple[float, float], thresholds: Differing
+    values: np.ndarray,
+    bins: np.ndarray,
+    valid: np.ndarray,
+    least: tuple[float, float],
+    flatter_ratio: float,
+    thresholds: Differing,
 ) -> tuple[tuple[tuple[float, float], ...], np.ndarray, np.ndarray]:
     """The noise (median, MAD) of values (h, w) in each bin, and from where a value is weakly and strongly above it.
 
     Each level lies between `least` and `most_ratio` times the level of the whole frame: a busy object taken from a
-    flat picture fills the busy bin alone, and its own change must not pass for the noise of that bin.
+    flat picture fills the busy bin alone, and its own change must not pass for the noise of that bin. Nor may that of a
+    sky, which fills the flat ones: noise of colour grows with texture, so that a bin has at most `flatter_ratio` times
+    that of the busier ones. That of structure does not, and is larger on flat ground.
     """
     step = max(round((values.size / thresholds.sample) ** 0.5), 1)
     values, bins, valid = (field[::step, ::step] for field in (values, bins, valid))
     values, bins = values[valid], bins[valid]
     whole = _noise(values, thresholds)
-    noise = []
-    for number in range(len(thresholds.bins) + 1):
+    noise: list[tuple[float, float]] = []
+    busier: list[tuple[float, float]] = []  # of bins that have noise of their own
+    for number in reversed(range(len(thresholds.bins) + 1)):
         found = values[bins == number]
-        noise.append(_noise(found, thresholds) if len(found) >= thresholds.least_bin else whole)
+        if len(found) < thresholds.least_bin:
+            noise.insert(0, whole)
+            continue
+        median, mad = _noise(found, thresholds)
+        if busier:
+            most = [flatter_ratio * max(each) for each in zip(*busier, strict=True)]
+            median, mad = min(median, most[0]), min(mad, most[1])
+        busier.append((median, mad))
+        noise.insert(0, busier[-1])
     weak_at, strong_at = (
         np.array(
             [

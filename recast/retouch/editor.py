@@ -9,7 +9,7 @@ from __future__ import annotations
 import math
 import time
 import warnings
-from collections.abc import Callable, Generator, Sequence
+from collections.abc import Callable, Collection, Generator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -40,11 +40,13 @@ if TYPE_CHECKING:
 @dataclass(frozen=True)
 class Edited(Result):
     """Pictures with their rest kept. edits: the merge of each, none where preserve is "off"; raws: as the model made
-    them, at the size of the source, or of the crop that was edited.
+    them, at the size of the source, or of the crop that was edited. failures: which of several, counted from 0 in the
+    order of the seeds, could not be kept as "strict" wants it, and why; the pictures are the others.
     """
 
     edits: tuple[Merge, ...] = field(default=(), repr=False)
     raws: tuple[Picture, ...] = field(default=(), repr=False)
+    failures: Mapping[int, str] = field(default_factory=dict)
 
     def save(self, path: str | Path, *, index: int = 0, with_recipe: bool = True, **options: Any) -> Path:
         """Write one picture at its own depth, with its profile; with its certificate where the format is lossless."""
@@ -105,10 +107,11 @@ class Editor:
         change (mask_mode: `recast.pixels.mask`). boxes: the same as (left, top, right, bottom) in its pixels.
         context: "whole" shows the model the whole picture; "crop" a part of it at full size, with the whole as one
         context image more, after the references; "auto" takes the crop for a small region of a large picture;
-        a box is that crop.
+        a box is that crop. gives_back: of this edit, None for the editor's own.
         on_forecast: called once for each picture a third of the way, with a `Forecast`; it may return a mask (H, W) to
         narrow the edit to, False to stop it (Cancelled), or None. Further options: as of the generator.
-        Raises GateFailed where preserve is "strict" and the edit cannot be laid over its source.
+        Raises GateFailed where preserve is "strict" and the edit cannot be laid over its source; of several pictures,
+        where that is so for all: else those that can be are handed out, and `failures` says which are not.
         """
         result = self.start_edit(image, prompt, **options).finish(on_step)
         assert isinstance(result, Edited)
@@ -132,6 +135,7 @@ class Editor:
         context: Framing | Box = "auto",
         carried: Carried | None = None,
         on_forecast: OnForecast | None = None,
+        gives_back: bool | None = None,
         **options: Any,
     ) -> Run:
         """As `edit`, as a run. The request is checked, and its pictures read, before this returns."""
@@ -147,6 +151,7 @@ class Editor:
             size=size,
             carried=carried,
             on_forecast=on_forecast,
+            gives_back=self.gives_back if gives_back is None else gives_back,
         )
         source: Any = plan.picture
         if plan.box is not None:
@@ -173,7 +178,7 @@ class Editor:
             fits=request.fits[:count],
             names=request.names[:count],
             warnings=[*request.warnings, *plan.notes],
-            preserving=plan.preserving(request.preserving, self.gives_back, self.detectors),
+            preserving=plan.preserving(request.preserving, self.detectors),
         )
 
     def _steps(self, plan: Plan, run: Run) -> Generator[Step, None, Result]:
@@ -189,20 +194,21 @@ class Editor:
         result = run.result
         started = time.perf_counter()
         lost = None
-        if plan.mode != "off" and self.gives_back and last is not None and result.source_tokens is not None:
+        if plan.mode != "off" and plan.gives_back and last is not None and result.source_tokens is not None:
             lost = last.decode(result.source_tokens)[0].rgb
-        edits, failed = [], []
-        for raw, recipe in zip(result.pictures, result.recipes, strict=True):
+        edits, failures = [], dict[int, str]()
+        for index, (raw, recipe) in enumerate(zip(result.pictures, result.recipes, strict=True)):
             if plan.mode != "off":
                 try:
                     edits.append(self._merged(plan, raw, lost))
                 except GateFailed as error:
-                    failed.append(f"seed {recipe.seed}: {error}" if len(result.pictures) > 1 else str(error))
-        if failed:
-            raise GateFailed("; ".join(failed))
+                    failures[index] = f"seed {recipe.seed}: {error}" if len(result.pictures) > 1 else str(error)
+        if failures and not edits:
+            raise GateFailed("; ".join(failures.values()))
         spent = (time.perf_counter() - started) / len(result.pictures)
+        several = len(result.pictures) > 1
+        result = _without(result, failures)
         pictures = tuple(one.result.picture() for one in edits) or result.pictures
-        several = len(edits) > 1
         own = [
             (f"seed {recipe.seed}: " if several else "") + note
             for recipe, one in zip(result.recipes, edits, strict=False)
@@ -210,12 +216,14 @@ class Editor:
         ]
         if plan.on_forecast is not None and (last is None or last.source is None):
             own.append("forecast: none was made, this generator shows no tokens on the way")
-        told = tuple(dict.fromkeys([*result.warnings, *plan.notes, *own]))
+        left = [f"not delivered: {why}" for why in failures.values()]
+        told = tuple(dict.fromkeys([*result.warnings, *plan.notes, *own, *left]))
         recipes = tuple(
             self._recipe(plan, recipe, picture, narrowed.get(recipe.seed), told, spent)
             for recipe, picture in zip(result.recipes, pictures, strict=True)
         )
-        return Edited(pictures, recipes, told, result.tokens, result.source_tokens, tuple(edits), result.pictures)
+        kept = result.tokens, result.source_tokens, tuple(edits), result.pictures
+        return Edited(pictures, recipes, told, *kept, failures)
 
     def _foretell(self, plan: Plan, step: Step, fit: Fit, narrowed: dict[int, str]) -> None:
         """Tell the caller where each picture of the step is going, and do what it says."""
@@ -236,7 +244,7 @@ class Editor:
         assert plan.source is not None
         part = plan.source if plan.box is None else crop.cut(plan.source, plan.box)
         edited: Any = raw.rgb
-        note = "not added back: the generator gives no tokens of the source" if self.gives_back else "switched off"
+        note = "not added back: the generator gives no tokens of the source" if plan.gives_back else "switched off"
         if lost is not None and lost.shape == raw.rgb.shape:
             edited = give_back(raw.rgb, part.srgb8(), lost)
             note = "added back where the edit left the source alone"
@@ -284,7 +292,7 @@ class Editor:
             images=images,
             width=picture.width,
             height=picture.height,
-            preserving=plan.preserving(recipe.preserving, self.gives_back, self.detectors, narrowed),
+            preserving=plan.preserving(recipe.preserving, self.detectors, narrowed),
             timings_s=timings,
             output_sha256=picture.sha256(),
             warnings=warnings,
@@ -295,6 +303,15 @@ def is_time(step: Step, request: Any) -> bool:
     """Whether a step is the one to forecast at: a third of the way of its picture, rounded up."""
     steps = len(request.times) - 1
     return (step.index - 1) % steps + 1 == math.ceil(steps / 3)
+
+
+def _without(result: Result, failures: Collection[int]) -> Result:
+    """A result without the pictures of these numbers, from 0."""
+
+    def kept(each: tuple[Any, ...]) -> tuple[Any, ...]:
+        return tuple(one for index, one in enumerate(each) if index not in failures)
+
+    return replace(result, pictures=kept(result.pictures), recipes=kept(result.recipes), tokens=kept(result.tokens))
 
 
 def _laid(part: Original, edited: np.ndarray) -> Original:
@@ -310,7 +327,7 @@ def _said(made: Merge, plan: Plan) -> list[str]:
         notes.append(f"nothing changed: {made.reason}")
     elif made.verdict != "local":
         notes.append(f"not merged, so every pixel may differ from the source: {made.verdict}, {made.reason}")
-    left = sum(not region.is_accepted for region in made.regions)
+    left = 0 if made.verdict == "no_change" else sum(not region.is_accepted for region in made.regions)
     if left and left == len(made.regions):
         notes.append("nothing changed where it was asked for; what changed elsewhere was left out; try another seed")
     elif left:

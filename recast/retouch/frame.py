@@ -49,8 +49,17 @@ class Frame:
 
     @property
     def scale(self) -> float:
-        """Source pixels to a pixel of the grid."""
-        return self.original.width / self.grid[0]
+        """Source pixels to a pixel of the grid: along the side where they are more, should rounding make a difference.
+
+        It does in strips: 10000 x 10 pixels on a grid of 316 x 1 are 32 to a pixel one way and 10 the other.
+        """
+        return max(self.original.width / self.grid[0], self.original.height / self.grid[1])
+
+    @property
+    def has_other_ratio(self) -> bool:
+        """Whether the edit has to be stretched, or was cut, to lie on its source."""
+        ours, theirs = self.original, self.edited
+        return abs(theirs.width / theirs.height / (ours.width / ours.height) - 1) > SAME_RATIO
 
     @cached_property
     def is_identical(self) -> bool:
@@ -79,16 +88,21 @@ class Frame:
         """The frame with the edit laid so that it fits best, and where it lies.
 
         An edit of another ratio was either stretched, or cut at two sides, before or after it was made: both are tried.
+        Where neither lays it on its source it is another framing.
         """
         best, lying = self, register.register(self.source, self.small[..., :3], thresholds=thresholds)
-        ratio = self.original.width / self.original.height
-        if abs(self.edited.width / self.edited.height / ratio - 1) <= SAME_RATIO:
+        if not self.has_other_ratio:
             return best, lying
+        ratio = self.original.width / self.original.height
         best = replace(self, how=self.how.replace("scaled", "stretched"))
         whole = replace(self, canvas=_padded(self.canvas, ratio), how=self.how.replace("scaled", "cut"))
         other = register.register(whole.source, whole.small[..., :3], thresholds=thresholds)
         if (not other.is_reframed, other.inliers) > (not lying.is_reframed, lying.inliers):
-            return whole, other
+            best, lying = whole, other
+        if not lying.is_reframed and not lying.is_evident:
+            came, wanted = (f"{each.width}x{each.height}" for each in (self.edited, self.original))
+            reason = f"{came} is another ratio than {wanted}, and neither stretched nor cut does it lie on the source"
+            lying = replace(lying, is_reframed=True, reason=reason)
         return best, lying
 
     def refined(self, unchanged: np.ndarray, start: Registration, thresholds: Registering) -> Registration:

@@ -7,6 +7,7 @@ Two pictures come in, from any editor. The edit is laid on its source (`register
 
 from __future__ import annotations
 
+import math
 import os
 import time
 from collections.abc import Iterator, Sequence
@@ -48,8 +49,9 @@ Verdict = Literal["no_change", "local", "global", "reframed"]
 class Merge:
     """What came of a merge. `result` has the source's size, depth, alpha and profile.
 
-    verdict: "local", merged; "no_change", the result is the source; "global" or "reframed", nothing could be kept, and
-    the result is the edit at the source's size. regions: every change found, accepted or not; layers: one each.
+    verdict: "local", merged; "no_change", the result is the source, and what changed, if anything, lies where a strict
+    merge allows none; "global" or "reframed", nothing could be kept, and the result is the edit at the source's size.
+    regions: every change found, accepted or not; layers: one each.
     support: (H, W) bool, where a byte may differ. certificate: None where nothing was kept.
     """
 
@@ -128,10 +130,12 @@ def merge(
 
     mask: (H, W) in 0..1 at the source's size, and boxes: (left, top, right, bottom) in its pixels, say where a change
     was asked for: a region that touches neither is found and listed, but not accepted; inside, the faintest change
-    counts. is_strict: nothing outside them may change at all, so that regions are cut at their edge; so they are where
-    the edit changed the whole picture, or framed it anew, which a strict merge refuses.
+    counts. is_strict: nothing outside them may change at all, so that regions are cut at their edge, and what lies
+    outside is listed, not accepted; cut they are too where the edit changed the whole picture, or framed it anew, which
+    a strict merge refuses.
     take: (H, W), an area to take from the edit whatever the difference; of a strict merge too, mask and boxes or not.
-    look: "global" returns the edit as it is, "local" merges however much changed, "auto" decides by the share.
+    look: "global" returns the edit as it is, "auto" decides by the share, "local" merges however much changed, and from
+    another framing too where the two pictures agree on a zoom, a turn and a shift.
     detectors: find faces, lines of text or logos, which are taken whole or left whole.
     Raises InputError for what is no picture or does not fit, ConfigError for is_strict without mask or boxes.
     Source of the method: CIEDE2000 (CIE 142-2001); Lowe 2004 for SIFT; Pérez et al. 2003 for the membrane.
@@ -147,6 +151,8 @@ def merge(
         return _unchanged(frame, "the edit is the source, pixel for pixel", clock)
     with clock("register"):
         frame, registration = frame.placed(thresholds.registering)
+        if look == "local":
+            registration = register.accepted(registration)
         view, valid = frame.on_grid(registration)
     with clock("difference"):
         looked = difference.Looked.at(frame.source, thresholds.differing)
@@ -182,10 +188,10 @@ def merge(
         kept = difference.away_from(labels > 0, found, thresholds.differing)
     with clock("detect"):
         units = find_units(detectors, frame.source, frame.small[..., :3]) if labels.any() and detectors else []
-    is_any = bool(labels.any())
     labels, notes = _constrained(frame, found, labels, asked, units, thresholds)
-    verdict, reason = _verdict(registration, found, labels, look, thresholds)
-    if verdict == "no_change" and is_any:  # and strict
+    allowed = asked.allowed_on_grid(frame.grid)
+    verdict, reason = _verdict(registration, found, labels if allowed is None else labels * allowed, look, thresholds)
+    if verdict == "no_change" and labels.any():  # and strict
         reason = "all that changed lies outside mask and boxes; try another seed, or widen them"
     is_elsewhere = verdict == "reframed" and not is_strict
     if (verdict == "global" or is_elsewhere) and look == "auto" and asked.where is not None:
@@ -196,9 +202,7 @@ def merge(
         notes.append(f"{reason}: of the edit only what lies in mask and boxes was taken, and all of it")
         verdict, reason = ("local", "") if labels.any() else ("no_change", "the edit shows nothing in mask and boxes")
     draft = _Draft(frame, registration, fitted, found, labels, asked, units, notes, absences(detectors), clock)
-    if verdict == "no_change":
-        return _unchanged(frame, reason, clock, draft)
-    if verdict != "local":
+    if verdict in ("global", "reframed"):
         if is_strict:
             raise GateFailed(
                 f"edited: {verdict}, {reason}; an edit that leaves the rest in place accepted by a strict merge; "
@@ -207,7 +211,7 @@ def merge(
         return _unmerged(draft, verdict, reason)
     with clock("compose"):
         regions, layers = _layers(draft, thresholds)
-    return _finished(draft.merge("local", reason, source, regions, layers))
+    return _finished(draft.merge(verdict, reason, source, regions, layers))
 
 
 @dataclass(frozen=True, eq=False)
@@ -234,6 +238,9 @@ class _Draft:
         warnings = (*frame.original.warnings, *(f"edited: {w}" for w in frame.edited.warnings), *self.notes)
         if frame.is_cut_out:
             warnings += ("edited: its transparency is left out, the result has the source's",)
+        if frame.has_other_ratio:
+            warnings += (f"edited: another ratio of sides than the source's {frame.original.width}x"
+                         f"{frame.original.height}; laid on it as {frame.how}",)  # fmt: skip
         noise = () if self.difference is None else self.difference.noise
         report = {
             "format": "recast-merge-1",
@@ -278,28 +285,17 @@ def _constrained(
     notes: list[str] = []
     where = asked.on_grid(frame.grid)
     if where is not None:
-        labels = _with_faint(labels, found, where, t)
+        labels = difference.with_faint(labels, found, where, t.differing)
     labels = difference.fill_holes(labels, found, t.differing)
     if units:
         labels, notes = atomic(labels, units)
     taken = asked.taken_on_grid(frame.grid)
     if taken is not None:
         labels = np.where(taken & found.valid & (labels == 0), labels.max(initial=0) + 1, labels).astype(np.int32)
-    if where is not None and asked.is_strict:
-        labels = np.where(where | (False if taken is None else taken), labels, 0).astype(np.int32)
+    allowed = asked.allowed_on_grid(frame.grid)
+    if allowed is not None:
+        labels = difference.cut_at(labels, allowed, t.differing)
     return difference.in_order(labels), notes
-
-
-def _with_faint(labels: np.ndarray, found: Difference, where: np.ndarray, t: Thresholds) -> np.ndarray:
-    """The regions, and inside what was asked for those too that are weak all over: there a change is expected."""
-    faint = (found.weak & where & (labels == 0)).astype(np.uint8)
-    faint = cv2.morphologyEx(faint, cv2.MORPH_CLOSE, np.ones((t.differing.closing,) * 2, np.uint8))
-    count, fragments, stats, _ = cv2.connectedComponentsWithStats(faint, connectivity=8)
-    least = max(round(t.differing.least_strong * difference.length_scale(labels.shape)), t.differing.least_strong_small)
-    lookup = np.zeros(count, np.int32)
-    large = [number for number in range(1, count) if stats[number, cv2.CC_STAT_AREA] >= least]
-    lookup[large] = np.arange(1, len(large) + 1) + labels.max(initial=0)
-    return np.where(labels > 0, labels, lookup[fragments])
 
 
 def _kind(found: Difference, here: np.ndarray) -> str:
@@ -331,6 +327,7 @@ def _layers(draft: _Draft, t: Thresholds) -> tuple[tuple[Region, ...], tuple[Lay
     assert found is not None
     around = compose.margin(frame.scale, t.composing)
     inside = contents(labels, draft.units)
+    reachable = draft.asked.allowed_on_grid(frame.grid)
     regions: list[Region] = []
     layers: list[Layer] = []
     for number in range(1, int(labels.max()) + 1):
@@ -339,7 +336,14 @@ def _layers(draft: _Draft, t: Thresholds) -> tuple[tuple[Region, ...], tuple[Lay
             continue
         box = frame.native_box(here, around)
         core = frame.native_mask(here, box)
-        core &= draft.asked.allowed(box)
+        within = draft.asked.allowed(box)
+        is_left = reachable is not None and not (here & reachable).any()
+        if is_left:  # should it be accepted, no seam is to show the cut
+            rim = math.ceil(t.composing.least_width_px * frame.scale) + 1
+            core = cv2.dilate((core & ~within).astype(np.uint8), np.ones((2 * rim + 1,) * 2, np.uint8)) > 0
+            core &= frame.native_mask(labels > 0, box)
+            within = np.ones_like(within)
+        core &= within
         if not core.any():
             continue
         pixels, valid = frame.edit_in(box, draft.registration, draft.colour)
@@ -351,7 +355,7 @@ def _layers(draft: _Draft, t: Thresholds) -> tuple[tuple[Region, ...], tuple[Lay
             box=box,
             levels=frame.original.levels,
             scale=frame.scale,
-            within=valid & draft.asked.allowed(box),
+            within=valid & within,
             thresholds=t.composing,
         )
         layers.append(layer)
@@ -363,7 +367,7 @@ def _layers(draft: _Draft, t: Thresholds) -> tuple[tuple[Region, ...], tuple[Lay
                 delta_e=round(float(found.delta[here].mean()), 2),
                 kind=_kind(found, here),
                 contains=inside.get(number, ()),
-                is_accepted=draft.asked.touches(core, box),
+                is_accepted=not is_left and draft.asked.touches(core, box),
             )
         )
     return tuple(regions), tuple(layers)
@@ -398,13 +402,12 @@ def _finished(draft: Merge) -> Merge:
     return replace(draft, result=result, support=support, certificate=proof, report=report, warnings=warnings)
 
 
-def _unchanged(frame: Frame, reason: str, clock: _Clock, draft: _Draft | None = None) -> Merge:
-    """A merge that took nothing: the source, certified whole."""
-    if draft is None:
-        nothing = np.zeros(frame.grid[::-1], np.int32)
-        anywhere = Asked.of(frame.original.width, frame.original.height, None, (), None, False)
-        still = _in_place(frame.grid, "identical")
-        draft = _Draft(frame, still, NO_FIT, None, nothing, anywhere, [], [], [], clock)
+def _unchanged(frame: Frame, reason: str, clock: _Clock) -> Merge:
+    """A merge that found nothing: the source, certified whole."""
+    nothing = np.zeros(frame.grid[::-1], np.int32)
+    anywhere = Asked.of(frame.original.width, frame.original.height, None, (), None, False)
+    still = _in_place(frame.grid, "identical")
+    draft = _Draft(frame, still, NO_FIT, None, nothing, anywhere, [], [], [], clock)
     return _finished(draft.merge("no_change", reason, frame.original, (), ()))
 
 

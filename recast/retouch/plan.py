@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 
-from recast.errors import ConfigError, InputError
+from recast.errors import ConfigError
 from recast.pixels import geometry
 from recast.pixels.image import Picture, read
 from recast.pixels.mask import digest, read_mask
@@ -42,6 +42,7 @@ class Plan:
     where: np.ndarray | None  # (H, W) bool, mask and boxes together
     box: Box | None  # of the crop that is edited
     on_forecast: OnForecast | None
+    gives_back: bool = True  # what the autoencoder loses is added to what was left alone
     notes: tuple[str, ...] = ()
 
     @property
@@ -50,16 +51,14 @@ class Plan:
         is_bound = self.mask is not None or (self.where is not None and self.mode != "auto")
         return self.part(self.where.astype(np.float32)) if is_bound and self.where is not None else None
 
-    def preserving(
-        self, inner: Preserving, gives_back: bool, detectors: Sequence[Detector], narrowed: str | None = None
-    ) -> Preserving:
+    def preserving(self, inner: Preserving, detectors: Sequence[Detector], narrowed: str | None = None) -> Preserving:
         """What a recipe says of it. inner: what the generator says of the edit by itself."""
         return Preserving(
             mode=self.mode,
             mask=None if self.mask is None else digest(self.mask),
             boxes=self.boxes,
             crop=self.box,
-            gives_back=self.mode != "off" and gives_back,
+            gives_back=self.mode != "off" and self.gives_back,
             detectors=() if self.mode == "off" else tuple(detector.name for detector in detectors),
             carried=inner.carried,
             narrowed=narrowed,
@@ -103,6 +102,7 @@ def think(
     size: Size,
     carried: Carried | None,
     on_forecast: OnForecast | None,
+    gives_back: bool,
 ) -> Plan:
     """The plan of an edit by this generator. Raises ConfigError or InputError for what cannot be done."""
     if isinstance(context, str):
@@ -116,14 +116,13 @@ def think(
     if mask is not None:
         values = read_mask(mask, width=picture.width, height=picture.height, mode=mask_mode)
     where = Asked.of(picture.width, picture.height, values, boxes, None, False).where
-    if where is not None and not where.any():
-        raise InputError("mask: dark everywhere, so nothing may change; white where it may accepted; paint it")
     if where is not None and mode == "off" and not accepts(generator, "start_edit", "mask"):
         raise ConfigError("mask, boxes: this generator takes none, and preserve='off' merges nothing; use 'auto'")
     if carried is not None and not accepts(generator, "start_edit", "carried"):
         raise ConfigError("carried: this generator takes none; leave it out")
     known = tuple((int(a), int(b), int(c), int(d)) for a, b, c, d in boxes)
-    plan = Plan(None if mode == "off" else source, picture, mode, values, known, where, None, on_forecast)
+    kept = None if mode == "off" else source
+    plan = Plan(kept, picture, mode, values, known, where, None, on_forecast, gives_back)
     return _framed(plan, getattr(generator, "config", None), context, size, carried)
 
 

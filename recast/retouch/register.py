@@ -69,6 +69,14 @@ class Registration:
         """Whether nothing moves by a quarter of a pixel (`least_px`) anywhere: then warp copies."""
         return self.bend is None and _farthest(self.matrix, self.grid) < self.thresholds.least_px
 
+    @property
+    def is_evident(self) -> bool:
+        """Whether anything in the two pictures speaks for it: keypoints, tiles, or as many tiles that lie in place."""
+        if self.kind != "identity" or self.pair is None or min(self.grid) < self.thresholds.smallest_side:
+            return True
+        still, textured = self.pair.still(STILL)
+        return still >= self.thresholds.least_still * textured
+
     def warp(
         self,
         edited: np.ndarray,
@@ -171,6 +179,13 @@ def register(
     if start.kind == "identity" or start.is_reframed or not is_seen:
         return start
     return _settled(start, pair, unchanged)
+
+
+def accepted(found: Registration) -> Registration:
+    """Another framing taken for where the edit lies, if keypoints agree on a similarity; any other as it is."""
+    if not found.is_reframed or found.kind != "similarity" or found.pair is None:
+        return found
+    return _settled(replace(found, is_reframed=False), found.pair, None)
 
 
 def _first(pair: _Pair) -> Registration:

@@ -191,6 +191,9 @@ class Differing:
     most_ratio: float = 5.0
     """A bin's level over that of the whole frame; up to 5 was seen under "nano". With 3 far on drawings under "nano"
     grows from 6.2 to 8.0; without a bound an object alone in its bin is its own noise."""
+    flatter_ratio: float = 1.5
+    """A bin's noise over the largest of the busier ones. A sky of half of the frame, tinted by 45 levels at the top and
+    18 at the horizon, fills the flat bins and was its own noise: 1 % of it found without, all with 1.5."""
     most_weak: float = 16.0
     """And no more than this, whatever the noise: a picture at night, or painted anew, is not its own noise."""
     most_strong: float = 24.0

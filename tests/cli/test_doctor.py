@@ -103,6 +103,22 @@ def test_a_missing_package_fails_before_anything_needs_it(monkeypatch: pytest.Mo
     assert found[-1].name == "safetensors"
 
 
+def test_any_distribution_of_opencv_will_do(monkeypatch: pytest.MonkeyPatch) -> None:
+    versions = {"opencv-contrib-python": "4.9.0"}
+
+    def version(name: str) -> str:
+        if name not in versions:
+            raise metadata.PackageNotFoundError(name)
+        return versions[name]
+
+    monkeypatch.setattr(metadata, "version", version)
+    monkeypatch.setattr(metadata, "packages_distributions", lambda: {"cv2": ["opencv-contrib-python"]})
+    found = doctor._package("opencv-python-headless")
+    assert (found.name, found.mark, found.found) == ("opencv-contrib-python", "ok", "4.9.0")
+    monkeypatch.setattr(metadata, "packages_distributions", dict)
+    assert doctor._package("opencv-python-headless").mark == "fail"
+
+
 def test_an_old_torch_fails(monkeypatch: pytest.MonkeyPatch) -> None:
     for version, mark in (("2.10.1+cu128", "fail"), ("2.11.0", "ok"), ("3.0.0a0+git", "ok")):
         monkeypatch.setattr(metadata, "version", lambda name, version=version: version)

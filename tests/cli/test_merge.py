@@ -1,5 +1,6 @@
 """`recast merge`: what cannot work is said before anything is written."""
 
+import io
 from pathlib import Path
 
 import cv2
@@ -28,6 +29,28 @@ def test_a_merge_and_its_certificate_and_its_parts(recast: Recast, capsys: pytes
     assert sorted(path.name for path in Path().iterdir()) == [
         "after.png", "before.png", "merged.parts", "merged.png", "report.json"
     ]  # fmt: skip
+
+
+@pytest.mark.parametrize("words", [("-", "after.png"), ("before.png", "-")])
+def test_one_of_the_two_comes_by_stdin(recast: Recast, monkeypatch: pytest.MonkeyPatch, words: tuple[str, str]) -> None:
+    assert recast("merge", "before.png", "after.png", "--out", "merged.png", "-q") == 0
+    piped = Path("before.png" if words[0] == "-" else "after.png").read_bytes()
+    monkeypatch.setattr("sys.stdin", io.TextIOWrapper(io.BytesIO(piped)))
+    assert recast("merge", *words, "--out", "piped.png", "-q") == 0
+    assert Path("piped.png").read_bytes() == Path("merged.png").read_bytes()
+    assert {path.name for path in Path("piped.parts").iterdir()} == {
+        path.name for path in Path("merged.parts").iterdir()
+    }
+
+
+def test_both_by_stdin_and_a_terminal_are_refused(
+    recast: Recast, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert recast("merge", "-", "-", "--out", "merged.png") == 2
+    assert "BEFORE, AFTER: both -" in capsys.readouterr().err
+    monkeypatch.setattr("sys.stdin.isatty", lambda: True, raising=False)
+    assert recast("merge", "before.png", "-", "--out", "merged.png") == 1
+    assert "AFTER='-': stdin is a terminal" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize(

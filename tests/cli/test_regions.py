@@ -10,8 +10,10 @@ import pytest
 import skimage.data
 
 from recast.pixels import image
+from recast.recipe import Recipe
 from recast.retouch.certificate import read_certificate, verify
-from recast.retouch.original import read_original
+from recast.retouch.original import read_original, write_original
+from recast.retouch.written import quality_of
 from tests.cli.conftest import Recast
 
 
@@ -122,3 +124,59 @@ def test_wrong_ids_are_named(recast: Recast, capsys: pytest.CaptureFixture[str])
     assert "--only" in refused(recast, capsys, "merged.png", "--only", "1", "--reject", "2", code=2)
     assert "--out: missing" in refused(recast, capsys, "merged.parts", "--reject", "2", code=2)
     assert "no regions are kept" in refused(recast, capsys, "before.png", "--reject", "2")
+
+
+def recipe(**given: object) -> Recipe:
+    made = {"task": "edit", "prompt": "x", "seed": 3, "times": (1, 0), "sampler": "euler", "guidance": None,
+            "true_guidance": 1.0, "width": 240, "height": 160, "model": "nano", "weights": {}, "device": "cpu",
+            "dtype": "float32", "threads": 1, "output_sha256": "", "warnings": ("as it was",)}  # fmt: skip
+    return Recipe(**{**made, **given})  # type: ignore[arg-type]
+
+
+def with_recipe(path: str, quality: int | None = None) -> None:
+    """The merge written to a path as `recast edit` writes it."""
+    text = recipe(output_sha256=image.read("merged.png").sha256()).to_json()
+    certificate = None if quality else read_certificate("merged.png").to_json()  # type: ignore[union-attr]
+    write_original(read_original("merged.png"), path, recipe=text, quality=quality, certificate=certificate)
+
+
+@pytest.mark.parametrize(("path", "quality"), [("merged.png", None), ("merged.jpg", 71), ("merged.webp", None)])
+def test_a_picture_mended_keeps_its_recipe_and_its_quality(recast: Recast, path: str, quality: int | None) -> None:
+    with_recipe(path, quality)
+    assert recast("regions", path, "--reject", "2") == 0
+    found = Recipe.from_json(image.read_recipe(path) or "")
+    assert found.warnings == ("as it was", "regions: 2 of 2 left out by hand")
+    if quality is None:
+        assert found.output_sha256 == image.read(path).sha256()
+    else:
+        assert quality_of(path) == quality
+    assert recast("regions", path, "--reject", "1") == 0
+    assert Recipe.from_json(image.read_recipe(path) or "").warnings[1:] == ("regions: 1, 2 of 2 left out by hand",)
+    assert recast("regions", path, "--accept", "all") == 0
+    assert Recipe.from_json(image.read_recipe(path) or "") == recipe(output_sha256=found_sha(path))
+
+
+def found_sha(path: str) -> str:
+    return Recipe.from_json(image.read_recipe(path) or "").output_sha256
+
+
+def test_another_file_gets_the_recipe_too_and_from_the_folder_alone_none(
+    recast: Recast, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with_recipe("merged.png")
+    assert recast("regions", "merged.png", "--only", "1", "--out", "one.jpg") == 0
+    assert Recipe.from_json(image.read_recipe("one.jpg") or "").warnings[-1] == "regions: 2 of 2 left out by hand"
+    assert "recipe" not in capsys.readouterr().err
+    assert recast("regions", "merged.parts", "--only", "1", "--out", "two.png") == 0
+    assert "no recipe" in capsys.readouterr().err
+    assert image.read_recipe("two.png") is None
+
+
+def test_a_lossy_webp_is_asked_for_its_quality(recast: Recast, capsys: pytest.CaptureFixture[str]) -> None:
+    with_recipe("merged.webp", 60)
+    before = Path("merged.webp").read_bytes()
+    assert "does not say its quality" in refused(recast, capsys, "merged.webp", "--reject", "2")
+    assert Path("merged.webp").read_bytes() == before
+    assert recast("regions", "merged.webp", "--reject", "2", "--quality", "60") == 0
+    assert b"VP8L" not in Path("merged.webp").read_bytes()
+    assert "--quality" in refused(recast, capsys, "merged.webp", "--quality", "60", code=2)

@@ -139,6 +139,29 @@ def test_anchors_are_switched_by_flags_and_kept_for_a_replay(recast: Recast, thr
     assert made == [{"carries": True, "rides": rides} for rides in (False, False, True)]
 
 
+def test_the_size_and_what_is_given_back_can_be_chosen_and_seen(recast: Recast, photo: Path, capsys: Capture) -> None:
+    assert recast("thread", "new", "trip", photo) == 0
+    few = ("--steps", 1, "--seed", 1)
+    assert recast("thread", "edit", "trip", "words", *few, "--size", "32x32", "--give-back", "off") == 0
+    node = Thread.open("trip").node()
+    assert node.recipe is not None
+    assert (node.recipe["size"], node.recipe["preserving"]["gives_back"]) == ("32x32", False)
+    assert (node.width, node.height) == (48, 32)
+    capsys.readouterr()
+    assert recast("thread", "show", "trip") == 0
+    shown = capsys.readouterr().out.splitlines()
+    assert {"edited at    32x32", "gives back   no"} <= set(shown)
+    assert recast("thread", "replay", "trip", "main", "--on", photo) == 0
+    again = Thread.open("trip").node("replay")
+    assert again.recipe is not None
+    assert again.recipe["preserving"]["gives_back"] is False, "kept for a replay"
+    assert again.pixels_sha256 == node.pixels_sha256
+    assert recast("thread", "edit", "trip", "words", "--at", "root", *few) == 0
+    usual = Thread.open("trip").node().recipe
+    assert usual is not None
+    assert (usual["size"], usual["preserving"]["gives_back"]) == ("auto", True)
+
+
 def test_warnings_go_to_stderr_unless_quiet(recast: Recast, thread: Thread, capsys: Capture) -> None:
     assert recast("thread", "edit", "trip", "one") == 0
     assert capsys.readouterr().err == "recast: warning: painted\n"
@@ -158,6 +181,8 @@ def test_warnings_go_to_stderr_unless_quiet(recast: Recast, thread: Thread, caps
         ("edit trip words --mask-mode white", 2, "--mask is missing"),
         ("edit trip words -n 2", 2, "one a node"),
         ("edit trip words --box 1,2", 2, "left,top,right,bottom"),
+        ("edit trip words --size big", 2, "auto, source, trained or WxH accepted"),
+        ("list trip --give-back on", 2, "--give-back: means nothing"),
         ("edit trip words --at nosuch", 1, "no node and no branch"),
         ("edit trip words --out no/where.png", 1, "no folder"),
         ("edit trip words --out where.xyz", 1, "no format"),

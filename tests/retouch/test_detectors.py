@@ -1,12 +1,14 @@
-"""Faces and lines of text are taken whole or left whole; who finds them is a plug-in, and its absence is said."""
+"""Faces, lettering and logos are taken whole or left whole; who finds them is a plug-in, and its absence is said."""
 
 import numpy as np
 import pytest
+from onnx import TensorProto, helper
 
 from recast.errors import ConfigError, MissingWeights, ShapeError, WeightsError
-from recast.retouch.detectors import Faces, Text, Unit, absences, atomic, contents, find_units, load_detectors
+from recast.retouch.detectors import Faces, Logos, Text, Unit, absences, atomic, contents, find_units, load_detectors
 from tests.quality.features import onnx_models
 
+FLOAT = TensorProto.FLOAT
 BLANK = np.zeros((480, 640, 3), np.uint8)
 
 
@@ -99,6 +101,86 @@ class TestText:
         assert len(blue.find(pixels)) == 1
 
 
+YOLO_V8 = (1, 4 + 3, 8400)
+YOLO_V5 = (1, 25200, 5 + 3)
+
+
+def yolo(path, shape, *rows):
+    """A YOLO that finds the same boxes in every picture. rows: (x, y, width, height, score) in the input of 640."""
+    table = np.zeros(shape, np.float32)
+    for number, row in enumerate(rows):
+        column = 100 * number + 7
+        if shape == YOLO_V5:
+            table[0, column, :5], table[0, column, 6] = (*row[:4], 0.9), row[4] / 0.9
+        else:
+            table[0, [0, 1, 2, 3, 5], column] = row
+    return yolo_like(path, table)
+
+
+def yolo_like(path, table):
+    """A model with the input of a YOLO and the same output for every picture."""
+    nodes = [helper.make_node("Identity", ["table"], ["output0"])]
+    given = [helper.make_tensor_value_info("images", FLOAT, [1, 3, 640, 640])]
+    made = [helper.make_tensor_value_info("output0", FLOAT, list(table.shape))]
+    return onnx_models.save(path, nodes, given, made, {"table": table})
+
+
+def red_yolo(path):
+    """A YOLO of 1600 candidates, the cells of 16 px, scored by how red they are less how blue and how far from 0."""
+    y, x = np.mgrid[8:640:16, 8:640:16].astype(np.float32)
+    places = np.stack([x.ravel(), y.ravel(), *np.full((2, 1600), 16, np.float32)])[None]
+    constants = {
+        "places": places,
+        "redness": np.array([1, -1, -1], np.float32).reshape(1, 3, 1, 1),
+        "row": np.array([1, 1, -1], np.int64),
+    }
+    nodes = [
+        helper.make_node("Conv", ["images", "redness"], ["red"]),
+        helper.make_node("Relu", ["red"], ["positive"]),
+        helper.make_node("AveragePool", ["positive"], ["cells"], kernel_shape=[16, 16], strides=[16, 16]),
+        helper.make_node("Reshape", ["cells", "row"], ["scores"]),
+        helper.make_node("Concat", ["places", "scores"], ["output0"], axis=1),
+    ]
+    given = [helper.make_tensor_value_info("images", FLOAT, [1, 3, 640, 640])]
+    made = [helper.make_tensor_value_info("output0", FLOAT, [1, 5, 1600])]
+    return onnx_models.save(path, nodes, given, made, constants)
+
+
+class TestLogos:
+    @pytest.mark.parametrize("shape", [YOLO_V8, YOLO_V5], ids=["v8", "v5"])
+    def test_a_logo_is_where_the_published_layouts_say(self, tmp_path, shape):
+        """A picture of 640 x 480 lies 80 px down in the input."""
+        rows = [(320, 320, 100, 60, 0.8), (322, 321, 100, 60, 0.6), (100, 200, 40, 40, 0.5), (50, 300, 20, 20, 0.2)]
+        detector = Logos(yolo(tmp_path / "yolo.onnx", shape, *rows))
+        assert [(unit.kind, unit.box, unit.mask) for unit in detector.find(BLANK)] == [
+            ("logo", (80, 100, 120, 140), None),
+            ("logo", (270, 210, 370, 270), None),
+        ]
+        assert len(Logos(detector.path, score=0.7).find(BLANK)) == 1
+        tall = np.zeros((1280, 960, 3), np.uint8)  # halved, and 80 px to the right
+        assert Logos(detector.path, score=0.7).find(tall)[0].box == (380, 580, 580, 700)
+
+    def test_the_picture_comes_in_as_published(self, tmp_path):
+        """Red and no other colour; the grey around, and black, score nothing; small pictures are enlarged."""
+        detector = Logos(red_yolo(tmp_path / "red.onnx"), score=0.99)
+        pixels = np.zeros((60, 80, 3), np.uint8)
+        pixels[20:26, 40:46] = 255, 0, 0
+        pixels[40:46, 10:16] = 0, 0, 255
+        assert [unit.box for unit in detector.find(pixels)] == [(42, 22, 44, 24)]  # the rim is blurred
+
+    def test_a_model_of_another_layout_is_refused(self, tmp_path):
+        for shape in ((1, 4, 100), (1, 4), (2, 7, 100)):
+            model = yolo_like(tmp_path / "other.onnx", np.zeros(shape, np.float32))
+            with pytest.raises(WeightsError, match="holds no boxes with scores"):
+                Logos(model).find(BLANK)
+        for wrong in (1.5, -0.5, np.nan):
+            model = yolo_like(tmp_path / "other.onnx", np.full((1, 5, 100), wrong, np.float32))
+            with pytest.raises(WeightsError, match="not all from 0 to 1"):
+                Logos(model).find(BLANK)
+        with pytest.raises(ConfigError, match="score=2"):
+            Logos(model, score=2)
+
+
 class TestLoading:
     def test_files_come_from_flags_then_from_the_environment(self, tmp_path):
         faces = onnx_models.yunet(tmp_path / "yunet.onnx", [])
@@ -115,8 +197,8 @@ class TestLoading:
             load_detectors({"faces": "none.onnx"})
         with pytest.raises(MissingWeights, match="text="):
             load_detectors(environment={"RECAST_TEXT": str(tmp_path)})
-        with pytest.raises(ConfigError, match="'logos' came; faces, text accepted"):
-            load_detectors({"logos": "a.onnx"})
+        with pytest.raises(ConfigError, match="'hands' came; faces, text, logos accepted"):
+            load_detectors({"hands": "a.onnx"})
         with pytest.raises(ConfigError, match="score=0"):
             Faces(onnx_models.yunet(tmp_path / "yunet.onnx", []), score=0)
 
@@ -125,12 +207,13 @@ class TestLoading:
         junk.write_bytes(b"junk")
         text = onnx_models.text_detector(tmp_path / "det.onnx")
         face = onnx_models.yunet(tmp_path / "yunet.onnx", [])
-        for detector in (Faces(junk), Text(junk), Faces(text), Text(face)):
+        for detector in (Faces(junk), Text(junk), Logos(junk), Faces(text), Text(face), Logos(text), Logos(face)):
             with pytest.raises(WeightsError, match="OpenCV cannot use it"):
                 detector.find(BLANK)
 
     def test_absence_is_a_note(self):
-        assert [note.partition(":")[0] for note in absences([])] == ["faces", "text"]
+        assert [note.partition(":")[0] for note in absences([])] == ["faces", "text", "logos"]
+        assert "--logos FILE or RECAST_LOGOS brings one" in absences([Fixed("faces"), Fixed("text")])[0]
         assert "RECAST_TEXT" in absences([Fixed("faces")])[0]
         assert absences([Fixed("faces"), Fixed("text"), Fixed("logos")]) == []
 

@@ -174,6 +174,32 @@ def test_every_picture_of_several_is_merged():
     assert [recipe.seed for recipe in result.recipes] == [0, 1, 2]
 
 
+class Moody(Painter):
+    """Paints noise for some of the seeds."""
+
+    def __init__(self, *boxes, noisy):
+        super().__init__(*boxes)
+        self.noisy = noisy
+
+    def _result(self, made, sources):
+        noise = np.random.default_rng(0).integers(0, 256, made[0].shape, dtype=np.uint8)
+        return super()._result([noise if seed in self.noisy else rgb for seed, rgb in enumerate(made)], sources)
+
+
+def test_of_several_strict_pictures_those_that_can_be_kept_are_handed_out():
+    editor = Editor(Moody((100, 80, 160, 140), noisy={0, 2}), preserve="strict")
+    result = editor.edit(photo(), "x", num_images=4)
+    assert [recipe.seed for recipe in result.recipes] == [1, 3]
+    assert len(result.pictures) == len(result.edits) == len(result.raws) == 2
+    assert list(result.failures) == [0, 2]
+    assert [note.partition(": preserve")[0] for note in result.warnings if "not delivered" in note] == [
+        "not delivered: seed 0", "not delivered: seed 2"
+    ]  # fmt: skip
+    assert is_red(result.pictures[0].rgb[110, 130])
+    with pytest.raises(GateFailed, match=r"seed 0: .*; seed 1: "):
+        Editor(Moody(noisy={0, 1}), preserve="strict").edit(photo(), "x", num_images=2)
+
+
 def test_the_recipe_says_how_the_rest_was_kept(tmp_path):
     source = photo()
     result = Editor(Painter((100, 80, 160, 140))).edit(source, "x", boxes=[(90, 70, 170, 150)], preserve="strict")
@@ -300,7 +326,11 @@ def test_what_the_autoencoder_loses_is_given_back_before_the_merge(model):
     source, far = photo(128, 96), np.s_[80:, 80:]  # tokens that the mask keeps
     errors = []
     for gives_back, note in ((True, "added back where the edit left the source alone"), (False, "switched off")):
-        made = Editor(model, gives_back=gives_back).edit(source, "x", mask=small_mask(), steps=2, seed=0).edits[0]
+        asked = {"mask": small_mask(), "steps": 2, "seed": 0}
+        made = Editor(model, gives_back=gives_back).edit(source, "x", **asked).edits[0]
+        switched = Editor(model, gives_back=not gives_back).edit(source, "x", **asked, gives_back=gives_back)
+        assert switched.recipe.preserving.gives_back == gives_back
+        assert np.array_equal(switched.edits[0].edited.samples, made.edited.samples)
         assert made.report["residual"] == note
         errors.append(np.abs(made.edited.samples.astype(int) - source)[far].mean())
     assert errors[0] < 8  # the decoder looks at the whole picture, so what changed shows faintly everywhere
