@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Any
 
 from PIL import Image
 
+from recast.cli import planned
 from recast.cli.edit import job_of, references_of
 from recast.cli.job import Model, describe
 from recast.cli.main import Exit, one_line
@@ -150,6 +151,7 @@ def asked(request: Request, seed: int, outline: Pipeline, model: Model) -> dict[
     source = request.pictures[0]
     return {
         "task": request.task,
+        "plan": planned.recorded(model),
         "prompt": request.asked[0],
         "negative_prompt": request.options.negative_prompt,
         "seed": seed,

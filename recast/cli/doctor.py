@@ -33,7 +33,8 @@ results are known. Exit code 0 if nothing is broken, 1 otherwise; a warning is n
   recast doctor --device cuda --json"""
 
 Mark = Literal["ok", "warn", "fail"]
-NEEDED = ("torch", "numpy", "pillow", "opencv-python-headless", "einops", "safetensors")
+OPENCV = "opencv-python-headless"  # or any other distribution that has cv2
+NEEDED = ("torch", "numpy", "pillow", OPENCV, "einops", "safetensors")
 OPTIONAL = {"transformers": "FLUX.1 models need it for their text encoders: pip install 'recast[text]'"}
 PYTHON, TORCH = (3, 11), (2, 11)
 GIB = 2**30
@@ -153,7 +154,8 @@ def _package(name: str) -> Check:
     try:
         version = metadata.version(name)
     except metadata.PackageNotFoundError:
-        return Check(name, "fail", "not installed", "pip install recast")
+        others = metadata.packages_distributions().get("cv2") if name == OPENCV else None
+        return _package(others[0]) if others else Check(name, "fail", "not installed", "pip install recast")
     if name == "torch" and tuple(int(part) for part in version.split("+")[0].split(".")[:2]) < TORCH:
         return Check(name, "fail", version, f"use {'.'.join(map(str, TORCH))} or newer: pip install --upgrade torch")
     return Check(name, "ok", version)

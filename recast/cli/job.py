@@ -28,6 +28,9 @@ class Model:
     device: str = "auto"
     dtype: str = "auto"
     adapters: Sequence[tuple[str, float]] = ()
+    plan: str | None = None  # None: the core as it is
+    vram: str | None = None
+    approximate: str | None = None
 
     @classmethod
     def of(cls, args: argparse.Namespace) -> Model:
@@ -38,6 +41,9 @@ class Model:
             setting(args, "device") or "auto",
             setting(args, "dtype") or "auto",
             [(path, 1.0 if strength is None else strength) for path, strength in args.lora or ()],
+            setting(args, "plan"),
+            setting(args, "vram"),
+            args.approximate,
         )
 
     @property
@@ -58,11 +64,10 @@ class Model:
         return loading.outline(self.place, variant=self.variant)
 
     def load(self) -> Pipeline:
-        from recast import loading
+        """With its weights, by its plan."""
+        from recast.cli import planned
 
-        return loading.load(
-            self.place, device=self.device, dtype=self.dtype, variant=self.variant, adapters=self.adapters
-        )
+        return planned.load(self).pipeline
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -145,15 +150,18 @@ def named_path(text: str) -> tuple[str | None, str]:
 def describe(request: Request, pipeline: Pipeline, model: Model) -> dict[str, Any]:
     """A request with every default filled in, as plain data: what --dry-run prints."""
     from recast import loading
+    from recast.cli import planned
 
     multiple = pipeline.config.pixels_per_token
     return {
         "task": request.task,
-        "prompt": request.asked,
+        "prompt": request.asked[0],
         "negative_prompt": request.options.negative_prompt,
         "model": pipeline.config.name,
         "device": str(loading.pick_device(model.device)),
         "dtype": model.precision,
+        "plan": planned.recorded(model),
+        "vram": model.vram,
         "adapters": [{"file": Path(path).name, "strength": strength} for path, strength in model.adapters],
         "seeds": request.seeds,
         "size": request.size,

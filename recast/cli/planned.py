@@ -89,6 +89,19 @@ def sizes_of(request: Request, outline: Pipeline) -> Size:
     )
 
 
+def recorded(model: Model) -> str:
+    """What the recipe of a picture by this model will say of its plan."""
+    if not (model.plan or model.vram or model.approximate):
+        return "reference"
+    from dataclasses import replace
+
+    from recast.speed.approximate import Approximate
+    from recast.speed.plan import plan_of
+
+    plan = plan_of("lossless" if model.plan in (None, "auto") else model.plan)
+    return str(replace(plan, approximate=Approximate.read(model.approximate) if model.approximate else None))
+
+
 def split(plan: str) -> tuple[str | None, str | None]:
     """The plan and the option of a recipe's text; None and None for the core as it is."""
     name, _, approximate = plan.partition(" + ")

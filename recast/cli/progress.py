@@ -18,7 +18,7 @@ class Progress:
     """The line. `note` says what is going on, `step` how far it is; use it in `with`, so that it goes away."""
 
     def __init__(self, *, quiet: bool = False, stream: TextIO | None = None) -> None:
-        self.stream = stream or sys.stderr
+        self.stream, self.is_quiet = stream or sys.stderr, quiet
         self.is_shown = not quiet and self.stream.isatty() and os.environ.get("TERM") != "dumb"
         self.colour = ("\x1b[36m", "\x1b[0m") if not os.environ.get("NO_COLOR") else ("", "")
         self.title = ""
@@ -37,6 +37,12 @@ class Progress:
         filled = WIDTH * done // of
         bar = f"{self.colour[0]}{'━' * filled}{self.colour[1]}{'─' * (WIDTH - filled)}"
         self._draw(f"{self.title}{bar} {done}/{of}{time_left(self._first, (done, now), of)}")
+
+    def say(self, line: str) -> None:
+        """A line that stays, above the bar; on no terminal as well, unless quiet."""
+        if not self.is_quiet:
+            self.clear()
+            self.stream.write(f"{line}\n")
 
     def clear(self) -> None:
         """Take the line away, so that others can write."""

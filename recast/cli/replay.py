@@ -14,6 +14,7 @@ from dataclasses import dataclass, fields, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
+from recast.cli import planned
 from recast.cli.job import Job, Model, place_of
 from recast.cli.options import setting
 from recast.errors import ConfigError, InputError, MissingWeights
@@ -26,7 +27,10 @@ if TYPE_CHECKING:
     from recast.pipeline import Result, Run, Size, Step
     from recast.pixels.image import Picture
 
-ONLY_HERE = ("prompt", "size", "width", "height", "aspect_ratio", "dtype", "batch", "preserve", "box", "context")
+ONLY_HERE = (
+    *("prompt", "plan", "approximate", "size", "width", "height", "aspect_ratio", "dtype", "batch"),
+    *("preserve", "box", "context"),
+)
 """Decided by the recipe. A mask is too, but it is too large for one: it has to be given again."""
 
 
@@ -166,7 +170,17 @@ def _model(recipe: Recipe, args: argparse.Namespace, adapters: list[tuple[str, f
     place = args.model or ("nano" if recipe.model == "nano" else setting(args, "model"))
     if place is None:
         raise MissingWeights(f"--model: missing; the recipe was made with {recipe.model}; say where its weights are")
-    return Model(place, setting(args, "variant"), setting(args, "device") or "auto", recipe.dtype, adapters)
+    plan, approximate = planned.split(recipe.plan)
+    return Model(
+        place,
+        setting(args, "variant"),
+        setting(args, "device") or "auto",
+        recipe.dtype,
+        adapters,
+        plan,
+        setting(args, "vram"),
+        approximate,
+    )
 
 
 def _pictures(

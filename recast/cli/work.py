@@ -7,6 +7,7 @@ import time
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from recast.cli import planned
 from recast.cli.job import Job, Model, describe
 from recast.cli.main import Exit
 from recast.cli.output import Output, Report, check_places, deliver, print_json
@@ -41,17 +42,19 @@ def carry_out(args: argparse.Namespace, job: Job, model: Model, replay: Replay |
     report = Report(args.json)
     with Progress(quiet=args.quiet) as progress:
         progress.note(f"loading {outline.config.name}")
-        pipeline = model.load()
+        ready = planned.load(model, request, lambda line: progress.say(f"recast: {line}"))
         loaded = time.perf_counter()
-        result = make(job, pipeline, progress, replay)
+        result, lowered = ready.run(lambda pipeline: make(job, pipeline, progress, replay))
         made = time.perf_counter()
+    if lowered:
+        report.warn([lowered])
     is_same = replay is not None and replay.is_same(result)
     deliver(output, report, result, paths, recipe_paths, replay.text if replay and is_same else None, parts)
     if replay and not is_same:
         report.warn(replay.reasons(result))
     report.timings_s = {"load": loaded - started, "make": made - loaded, "total": time.perf_counter() - started}
     report.finish()
-    return Exit.GATE if args.exact and not is_same else Exit.DONE
+    return Exit.GATE if (args.exact and not is_same) or getattr(result, "failures", {}) else Exit.DONE
 
 
 def check_all(args: argparse.Namespace, job: Job, paths: list[str], parts: list[str]) -> None:
