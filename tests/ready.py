@@ -1,7 +1,7 @@
 """A Python that has its libraries loaded and waits: each command is a fork of it, so many commands import torch once.
 
 What runs is the program as installed, in a process, folder, environment and streams of its own. Third-party libraries
-alone are loaded beforehand; `recast` is imported anew by every command.
+and what nearly every command needs of `recast` are loaded beforehand; its verbs and the weights are read by each anew.
 
     with ready.programs() as folder:    # holds `recast` and `python`, to stand first on the PATH
         subprocess.run(["recast", "info", "nano"], env={"PATH": f"{folder}:{os.environ['PATH']}"})
@@ -67,6 +67,9 @@ def serve(listener: socket.socket) -> int:
     import PIL.Image  # noqa: F401
     import safetensors.torch  # noqa: F401
     import torch  # noqa: F401
+
+    import recast.loading
+    import recast.retouch.editor  # noqa: F401
 
     signal.signal(signal.SIGCHLD, signal.SIG_IGN)  # nobody waits: the client has the exit code from its own socket
     while True:

@@ -231,8 +231,7 @@ def good() -> Autoencoder:
 
 
 def test_bfloat16_changes_a_good_reconstruction_by_less_than_half_a_decibel(good):
-    crops = [picture[96:160, 96:160] for picture in pictures(2, 256, split="held out")]
-    given = torch.cat([to_pixels(crop) for crop in crops])
+    given = to_pixels(pictures(2, 256, split="held out")[1][96:160, 96:160])
     found = []
     for precision in ("fp32", "bf16"):
         made = stage(autoencoder=good, run=Run(steps=1, precision=precision))
@@ -342,7 +341,7 @@ def test_it_learns_the_world():
         autoencoder = Autoencoder(replace(tiny().autoencoder, ch_mult=(1, 2, 2)))
     held_out = [picture[96:160, 96:160] for picture in pictures(8, 256, split="held out")]
     made = stage(replace(training, decoder_only_from=1.0), autoencoder, held_out=held_out)
-    seen = torch.stack([torch.tensor(p).movedim(-1, 0) for p in pictures(48, 256)])
+    seen = torch.stack([torch.tensor(p).movedim(-1, 0) for p in pictures(24, 256)])
     optimiser = torch.optim.AdamW(autoencoder.parameters(), lr=3e-3, betas=(0.9, 0.99))
     before, steps = made.validate(), 100
     for step in range(steps):
