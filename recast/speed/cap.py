@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, TypeVar
 from recast.config import ModelConfig
 from recast.cost import Request
 from recast.errors import ConfigError, OutOfMemory
-from recast.speed.memory import CONTEXT_BYTES, SPARE, Memory, Numbers, fit, peak_bytes, smallest_bytes
+from recast.speed.memory import CONTEXT_BYTES, SPARE, Memory, Numbers, amount, fit, peak_bytes, smallest_bytes
 
 if TYPE_CHECKING:
     import torch
@@ -40,7 +40,7 @@ def admit(config: ModelConfig, request: Request, numbers: Numbers, memory: Memor
     would = _would(config, request, numbers, cap_bytes)
     raise OutOfMemory(
         f"memory: {request.width}x{request.height} with {len(request.contexts)} context picture(s) needs "
-        f"{peak.total / 1e9:.2f} GB ({peak.stage}), and {cap_bytes / 1e9:.2f} GB are there; {would}"
+        f"{amount(peak.total)} ({peak.stage}), and {amount(cap_bytes)} are there; {would}"
     )
 
 
@@ -84,16 +84,16 @@ def enforce(cap_bytes: float, device: torch.device) -> str:
     import torch
 
     if device.type != "cuda":
-        return f"cap of {cap_bytes / 1e9:.2f} GB: not enforced, since {device.type} has no limit a process can set"
+        return f"cap of {amount(cap_bytes)}: not enforced, since {device.type} has no limit a process can set"
     total = torch.cuda.get_device_properties(device).total_memory
     if not CONTEXT_BYTES < cap_bytes <= total:
         raise ConfigError(
-            f"vram={cap_bytes / 1e9:.2f} GB: {device} has {total / 1e9:.2f} GB, and {CONTEXT_BYTES / 1e9:.1f} are the "
+            f"vram={amount(cap_bytes)}: {device} has {amount(total)}, and {CONTEXT_BYTES / 1e9:.1f} are the "
             "driver's; a cap between accepted; choose one, or none"
         )
     torch.cuda.set_per_process_memory_fraction((cap_bytes - CONTEXT_BYTES) / total, device)
     return (
-        f"cap of {cap_bytes / 1e9:.2f} GB: enforced by the allocator, {CONTEXT_BYTES / 1e9:.1f} GB of it the driver's"
+        f"cap of {amount(cap_bytes)}: enforced by the allocator, {CONTEXT_BYTES / 1e9:.1f} GB of it the driver's"
     )
 
 
@@ -109,7 +109,7 @@ def _would(config: ModelConfig, request: Request, numbers: Numbers, cap_bytes: f
         if smallest_bytes(config, smaller, numbers) <= cap_bytes:
             return f"{smaller.width}x{smaller.height} accepted, everything streamed; use a smaller size"
     least = smallest_bytes(config, request, numbers)
-    return f"{least / 1e9 + 0.005:.2f} GB accepted, everything streamed; use a device of more memory"
+    return f"{amount(least)} accepted, everything streamed; use a device of more memory"
 
 
 def _scaled(request: Request, share: float, side: int) -> Request:

@@ -7,6 +7,7 @@ device at that stage, and on CUDA the context of the driver; what the allocator'
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass, fields, replace
 from functools import lru_cache
 from itertools import product
@@ -127,11 +128,17 @@ def fit(config: ModelConfig, request: Request, numbers: Numbers, cap_bytes: floa
     if best is None:
         least = smallest_bytes(config, request, numbers)
         raise OutOfMemory(
-            f"cap of {cap_bytes / 1e9:.2f} GB: {request.width}x{request.height} with {len(request.contexts)} context "
-            f"picture(s) needs {least / 1e9 + 0.005:.2f} GB at the least, everything streamed; a cap from there "
+            f"cap of {amount(cap_bytes)}: {request.width}x{request.height} with {len(request.contexts)} context "
+            f"picture(s) needs {amount(least)} at the least, everything streamed; a cap from there "
             "accepted, or a smaller size, fewer context pictures or batch_size=1; `recast estimate` says what fits"
         )
     return found
+
+
+def amount(size: float) -> str:
+    """Bytes for people, rounded up: a cap of what is said is enough."""
+    unit, name = (1e9, "GB") if size >= 1e8 else (1e6, "MB")
+    return f"{math.ceil(100 * size / unit) / 100:.2f} {name}"
 
 
 def smallest_bytes(config: ModelConfig, request: Request, numbers: Numbers) -> int:
