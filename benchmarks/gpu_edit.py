@@ -4,11 +4,16 @@
                                   [--arms NAME,...] [--cases NAME,...] [--out FOLDER] [--smoke]
 
 One process per arm and round, arms taking turns (A B C A B C ...), random normal weights of the true shapes from one
-seed, the same pictures, text features and noise. Three warm-up requests (the first is the cold one, reported on its
-own), then the timed ones: median, p10 and p90 of each stage. Three tables, never mixed: lossless, near-lossless,
+seed, the same pictures, text features and noise. Every request brings a picture not seen before, so that what is kept
+between requests takes part in none; keys and values of a cached context count as sampling. Three warm-up requests
+(the first is the cold one, reported on its own), then the timed ones: median, p10 and p90 of each stage. Compiled
+kernels are kept in a folder of each arm, so that `cold s`, of round 0, has them compiled anew if --out is a new one.
+Before an arm the GPU may cool down to where it began, `--cool` seconds at most; its temperature, clock and power are
+sampled while the arm runs. Three tables, never mixed: lossless, near-lossless,
 approximate; each with the ratio to diffusers eager and to its regional compile measured in the same run, and
 `distance`: the velocity at a fixed point from that of the reference arm, relative, divided by the distance of the
-reference arm (bf16) from itself in fp32 where that fits (`--distance-in-fp32`), else relative alone.
+reference arm (bf16) from itself in fp32 where that fits (`--distance-in-fp32`), else relative alone. None for cached
+arms, whose network is another one, nor for approximate ones, whose error is one of several steps.
 
 Text features are drawn, not encoded: the text encoders are the same for every arm. Weights are random, so pictures
 are not looked at and what depends on data (`first-block`) is not timed here but on nano (benchmarks/approximate.py).
@@ -27,7 +32,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
@@ -104,6 +109,7 @@ def main() -> None:
     if args.worker:
         work(args)
         return
+    import gpu_state
     import record
 
     cases = list(SMOKE if args.smoke else CASES) if args.cases is None else args.cases.split(",")
@@ -111,9 +117,14 @@ def main() -> None:
     folder = Path(args.out or tempfile.mkdtemp())
     folder.mkdir(parents=True, exist_ok=True)
     rows: list[dict[str, Any]] = []
+    first_c = gpu_state.cool(None, 0)
     for number in range(args.rounds):
         for arm in arms:
-            for row in run_worker(args, arm, cases, folder):
+            gpu_state.cool(first_c, args.cool)
+            with gpu_state.Watch() as watch:
+                found = list(run_worker(args, arm, cases, folder))
+            for row in found:
+                row["gpu_state"] = watch.said
                 rows.append({"round": number, **row})
                 said = row.get("not_run") or f"{1000 * statistics.median(row['sample']) / evaluations(row):.1f} ms/step"
                 print(f"round {number}: {arm}: {row.get('case', '')} {said}", file=sys.stderr, flush=True)
@@ -135,6 +146,7 @@ def arguments() -> argparse.Namespace:
     parser.add_argument("--steps", type=int, default=28)
     parser.add_argument("--repeats", type=int, default=20, help="timed requests an arm, case and round (default 20)")
     parser.add_argument("--rounds", type=int, default=3)
+    parser.add_argument("--cool", type=float, default=60, help="seconds an arm waits at most for a cool GPU")
     parser.add_argument("--arms", help=f"of: {', '.join(ARMS)}")
     parser.add_argument("--cases", help=f"of: {', '.join(CASES)}")
     parser.add_argument("--out", help="folder for velocities (default: a temporary one)")
@@ -157,8 +169,11 @@ def run_worker(args: argparse.Namespace, arm: str, cases: Sequence[str], folder:
         command.append("--distance-in-fp32")
     here = str(Path(__file__).resolve().parent.parent)
     path = os.pathsep.join(filter(None, [here, os.environ.get("PYTHONPATH")]))
-    done = subprocess.run(command, capture_output=True, text=True, check=False, env={**os.environ, "PYTHONPATH": path})
-    found = [json.loads(line) for line in done.stdout.splitlines() if line.startswith("{")]
+    kernels = folder / f"kernels-{slug(arm)}"
+    caches = {"TRITON_CACHE_DIR": f"{kernels}/triton", "TORCHINDUCTOR_CACHE_DIR": f"{kernels}/inductor"}
+    environment = {**os.environ, **caches, "PYTHONPATH": path}
+    done = subprocess.run(command, capture_output=True, text=True, check=False, env=environment)
+    found = [json.loads(line) for line in done.stdout.splitlines() if line.startswith('{"arm":')]
     yield from found
     if done.returncode:
         said = done.stderr.strip().splitlines() or [f"exit code {done.returncode}"]
@@ -197,13 +212,21 @@ def lines(rows: Sequence[dict[str, Any]], table: str, case: str, folder: Path) -
             "in all s": statistics.median(
                 sum(parts) for row in mine for parts in zip(*(row[name] for name in STAGES), strict=True)
             ),
-            "cold s": statistics.median(row["cold_s"] for row in mine),
+            "cold s": mine[0]["cold_s"],  # later rounds find their kernels compiled
             "peak GiB": max(row["peak_gib"] for row in mine),
+            "MHz": in_the_middle(mine, "clock_mhz"),
+            "W": in_the_middle(mine, "power_w"),
         }
         for name, peer in peers.items():
             line[f"x {name}"] = "–" if peer is None else f"{peer / ms:.2f}"
         line["distance"] = distance(folder, arm, case)
         yield line
+
+
+def in_the_middle(rows: Sequence[dict[str, Any]], name: str) -> float | str:
+    """The median over rounds of the median that was sampled of the GPU's state while an arm ran."""
+    found = [row["gpu_state"][name][1] for row in rows if name in row["gpu_state"]]
+    return statistics.median(found) if found else "–"
 
 
 def evaluations(row: dict[str, Any]) -> int:
@@ -219,6 +242,8 @@ def distance(folder: Path, arm: str, case: str) -> str:
         place = folder / f"{slug(name)}-{slug(case)}.pt"
         return torch.load(place, weights_only=True) if place.exists() else None
 
+    if ARMS[arm].cached or ARMS[arm].approximate:
+        return "–"
     mine, base, exact = load(arm), load("reference"), load("fp32")
     if mine is None or base is None or mine.shape != base.shape:
         return "–"
@@ -292,14 +317,33 @@ class Ours:
 
     pipeline: Any
     said: dict[str, Any]
+    conditioned_s: list[float] = field(default_factory=list)  # of the request under way
+    num_requests: int = 0
+
+    def __post_init__(self) -> None:
+        """What is computed once for all steps (a cached context above all) is timed, and counts as sampling."""
+        network, spent = self.pipeline.network, self.conditioned_s
+        make = network.condition
+
+        def condition(*args: Any, **inputs: Any) -> Any:
+            synchronise(network.device)
+            begun = time.perf_counter()
+            made = make(*args, **inputs)
+            synchronise(network.device)
+            spent.append(time.perf_counter() - begun)
+            return made
+
+        network.condition = condition
 
     def request(self, case: Case, steps: int) -> dict[str, float]:
         """Seconds by stage of one request, from a picture in memory to a PNG on disk."""
         from recast.pixels.image import write
 
         options: dict[str, Any] = {"seed": 0, "steps": steps}
+        self.num_requests += 1
+        self.conditioned_s.clear()
         if case.references:
-            first, *more = (picture(case, i) for i in range(case.references))
+            first, *more = (picture(case, i + 10 * self.num_requests) for i in range(case.references))
             words: Any = [f"instruction {i}" for i in range(case.variants)] if case.variants > 1 else "an instruction"
             result = self.pipeline.edit(first, words, references=more, size="source", **options)
         else:
@@ -308,9 +352,12 @@ class Ours:
         with tempfile.TemporaryDirectory() as folder:
             for number, made in enumerate(result.pictures):
                 write(made, Path(folder) / f"{number}.png")
+        file_s = time.perf_counter() - begun
         spent = [recipe.timings_s for recipe in result.recipes]  # pictures of one batch would share theirs
         stages = {"encode": spent[0]["encode"]} | {s: sum(one[s] for one in spent) for s in ("sample", "decode")}
-        return {**stages, "file": time.perf_counter() - begun}
+        stages["encode"] -= sum(self.conditioned_s)
+        stages["sample"] += sum(self.conditioned_s)
+        return {**stages, "file": file_s}
 
     def velocity(self, case: Case) -> Any:
         """At a fixed point, with a drawn context: (1, n, c) fp32 on the CPU."""
@@ -325,7 +372,7 @@ def ours(args: argparse.Namespace, arm: Arm, config: Any, device: Any) -> Ours:
 
     dtype = torch.bfloat16 if device.type == "cuda" else torch.float32
     home = torch.device("cpu") if arm.vram else device
-    pipeline = random_pipeline(config, home, dtype)
+    pipeline = random_pipeline(config, device, home, dtype)
     if args.distance_in_fp32 and arm.plan == "reference":
         for name in args.cases.split(","):
             exact = velocity_of(random_flow(config, home, dtype).float(), (CASES | SMOKE)[name])
@@ -350,8 +397,11 @@ def random_flow(config: Any, device: Any, dtype: Any) -> Any:
     return flow.eval().requires_grad_(False)
 
 
-def random_pipeline(config: Any, device: Any, dtype: Any) -> Any:
-    """A whole pipeline with random weights, whose text features are drawn."""
+def random_pipeline(config: Any, device: Any, home: Any, dtype: Any) -> Any:
+    """A whole pipeline at home, with random weights drawn on a device: elsewhere they would be others, and slow.
+
+    Its text features are drawn too.
+    """
     import torch
 
     from recast.context.text import Text
@@ -370,8 +420,11 @@ def random_pipeline(config: Any, device: Any, dtype: Any) -> Any:
             return Text(tokens, pooled, ())
 
     torch.manual_seed(0)
-    autoencoder = Autoencoder(config.autoencoder).to(device)
-    return Pipeline(config, random_flow(config, device, dtype), autoencoder, Drawn(), checksums=lambda: {})
+    autoencoder = Autoencoder(config.autoencoder).to(home)
+    flow = random_flow(config, device, dtype).to(home)
+    if home != device:
+        torch.cuda.empty_cache()  # a cap counts what the allocator keeps
+    return Pipeline(config, flow, autoencoder, Drawn(), checksums=lambda: {})
 
 
 def picture(case: Case, number: int) -> Any:
@@ -405,21 +458,28 @@ def velocity_of(network: Any, case: Case) -> Any:
         where = [positions(grid, index=k + 1) for k in range(case.references)]
         given["context_positions"] = torch.cat(where, dim=1).to(device)
     with torch.inference_mode():
-        velocity = network.along(network.condition(**given), [1.0, 0.5, 0.0])(x.float(), 0.5)
+        times = [1.0, 0.75, 0.5, 0.25, 0.0]  # a plan may treat the first and the last of a walk as others
+        velocity = network.along(network.condition(**given), times)(x.float(), 0.5)
     return velocity.float().cpu()
 
 
 @dataclass
 class Peer:
-    """diffusers' network and autoencoder with weights of the same shapes, its loop written out: Euler."""
+    """diffusers' network and autoencoder with weights of the same shapes, its loop written out: Euler.
 
-    evaluate: Callable[[Any, Any, Any, Case], Any]
+    prepare: from a case, what the network is given at every step beside the state, on the device.
+    """
+
+    prepare: Callable[[Case], dict[str, Any]]
+    evaluate: Callable[[Any, Any, Any, dict[str, Any]], Any]
     autoencoder: Any
     device: Any
     channels: int
+    num_requests: int = 0
 
     def request(self, case: Case, steps: int) -> dict[str, float]:
         """As `Ours.request`; the pictures go in and come out as tensors of the device."""
+        self.num_requests += 1
         every = [self._one(case, steps) for _ in range(case.variants)]
         return {stage: sum(one[stage] for one in every) for stage in STAGES}
 
@@ -441,7 +501,7 @@ class Peer:
             return result
 
         def encode() -> Any:
-            pixels = [torch.from_numpy(picture(case, i)).to(self.device, dtype) for i in range(case.references)]
+            pixels = [torch.from_numpy(one).to(self.device, dtype) for one in drawn]
             latents = [self.autoencoder.encode(p.permute(2, 0, 1)[None] / 127.5 - 1).latent_dist.mode() for p in pixels]
             return torch.cat([pack(one) for one in latents], dim=1) if latents else None
 
@@ -449,10 +509,13 @@ class Peer:
             x = torch.randn(1, grid[0] * grid[1], self.channels, device=self.device, dtype=dtype)
             times = torch.linspace(1, 0, steps + 1, device=self.device)
             for t, t_next in pairwise(times):
-                x = x + (t_next - t) * self.evaluate(x, t[None].to(dtype), context, case)
+                x = x + (t_next - t) * self.evaluate(x, t[None].to(dtype), context, given)
             return x
 
         with torch.inference_mode():
+            given = self.prepare(case)
+            drawn = [picture(case, i + 10 * self.num_requests) for i in range(case.references)]
+            synchronise(self.device)
             context = measured("encode", encode)
             x = measured("sample", sample)
             pixels = measured("decode", lambda: self.autoencoder.decode(unpack(x, grid)).sample.float().cpu())
@@ -484,7 +547,7 @@ def peer_of(args: argparse.Namespace, arm: Arm, config: Any, device: Any) -> Pee
     if arm.peer in ("compile", "torchao"):
         if device.type != "cuda":
             raise SystemExit("compiled on CUDA only; here it would measure the compiler")
-        twin.compile_repeated_blocks(fullgraph=True)
+        twin.compile_repeated_blocks(fullgraph=True, dynamic=False)  # each shape its own kernels: the faster
     a, c = config.autoencoder, config.flow
     autoencoder = diffusers.AutoencoderKL(
         in_channels=a.in_channels,
@@ -499,25 +562,25 @@ def peer_of(args: argparse.Namespace, arm: Arm, config: Any, device: Any) -> Pee
         use_post_quant_conv=False,
     ).to(device, dtype)
 
-    def evaluate(x: Any, t: Any, context: Any, case: Case) -> Any:
+    def prepare(case: Case) -> dict[str, Any]:
         grid = case.height // 16, case.width // 16
         generator = torch.Generator(device).manual_seed(1)
         m = config.text.max_length
-        text = torch.randn(1, m, c.context_in_dim, device=device, dtype=dtype, generator=generator)
-        pooled = torch.randn(1, c.vec_in_dim or 0, device=device, dtype=dtype, generator=generator)
-        velocity = twin(
-            hidden_states=x if context is None else torch.cat([x, context], dim=1),
-            encoder_hidden_states=text,
-            pooled_projections=pooled,
-            timestep=t,
-            guidance=torch.tensor([2.5], device=device) if c.guidance_embed else None,
-            img_ids=places(grid, case.references, device),
-            txt_ids=torch.zeros(m, 3, device=device),
-            return_dict=False,
-        )[0]
-        return velocity[:, : x.shape[1]]
+        return {
+            "encoder_hidden_states": torch.randn(
+                1, m, c.context_in_dim, device=device, dtype=dtype, generator=generator
+            ),
+            "pooled_projections": torch.randn(1, c.vec_in_dim or 0, device=device, dtype=dtype, generator=generator),
+            "guidance": torch.tensor([2.5], device=device) if c.guidance_embed else None,
+            "img_ids": places(grid, case.references, device),
+            "txt_ids": torch.zeros(m, 3, device=device),
+        }
 
-    return Peer(evaluate, autoencoder.eval().requires_grad_(False), device, c.out_channels)
+    def evaluate(x: Any, t: Any, context: Any, given: dict[str, Any]) -> Any:
+        tokens = x if context is None else torch.cat([x, context], dim=1)
+        return twin(hidden_states=tokens, timestep=t, return_dict=False, **given)[0][:, : x.shape[1]]
+
+    return Peer(prepare, evaluate, autoencoder.eval().requires_grad_(False), device, c.out_channels)
 
 
 def places(grid: tuple[int, int], references: int, device: Any) -> Any:

@@ -64,16 +64,7 @@ def load(
         weights.fold(flow, adapter, strength)
         if adapter.report.in_channels is not None:  # a control adapter widens the input
             flow.config = replace(flow.config, in_channels=adapter.report.in_channels)
-        report = adapter.report
-        folded.append(
-            Adapter(
-                file=Path(path).name,
-                sha256=weights.checksum(path),
-                strength=strength,
-                matched=len(report.matched),
-                unmatched=len(report.unmatched) + len(report.text_encoder),
-            )
-        )
+        folded.append(recorded(path, adapter, strength))
         log.info("adapter folded file=%s matched=%d unmatched=%d", path, folded[-1].matched, folded[-1].unmatched)
     flow.to(target)  # folded on the CPU, where originals that are mapped cost no memory
     config = replace(config, flow=flow.config)
@@ -84,6 +75,18 @@ def load(
         text,
         checksums=partial(_checksums, parts, _home(folder)),
         adapters=folded,
+    )
+
+
+def recorded(path: str | Path, adapter: weights.Adapter, strength: float) -> Adapter:
+    """What a recipe says of an adapter that was read from `path` and is in the weights."""
+    report = adapter.report
+    return Adapter(
+        file=Path(path).name,
+        sha256=weights.checksum(path),
+        strength=strength,
+        matched=len(report.matched),
+        unmatched=len(report.unmatched) + len(report.text_encoder),
     )
 
 

@@ -51,6 +51,7 @@ class Preserving:
     detectors: tuple[str, ...] = ()  # whose finds are changed whole or not at all
     carried: str | None = None  # sha256 of tokens carried over from the turn before
     narrowed: str | None = None  # sha256 of the mask to which the caller narrowed the edit on the way
+    rejected: tuple[int, ...] | None = None  # ids of all regions that were left out by choice; None: as the merge did
 
     def __post_init__(self) -> None:
         if self.mode not in ("off", "auto", "strict"):
@@ -58,6 +59,9 @@ class Preserving:
         for box in (*self.boxes, *([self.crop] if self.crop else [])):
             if len(box) != 4 or not all(isinstance(side, int) for side in box):
                 raise InputError(f"recipe: preserving: box {box!r} came; four whole numbers accepted; mend the file")
+        for id in self.rejected or ():
+            if not isinstance(id, int) or isinstance(id, bool) or id < 1:
+                raise InputError(f"recipe: preserving: rejected {id!r} came; whole numbers from 1 accepted; mend it")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -165,6 +169,7 @@ def _preserving(data: Any) -> Preserving:
             boxes, crop = data.get("boxes", ()), data.get("crop")
             data = data | {"boxes": tuple(tuple(box) for box in boxes), "crop": crop and tuple(crop)}
             data["detectors"] = tuple(data.get("detectors", ()))
+            data["rejected"] = None if data.get("rejected") is None else tuple(data["rejected"])
         except TypeError:
             raise InputError(f"recipe: preserving: {data!r} came; boxes of four numbers accepted; mend it") from None
     built: Preserving = _build(Preserving, data)

@@ -163,7 +163,7 @@ def check(pipeline: Pipeline, golden: Mapping[str, Any] | None = None, *, edits:
     exact = "fp32" if pipeline.device.type == "cpu" else "tf32"
     kind = KINDS.index("bf16" if pipeline.dtype == torch.bfloat16 else exact)
     limits = {stage: row[kind] for stage, row in LIMITS.items()}
-    with _one_thread():
+    with one_thread():
         parts = tuple(_parts(pipeline, golden, limits))
         return Report(parts, {edit.name: tuple(_stages(pipeline, edit, golden, limits)) for edit in edits})
 
@@ -332,7 +332,7 @@ def _rotation_distance(pipeline: Pipeline) -> float:
 
 
 @contextmanager
-def _one_thread() -> Iterator[None]:
+def one_thread() -> Iterator[None]:
     """On tensors this small threads gain nothing, and on a busy machine they wait for each other: 70 s, not 2."""
     threads = torch.get_num_threads()
     torch.set_num_threads(1)

@@ -37,7 +37,8 @@ def test_a_recipe_survives_json():
 
 
 def test_how_the_rest_was_kept_survives_json_and_is_off_where_nothing_is_said():
-    kept = Preserving(mode="strict", mask="ab", boxes=((1, 2, 3, 4),), crop=(0, 0, 16, 16), detectors=("faces",))
+    where = {"mask": "ab", "boxes": ((1, 2, 3, 4),), "crop": (0, 0, 16, 16)}
+    kept = Preserving(mode="strict", **where, detectors=("faces",), rejected=(2,))
     recipe = replace(RECIPE, preserving=kept)
     assert Recipe.from_json(recipe.to_json()) == recipe
     assert RECIPE.differences(recipe)[0].startswith("preserving")
@@ -48,7 +49,18 @@ def test_how_the_rest_was_kept_survives_json_and_is_off_where_nothing_is_said():
 
 @pytest.mark.parametrize(
     "value",
-    [3, {"mode": "always"}, {"boxes": 3}, {"boxes": [3]}, {"boxes": [[1, 2, 3]]}, {"crop": ["a", 1, 2, 3]}, {"x": 1}],
+    [
+        3,
+        {"mode": "always"},
+        {"boxes": 3},
+        {"boxes": [3]},
+        {"boxes": [[1, 2, 3]]},
+        {"crop": ["a", 1, 2, 3]},
+        {"x": 1},
+        {"rejected": 2},
+        {"rejected": [0]},
+        {"rejected": ["2"]},
+    ],
     ids=str,
 )
 def test_a_recipe_whose_keeping_cannot_be_read_is_refused(value):

@@ -142,7 +142,8 @@ def is_finished(path: str, asked: Mapping[str, Any], checksums: Callable[[], Map
         return False
     images = tuple(replace(one, file=None) for one in recipe.images)
     adapters = tuple(replace(one, file="", matched=0, unmatched=0) for one in recipe.adapters)
-    recipe = replace(recipe, images=images, adapters=adapters)
+    preserving = replace(recipe.preserving, rejected=None)  # regions left out later are the user's choice, and stay
+    recipe = replace(recipe, images=images, adapters=adapters, preserving=preserving)
     return all(getattr(recipe, name) == value for name, value in asked.items()) and recipe.weights == checksums()
 
 

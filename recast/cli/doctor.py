@@ -26,8 +26,9 @@ if TYPE_CHECKING:
     from recast.pipeline import Pipeline
     from recast.selftest import Report
 
-HELP = """Check this installation: versions, hardware, weights, what fits into memory, and five tiny edits whose
-results are known. Exit code 0 if nothing is broken, 1 otherwise; a warning is no fault.
+HELP = """Check this installation: versions, hardware, weights, what fits into memory, five tiny edits whose results
+are known, and of each plan of docs/speed.md what this device can do of it and whether its numbers are the core's. Exit
+code 0 if nothing is broken, 1 otherwise; a warning is no fault.
 
   recast doctor
   recast doctor --device cuda --json"""
@@ -59,6 +60,9 @@ def configure(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--dtype", metavar="NAME", help="bf16 or fp32; usual: bf16 where the device is fast at it, else fp32"
     )
+    parser.add_argument(
+        "--plan", metavar="NAME", help="try this plan alone; compile, which takes its minute, is tried only so"
+    )
     parser.add_argument("--json", action="store_true", help="print one JSON object")
 
 
@@ -69,6 +73,7 @@ def run(args: argparse.Namespace) -> int:
         dtype=setting(args, "dtype") or "auto",
         model=setting(args, "model"),
         variant=args.variant,
+        plan=args.plan,
     ):
         checks.append(check)
         if not args.json:
@@ -84,7 +89,7 @@ def run(args: argparse.Namespace) -> int:
     return 1 if failed else 0
 
 
-def examine(*, device: str, dtype: str, model: str | None, variant: str | None) -> Iterator[Check]:
+def examine(*, device: str, dtype: str, model: str | None, variant: str | None, plan: str | None) -> Iterator[Check]:
     """Every check, each as soon as it is made. One that raises is a failed check, and the others go on."""
     yield _python()
     versions = [_package(name) for name in NEEDED]
@@ -102,6 +107,9 @@ def examine(*, device: str, dtype: str, model: str | None, variant: str | None) 
     if model is not None and model not in PRESETS:
         yield from _guarded("model", lambda: _model_files(model, variant))
     yield from _guarded("self-test", lambda: _self_test(device, dtype))
+    from recast.cli import plan_checks
+
+    yield from _guarded("plans", lambda: plan_checks.checks(device, dtype, plan))
 
 
 # What the machine is.

@@ -11,7 +11,8 @@ from typing import TYPE_CHECKING, Any
 from recast.cli.generate import add_replay
 from recast.cli.job import Job, Model, named_path, place_of, read_picture
 from recast.cli.merge import add_parts, box
-from recast.cli.options import add_model, add_output, add_sampling, sampling, width_height
+from recast.cli.options import add_model, add_output, add_parallel, add_sampling, sampling, width_height
+from recast.cli.parallel import in_parallel
 from recast.errors import ConfigError
 
 if TYPE_CHECKING:
@@ -72,9 +73,11 @@ def configure(parser: argparse.ArgumentParser) -> None:
     add_output(parser)
     add_sampling(parser)
     add_model(parser)
+    add_parallel(parser)
     add_replay(parser)
 
 
+@in_parallel
 def run(args: argparse.Namespace) -> int:
     from recast.cli.work import carry_out
 
@@ -104,13 +107,29 @@ def references_of(args: argparse.Namespace) -> Named:
 def job_of(args: argparse.Namespace, source: str, references: Named, options: dict[str, Any]) -> Job:
     """The edit of one source as the flags say; reads it."""
     job = Job(task="edit", prompt=args.prompt, options=options, size=args.size or "auto")
-    keeping = {"preserve": args.preserve or "auto", "context": args.context or "auto", "boxes": args.box or []}
-    if keeping["preserve"] == "off" and not (args.mask or args.box or args.forecast):
-        for name in ("context", "parts"):
-            if getattr(args, name) not in (None, "none", "whole"):
-                raise ConfigError(f"--{name}: has no effect with --preserve off, which merges nothing; leave it out")
+    keeping: dict[str, Any] = {
+        "preserve": args.preserve or "auto",
+        "context": args.context or "auto",
+        "boxes": args.box or [],
+    }
+    check_effect(args, keeping["preserve"])
+    if keeping["preserve"] == "off" and not is_bound(args):
         return replace(job, pictures=[(None, read_picture(source, "IMAGE")), *references])
     return keep(job, args, place_of(source, "IMAGE"), references, keeping)
+
+
+def is_bound(args: argparse.Namespace) -> bool:
+    """Whether a flag says where something may change, or asks where it is going to: an editor sees to that."""
+    return any((args.mask, args.mask_mode, args.box, args.forecast, args.forecast_out))
+
+
+def check_effect(args: argparse.Namespace, preserve: str) -> None:
+    """Raise ConfigError for flags that only a merge heeds, where there is none."""
+    if preserve != "off":
+        return
+    for name in ("context", "parts", "faces", "text", "logos"):
+        if getattr(args, name) not in (None, "none", "whole"):
+            raise ConfigError(f"--{name}: has no effect with --preserve off, which merges nothing; leave it out")
 
 
 def keep(job: Job, args: argparse.Namespace, source: str | bytes, references: Named, keeping: dict[str, Any]) -> Job:

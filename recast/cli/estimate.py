@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import argparse
 from collections.abc import Iterator
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from recast.cli import planned_cost
 from recast.cli.options import setting, width_height
+from recast.cli.rates import Rates, measure_rates
 from recast.config import PRESETS, ModelConfig, preset
-from recast.cost import Estimate, Request, decode_work, estimate, resident_bytes
+from recast.cost import Estimate, Request, estimate, resident_bytes
 from recast.errors import ConfigError
 
 if TYPE_CHECKING:
@@ -20,10 +22,12 @@ HELP = """Say how much memory and time a picture will take, before anything is l
 
   recast estimate --model kontext_dev --references 1 --device cuda
   recast estimate photo.png --steps 8
+  recast estimate --model kontext_dev --references 1 --device cuda --plan fp8 --vram 24gb --tflops 700
 
 Parameters are exact. FLOPs count the products of matrices, attention and convolutions. Memory is that of the tensors
 alive at once. Time is FLOPs at a rate measured here on a part of each network, in less than a second; where there
-is no such device, --tflops can state the rate."""
+is no such device, --tflops can state the rate. With a plan, memory is that of its own engine, what a cap lets stay on
+the device is said, and time is a forecast: what the plan's option skips, at the plan's rates."""
 
 GIB = 2**30
 ACCURACY = {  # measured by benchmarks/estimate_check.py and tests/test_cost.py
@@ -35,15 +39,6 @@ ACCURACY = {  # measured by benchmarks/estimate_check.py and tests/test_cost.py
     "time": "by a rate measured now, so as good as the machine is quiet: within 15 % on nano on an idle CPU. Loading "
     "comes on top",
 }
-PROBE_FLOPS = {"cpu": 2e9, "mps": 5e10, "cuda": 1e12}
-
-
-@dataclass(frozen=True)
-class Rates:
-    """FLOP/s: of the transformer's layers, which stands for the text encoder too, and of the autoencoder's."""
-
-    flow: float
-    autoencoder: float
 
 
 def configure(parser: argparse.ArgumentParser) -> None:
@@ -65,6 +60,9 @@ def configure(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument("--steps", "--num-inference-steps", type=int, metavar="N", help="usual: the model's")
     parser.add_argument(
+        "--sampler", metavar="NAME", help="euler (usual), ab2, dpmpp_2m, renoise; heun asks twice a step"
+    )
+    parser.add_argument(
         "--true-guidance", "--true-cfg-scale", type=float, metavar="SCALE", help="two network calls a step unless 1"
     )
     parser.add_argument("-n", "--num-images", type=int, default=1, metavar="N", help="how many pictures (usual: 1)")
@@ -75,6 +73,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--device", metavar="NAME", help="cpu, cuda, mps; usual: the best there is")
     parser.add_argument("--tflops", type=float, metavar="RATE", help="TFLOP/s to count with, instead of measuring")
     parser.add_argument("--memory", type=float, metavar="GIB", help="of the device, instead of asking it")
+    planned_cost.configure(parser)
     parser.add_argument("--json", action="store_true", help="print one JSON object")
 
 
@@ -91,12 +90,16 @@ def run(args: argparse.Namespace) -> int:
         from recast.cli.doctor import device_bytes
 
         available = device_bytes(device)[0]
+    asked = planned_cost.asked(args)
     rates = None
     if args.tflops is not None:
         rates = Rates(1e12 * args.tflops, 1e12 * args.tflops)
     elif device is not None:
         rates = measure_rates(config, device, request.dtype, sum(cost.tokens.values()))
     data = _data(config, request, cost, name, available, rates)
+    if asked is not None:
+        where = planned_cost.Where(name, device, available, None if args.tflops is not None else rates)
+        data |= planned_cost.changes(asked, config, request, cost, where, data)
     if args.json:
         from recast.cli.output import print_json
 
@@ -114,49 +117,6 @@ def seconds(cost: Estimate, rates: Rates) -> dict[str, float]:
         "sample": (cost.condition.total + cost.sampling.total) / rates.flow,
         "decode": cost.decode.total / rates.autoencoder,
     }
-
-
-def measure_rates(config: ModelConfig, device: torch.device, dtype: str, tokens: int) -> Rates:
-    """The rates of a block of the transformer and of decoding a small picture: products and all that goes between.
-
-    Where that would take long, a narrower network, of random weights as either is, stands for the model's own.
-    """
-    import torch
-
-    from recast.cli.doctor import fastest
-    from recast.flow.layers import SingleStreamBlock, rotary_table
-    from recast.latents.autoencoder import Autoencoder
-
-    precision = {"fp32": torch.float32, "bf16": torch.bfloat16}[dtype]
-    budget = PROBE_FLOPS.get(device.type, 2e9)
-    flow = config.flow
-    while (work := _block_flops(flow.hidden_size, flow.mlp_hidden, tokens)) > budget and tokens > 256:
-        tokens //= 2
-    while (work := _block_flops(flow.hidden_size, flow.mlp_hidden, tokens)) > budget and flow.num_heads > 4:
-        heads = flow.num_heads // 2
-        flow = replace(flow, num_heads=heads, hidden_size=heads * flow.head_dim)
-    with torch.inference_mode():
-        block = SingleStreamBlock(flow).to(device, precision).eval()
-        x = torch.randn(1, tokens, flow.hidden_size).to(device, precision)
-        vector = torch.randn(1, flow.hidden_size).to(device, precision)
-        rotary = rotary_table(torch.zeros(1, tokens, len(flow.axes_dim), device=device), flow.axes_dim, flow.theta)
-        flow_rate = work / fastest(lambda: block(x, vector, rotary), device, budget_s=0.05)
-
-        ae, side = config.autoencoder, 256
-        while decode_work(ae, width=side, height=side).total > budget and side > 64:
-            side //= 2
-        while decode_work(ae, width=side, height=side).total > 2 * budget and ae.ch // 2 % ae.num_groups == 0:
-            ae = replace(ae, ch=ae.ch // 2)
-        autoencoder = Autoencoder(ae).eval().to(device)
-        autoencoder.to(memory_format=torch.channels_last)  # type: ignore[call-overload] # as `load` does
-        latents = torch.randn(1, ae.z_channels, side // ae.downscale, side // ae.downscale).to(device)
-        spent = fastest(lambda: autoencoder.decode(latents), device, budget_s=0.05)
-        ae_rate = decode_work(ae, width=side, height=side).total / spent
-    return Rates(flow_rate, ae_rate)
-
-
-def _block_flops(d: int, h: int, tokens: int) -> float:
-    return 2 * tokens * (4 * d * d + 2 * d * h) + 4 * d * tokens**2 + 6 * d * d
 
 
 # From flags to a request.
@@ -202,6 +162,7 @@ def _request(config: ModelConfig, args: argparse.Namespace, dtype: str) -> Reque
     """What the flags ask for, at the size the model would work at. Raises ConfigError for what cannot work."""
     from recast.options import Options
     from recast.pixels import geometry, image
+    from recast.speed.forecast import asked_at
 
     defaults, multiple = config.defaults, config.pixels_per_token
     if args.image is not None and (args.width or args.height):
@@ -217,7 +178,11 @@ def _request(config: ModelConfig, args: argparse.Namespace, dtype: str) -> Reque
     if args.size is not None and not references:
         raise ConfigError(f"--size={args.size}: of an edit; use --width and --height, or --references 1")
     options = Options(
-        steps=args.steps, num_images=args.num_images, batch_size=args.batch_size, true_guidance=args.true_guidance
+        steps=args.steps,
+        sampler=args.sampler or "euler",
+        num_images=args.num_images,
+        batch_size=args.batch_size,
+        true_guidance=args.true_guidance,
     )
     width, height = args.width or defaults.width, args.height or defaults.height
     if args.image is not None:
@@ -246,7 +211,7 @@ def _request(config: ModelConfig, args: argparse.Namespace, dtype: str) -> Reque
         width=width,
         height=height,
         contexts=contexts,
-        evaluations=options.steps or defaults.steps,
+        evaluations=len(asked_at(options.sampler, options.steps or defaults.steps)),
         true_guidance=true_guidance if options.true_guidance is None else options.true_guidance,
         num_images=options.num_images,
         batch_size=options.batch_size,
@@ -337,12 +302,16 @@ def _lines(data: dict[str, Any]) -> Iterator[str]:
         f"{data['model']} on {data['device']} in {request['dtype']}: {kind}, {count}{request['width']}x"
         f"{request['height']}, {sum(data['tokens'].values())} tokens, {flops['evaluations']} evaluations"
     )
+    if "plan" in data:
+        yield from planned_cost.lines(data["plan"])
     yield ""
+    sizes = {name: size for name, size in data["bytes"].items() if name != "peak"}
     for name, number in data["parameters"].items():
-        yield f"{name:16}{number:>16,} parameters{_size_of(data['bytes'][f'weights of {name}']):>14}"
-    for name in ("encode", "step", "decode"):
-        yield f"{f'{name}, at once':43}{_size_of(data['bytes'][name]):>14}"
-    largest = "weights and the largest of these three"
+        weighs = sizes.pop(f"weights of {name}", None)
+        yield f"{name:16}{number:>16,} parameters{'' if weighs is None else _size_of(weighs):>14}".rstrip()
+    for name, size in sizes.items():
+        yield f"{f'{name}, at once':43}{_size_of(size):>14}"
+    largest = "weights and the largest of these three" if "plan" not in data else "the largest stage, weights included"
     yield f"{'memory':43}{_size_of(data['bytes']['peak']):>14}   {largest}"
     yield ""
     for name in ("text", "encode", "sample", "decode"):
@@ -353,13 +322,17 @@ def _lines(data: dict[str, Any]) -> Iterator[str]:
     if times is None:
         yield f"time: not available, there is no {data['device']} here to measure; --tflops RATE can state one"
     else:
-        rates = [f"{rate / 1e12:.3g} TFLOP/s in the {name}" for name, rate in data["flops_per_s"].items()]
+        rates = [f"{rate / 1e12:.3g} TFLOP/s in the {name}" for name, rate in _flop_rates(data)]
         yield f"{'time':16}{_time(times['all']):>42}   at {', '.join(rates)}"
     yield ""
     if data["fits"]:
         yield f"fits: {_size_of(data['bytes']['peak'])} of {_size_of(data['device_bytes'])}"
     yield from (f"warning: {warning}" for warning in data["warnings"])
     yield from (f"{name}: {words}" for name, words in data["accuracy"].items())
+
+
+def _flop_rates(data: dict[str, Any]) -> Iterator[tuple[str, float]]:
+    return ((name, rate) for name, rate in data["flops_per_s"].items() if name != "bus")
 
 
 def _size_of(number: int) -> str:

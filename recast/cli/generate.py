@@ -8,7 +8,8 @@ import re
 import secrets
 
 from recast.cli.job import Job, Model
-from recast.cli.options import add_model, add_output, add_sampling, sampling, width_height
+from recast.cli.options import add_model, add_output, add_parallel, add_sampling, sampling, width_height
+from recast.cli.parallel import in_parallel
 from recast.errors import ConfigError
 
 HELP = """Make a picture from words.
@@ -30,6 +31,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
     )
     add_sampling(parser)
     add_model(parser)
+    add_parallel(parser)
     add_replay(parser)
 
 
@@ -46,6 +48,7 @@ def add_replay(parser: argparse.ArgumentParser) -> None:
     group.add_argument("--exact", action="store_true", help="exit with 5 if a pixel differs from the recipe's picture")
 
 
+@in_parallel
 def run(args: argparse.Namespace) -> int:
     from recast.cli.work import carry_out
 

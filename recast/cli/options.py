@@ -118,6 +118,18 @@ def add_model(parser: argparse.ArgumentParser) -> None:
     )
 
 
+def add_parallel(parser: argparse.ArgumentParser) -> None:
+    """--parallel, of the verbs that several processes can do together."""
+    group = parser.add_argument_group("several GPUs (torchrun --nproc-per-node N -m recast ... --parallel sequence)")
+    group.add_argument(
+        "--parallel",
+        choices=("sequence", "tensor"),
+        metavar="HOW",
+        help="the processes make each picture together: sequence, where the model fits one GPU, or tensor, which "
+        "shares out its weights too; --plan is then lossless unless given (docs/speed.md)",
+    )
+
+
 def setting(args: argparse.Namespace, name: str) -> str | None:
     """A setting of this machine: the flag, else the environment's RECAST_<NAME>, else None."""
     value: str | None = getattr(args, name)

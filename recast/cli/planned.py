@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 from typing import TYPE_CHECKING, NamedTuple, TypeVar
 
 from recast.cost import Request as Size
@@ -12,6 +13,8 @@ if TYPE_CHECKING:
     from recast.cli.job import Model
     from recast.pipeline import Pipeline, Request
     from recast.speed.apply import Accelerated
+    from recast.speed.plan import Plan
+    from recast.speed.processes import Process
 
 Found = TypeVar("Found")
 Say = Callable[[str], None]
@@ -28,38 +31,53 @@ class Ready(NamedTuple):
         return (ask(self.pipeline), None) if self.fast is None else self.fast.run(ask)
 
 
-def load(model: Model, request: Request | None = None, say: Say = lambda _: None) -> Ready:
+def load(
+    model: Model,
+    request: Request | None = None,
+    say: Say = lambda _: None,
+    *,
+    parallel: str | None = None,
+    here: Process | None = None,
+) -> Ready:
     """The model with its weights, by its plan. request: the largest asked of it; say: told the choice, and the report.
 
-    Raises what `recast.load` and `recast.speed.accelerate` raise.
+    parallel, here: what the processes share, sequence or tensor, and which of them this is. Raises what `recast.load`
+    and `recast.speed.accelerate` raise, before anything is loaded where it can be known then.
     """
     from recast import loading
 
-    if not (model.plan or model.vram or model.approximate):
+    if here is not None:
+        return _load_among(model, say, parallel or "sequence", here)
+    if not (model.plan or model.vram or model.approximate is not None):
         return Ready(
             loading.load(
                 model.place, device=model.device, dtype=model.dtype, variant=model.variant, adapters=model.adapters
             )
         )
     from recast.speed import accelerate
-    from recast.speed.apply import usual_request
-    from recast.speed.cap import parse_cap
+    from recast.speed.apply import numbers_at, recipe_under, usual_request
+    from recast.speed.cap import check_cap, parse_cap
     from recast.speed.choice import choose
-    from recast.speed.plan import Plan, plan_of
+    from recast.speed.plan import plan_of
 
     target = loading.pick_device(model.device)
     dtype = loading.pick_dtype(model.dtype, target)
     outline = model.outline()
     asked = usual_request(outline.config) if request is None else sizes_of(request, outline)
     cap = None if model.vram is None else parse_cap(model.vram)
-    plan: str | Plan = model.plan or "auto"
+    plan = wanted(model)
+    if request is not None:
+        check_option(plan, request, outline)
     passes = cap is not None
-    if plan == "auto":
+    if (model.plan or "auto") == "auto":
         choice = choose(outline.config, asked, device=target, dtype=dtype, memory_bytes=cap)
         plan, passes = choice.plan, choice.passes or passes
         say(str(choice))
     else:
-        say(f"plan {plan_of(plan)}")
+        say(f"plan {plan_of(plan.name)}")
+    if cap is not None:
+        check_cap(cap, target)
+        recipe_under(cap, outline.config, asked, wanted(model), numbers_at(wanted(model), dtype, target))
     pipeline = loading.load(
         model.place,
         device="cpu" if passes else model.device,
@@ -73,16 +91,49 @@ def load(model: Model, request: Request | None = None, say: Say = lambda _: None
     return Ready(fast.pipeline, fast)
 
 
+def _load_among(model: Model, say: Say, parallel: str, here: Process) -> Ready:
+    """The model as one of several processes needs it: whole on its device, or its share of the weights alone."""
+    from recast import loading
+    from recast.speed import accelerate
+    from recast.speed.among import among_of
+    from recast.speed.cap import parse_cap
+    from recast.speed.plan import plan_of
+    from recast.speed.several import Several
+
+    if model.plan == "auto":
+        raise ConfigError(
+            "--plan=auto: chooses for one process; exact, lossless or fp8 accepted with --parallel; leave it out for "
+            "lossless"
+        )
+    plan = plan_of(model.plan or "reference")
+    plan = replace(plan, vram_bytes=None if model.vram is None else parse_cap(model.vram))
+    several = Several(**{parallel: here.size})
+    among_of(several, here, plan, model.outline().config.flow)
+    pipeline = loading.load(
+        model.place,
+        device="cpu" if several.tensor > 1 else str(here.device),
+        dtype=loading.pick_dtype(model.dtype, here.device),
+        variant=model.variant,
+        adapters=model.adapters,
+    )
+    say(f"plan {plan}, {parallel} by {here.size} processes")
+    fast = accelerate(pipeline, plan, device=here.device, approximate=model.approximate, several=several, here=here)
+    for line in fast.report:
+        say(f"  {line}")
+    return Ready(fast.pipeline, fast)
+
+
 def sizes_of(request: Request, outline: Pipeline) -> Size:
     """What a request asks of the device, for the formulas of `recast.cost`."""
+    from recast.speed.forecast import asked_at
+
     side = outline.config.pixels_per_token
     (rows, columns), options = request.grid, request.options
-    evaluations = len(request.times) - 1
     return Size(
         width=columns * side,
         height=rows * side,
         contexts=tuple((fit.width, fit.height) for fit in request.fits),
-        evaluations=2 * evaluations - 1 if options.sampler == "heun" else evaluations,
+        evaluations=len(asked_at(options.sampler, len(request.times) - 1)),
         true_guidance=request.true_guidance,
         num_images=len(request.seeds),
         batch_size=options.batch_size,
@@ -91,15 +142,35 @@ def sizes_of(request: Request, outline: Pipeline) -> Size:
 
 def recorded(model: Model) -> str:
     """What the recipe of a picture by this model will say of its plan."""
-    if not (model.plan or model.vram or model.approximate):
-        return "reference"
-    from dataclasses import replace
+    return str(wanted(model)) if model.plan or model.vram or model.approximate is not None else "reference"
 
+
+def wanted(model: Model) -> Plan:
+    """The plan that was asked for, with its cap and its option; of auto, what does not depend on the device.
+
+    Raises ConfigError for what no device could do.
+    """
     from recast.speed.approximate import Approximate
+    from recast.speed.cap import parse_cap
     from recast.speed.plan import plan_of
 
-    plan = plan_of("lossless" if model.plan in (None, "auto") else model.plan)
-    return str(replace(plan, approximate=Approximate.read(model.approximate) if model.approximate else None))
+    return replace(
+        plan_of("lossless" if model.plan in (None, "auto") else model.plan),
+        vram_bytes=parse_cap(model.vram) if model.vram else None,
+        approximate=None if model.approximate is None else Approximate.read(model.approximate),
+    )
+
+
+def check_option(plan: Plan, request: Request, outline: Pipeline) -> None:
+    """Raise ConfigError for an option that skips work and does not suit the request."""
+    if plan.approximate is not None:
+        plan.approximate.check(
+            has_context=bool(request.fits),
+            has_mask=request.may_change is not None,
+            sampler=request.options.sampler,
+            is_cached=outline.config.flow.context_attention == "cached",
+            one="--approximate",
+        )
 
 
 def split(plan: str) -> tuple[str | None, str | None]:

@@ -13,6 +13,7 @@ from recast.cli.options import add_report
 from recast.errors import ConfigError, InputError
 
 if TYPE_CHECKING:
+    from recast.recipe import Recipe
     from recast.retouch.regions import Parts
 
 SAME_LEVELS = 12
@@ -24,7 +25,7 @@ HELP = """List the regions of change in a merged picture, and take some back or 
   recast regions merged.png --only 1 --out only-the-first.png
 
 RESULT is the merged picture, or the folder of parts that `recast merge` and `recast edit` keep beside it. A picture's
-recipe goes into what is written, with a note of the regions left out; a folder of parts holds none."""
+recipe goes into what is written, and says which regions are left out; a folder of parts holds none."""
 
 
 def configure(parser: argparse.ArgumentParser) -> None:
@@ -66,7 +67,7 @@ def run(args: argparse.Namespace) -> int:
     from recast.cli.output import check_places, print_json, say
     from recast.retouch.original import check_format
     from recast.retouch.regions import read_parts
-    from recast.retouch.written import recipe_of
+    from recast.retouch.written import with_regions
 
     if args.quality is not None and not (_given(args) or args.out):
         raise ConfigError("--quality: says how to write, and nothing is written; leave it out, or say what to change")
@@ -91,11 +92,12 @@ def run(args: argparse.Namespace) -> int:
         _check_over(Path(out), parts, is_implied=args.out is None)
         carrying = picture if picture is not None and picture.exists() else None
         quality = _quality(args.quality, carrying, Path(out))
+        recipe, lost = _recipe(carrying, parts, args.result)
+        is_chosen = chosen != set(parts.accepted)
         parts = parts.accepting(chosen)
-        recipe = None if carrying is None else recipe_of(carrying, parts.merged(), parts.regions, name="RESULT")
-        if carrying is None:
-            say(f"warning: RESULT={args.result!r}: no picture, so {out!r} has no recipe; name the picture to keep its")
-        notes = parts.write(out, recipe=recipe, quality=quality)
+        if recipe is not None and is_chosen:
+            recipe = with_regions(recipe, parts.merged(), parts.regions)
+        notes = [*lost, *parts.write(out, recipe=None if recipe is None else recipe.to_json(), quality=quality)]
         if args.out is None or is_over:
             parts.keep()
         for note in notes:
@@ -131,6 +133,21 @@ def _quality(asked: int | None, picture: Path | None, out: Path) -> int | None:
         return asked
     kinds = {WRITE.get(each.suffix.lower().removeprefix(".")) for each in (picture, out)}
     return quality_of(picture, name="RESULT") if len(kinds) == 1 else None
+
+
+def _recipe(picture: Path | None, parts: Parts, result: str) -> tuple[Recipe | None, list[str]]:
+    """The recipe that a picture carries of the merge that parts describe, and why there is none where one is lost."""
+    from recast.retouch.written import recipe_of
+
+    if picture is None:
+        return None, [f"RESULT={result!r}: no picture, so what was written has no recipe; name the picture to keep its"]
+    recipe = recipe_of(picture, name="RESULT")
+    if recipe is None or recipe.output_sha256 == parts.merged().picture().sha256():
+        return recipe, []
+    return None, [
+        f"RESULT={result!r}: carries the recipe of another picture than the merge whose parts lie in "
+        f"{str(parts.folder)!r}, so what was written has none; edit again to have one"
+    ]
 
 
 def _check_over(out: Path, parts: Parts, *, is_implied: bool) -> None:

@@ -140,7 +140,7 @@ def _job(recipe: Recipe, pictures: list[tuple[str | None, Picture]]) -> Job:
 
 def _kept(job: Job, recipe: Recipe, args: argparse.Namespace, source: str | bytes) -> Job:
     """The job with what may change as the recipe says, the mask read from --mask and checked. source: where it is."""
-    from recast.cli.edit import keep
+    from recast.cli.edit import check_effect, is_bound, keep
     from recast.pixels.mask import digest
 
     how = recipe.preserving
@@ -153,16 +153,21 @@ def _kept(job: Job, recipe: Recipe, args: argparse.Namespace, source: str | byte
         raise ConfigError(f"--mask={args.mask!r}: no mask went into the recipe; leave it out")
     if how.mask is not None and not args.mask:
         raise InputError("--mask: missing; a mask went into the recipe, which holds its hash alone; give it again")
-    if how.mode == "off" and not (how.mask or how.boxes or args.forecast or args.forecast_out):
+    check_effect(args, how.mode)
+    if how.mode == "off" and not (how.mask or how.boxes or is_bound(args)):
         return job
-    keeping = {"preserve": how.mode, "boxes": list(how.boxes), "context": how.crop or "whole"}
+    keeping: dict[str, Any] = {"preserve": how.mode, "boxes": list(how.boxes), "context": how.crop or "whole"}
+    keeping |= {} if how.rejected is None else {"rejected": how.rejected}
     kept = keep(job, args, source, list(job.pictures[1:]), keeping)
     if how.mask is not None and digest(kept.keeping["mask"]) != how.mask:
         raise InputError(f"--mask={args.mask!r}: differs from the mask that went into the recipe; give that very one")
     names = tuple(detector.name for detector in kept.editor["detectors"])
     if how.mode != "off" and names != how.detectors:
-        flags = " ".join(f"--{name}" for name in how.detectors) or "no --faces or --text"
-        raise InputError(f"--recipe: was made with {flags}; {names or 'none'} came; give the same detectors")
+        from recast.retouch.detectors import KNOWN, VARIABLES
+
+        made, came = (" ".join(f"--{name}" for name in each) or "no detector" for each in (how.detectors, names))
+        every = ", ".join(f"--{name} or {VARIABLES[name]}" for name in KNOWN)
+        raise InputError(f"--recipe: was made with {made}; {came} came; the same accepted; see to {every}")
     return replace(kept, editor={**kept.editor, "gives_back": how.gives_back})
 
 

@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from recast.cli.options import width_height
+from recast.cli.parallel import process
 from recast.errors import ConfigError, InputError
 
 if TYPE_CHECKING:
@@ -163,7 +164,7 @@ def _train(args: argparse.Namespace) -> int:
     from recast.train.journal import Journal
 
     device = pick_device(args.device or "auto").type
-    share, here = preset.parallel, _process()
+    share, here = preset.parallel, process()
     ranks = parallel.start(share, device=device, **here)
     place = Path(args.out)
     try:
@@ -231,14 +232,6 @@ def _say(args: argparse.Namespace, place: Path, last: Event, files: list[Path], 
         print(f"{place}: {last.progress.step} steps, {last.progress.samples} examples; {', '.join(said['weights'])}")
     else:
         print(f"{place}: stopped and saved after step {last.progress.step}; the same command goes on")
-
-
-def _process() -> dict[str, Any]:
-    """Which process of a run this is, as torchrun says."""
-    named = {"rank": "RANK", "size": "WORLD_SIZE", "local_rank": "LOCAL_RANK"}
-    if "WORLD_SIZE" not in os.environ:
-        return {}
-    return {name: int(os.environ[variable]) for name, variable in named.items()}
 
 
 @contextmanager

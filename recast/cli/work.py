@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import time
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -21,7 +22,7 @@ if TYPE_CHECKING:
 
 def carry_out(args: argparse.Namespace, job: Job, model: Model, replay: Replay | None = None) -> Exit:
     """Make what the job asks for and write it where the flags say."""
-    started = time.perf_counter()
+    started, here = time.perf_counter(), args.here
     paths, parts = list[str](), list[str]()
     if args.out is not None:
         output = Output.of(args)
@@ -30,6 +31,8 @@ def carry_out(args: argparse.Namespace, job: Job, model: Model, replay: Replay |
         check_all(args, job, [*paths, *recipe_paths], parts)
     elif not args.dry_run:
         raise ConfigError("--out: missing; a path such as out.png accepted, or - for stdout")
+    if here is not None and model.plan is None:
+        model = replace(model, plan="lossless")
     outline = model.outline()
     if replay:
         replay.check_model(outline.config.name)
@@ -42,10 +45,16 @@ def carry_out(args: argparse.Namespace, job: Job, model: Model, replay: Replay |
     report = Report(args.json)
     with Progress(quiet=args.quiet) as progress:
         progress.note(f"loading {outline.config.name}")
-        ready = planned.load(model, request, lambda line: progress.say(f"recast: {line}"))
+        ready = planned.load(
+            model, request, lambda line: progress.say(f"recast: {line}"), parallel=args.parallel, here=here
+        )
         loaded = time.perf_counter()
         result, lowered = ready.run(lambda pipeline: make(job, pipeline, progress, replay))
         made = time.perf_counter()
+    if here is not None:
+        here.wait()  # nothing is written unless all of them have made it
+        if not here.is_first:
+            return Exit.DONE
     if lowered:
         report.warn([lowered])
     is_same = replay is not None and replay.is_same(result)

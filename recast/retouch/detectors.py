@@ -237,8 +237,31 @@ def find_units(detectors: Iterable[Detector], *pictures: np.ndarray) -> list[Uni
     return list(units.values())
 
 
-def atomic(labels: np.ndarray, units: Sequence[Unit], share: float = SHARE) -> tuple[np.ndarray, list[str]]:
-    """Labels (h, w) int32 in which each unit belongs to one region whole, or to none; and a note for each it touched.
+@dataclass(frozen=True, eq=False)
+class Touched:
+    """What became of a unit that regions reach into. share: of it that was flagged, 0 to 1, before all or none was."""
+
+    unit: Unit
+    share: float
+    is_taken: bool
+
+    def note(self, labels: np.ndarray, ids: Mapping[int, int] | None = None, allowed: np.ndarray | None = None) -> str:
+        """What to tell the user. labels (h, w): the regions as they stand. ids: what the user knows each label by, the
+        label itself if None. allowed (h, w) bool: where a strict merge may change anything, everywhere if None.
+        """
+        what = f"{self.unit}: {self.share:.0%} changed"
+        if not self.is_taken:
+            return f"{what}, kept as in the source"
+        place = self.unit.inside(labels.shape)
+        found = [int(number) for number in np.unique(labels[place]) if number]
+        known = [number if ids is None else ids[number] for number in found if ids is None or number in ids]
+        into = f"region{'s' if len(known) > 1 else ''} {', '.join(map(str, known))}" if known else "no region"
+        is_cut = allowed is not None and not allowed[place].all() and allowed[place].any()
+        return f"{what}, cut at the edge of mask and boxes, in {into}" if is_cut else f"{what}, taken whole into {into}"
+
+
+def atomic(labels: np.ndarray, units: Sequence[Unit], share: float = SHARE) -> tuple[np.ndarray, list[Touched]]:
+    """Labels (h, w) int32 in which each unit belongs to one region whole, or to none; and those that were touched.
 
     0 is no region. More than `share` of a unit flagged: all of it joins the region that has most of it, and others that
     reach into it join too. Otherwise none of it is flagged, unless it lies in a unit that is taken. Taking one unit may
@@ -264,13 +287,8 @@ def atomic(labels: np.ndarray, units: Sequence[Unit], share: float = SHARE) -> t
     for index in touched:
         labels[places[index] & ~whole] = 0
     labels = _renumbered(labels)
-    notes = []
-    for index in sorted([*taken, *touched]):
-        what = f"{units[index]}: {flagged[index]:.0%} changed"
-        region = int(labels[places[index]].max())
-        is_taken = index in taken
-        notes.append(f"{what}, taken whole into region {region}" if is_taken else f"{what}, kept as in the source")
-    return labels, notes
+    told = [Touched(units[index], flagged[index], index in taken) for index in sorted([*taken, *touched])]
+    return labels, told
 
 
 def contents(labels: np.ndarray, units: Sequence[Unit]) -> dict[int, tuple[str, ...]]:

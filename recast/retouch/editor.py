@@ -30,6 +30,7 @@ from recast.retouch.merge import Merge, merge
 from recast.retouch.original import Original, loss_of, write_original
 from recast.retouch.plan import OnForecast, Plan, Preserve, accepts, one_of, think
 from recast.retouch.roundtrip import give_back
+from recast.retouch.written import notes_of
 from recast.run import Result, Run, Step
 
 if TYPE_CHECKING:
@@ -107,7 +108,8 @@ class Editor:
         change (mask_mode: `recast.pixels.mask`). boxes: the same as (left, top, right, bottom) in its pixels.
         context: "whole" shows the model the whole picture; "crop" a part of it at full size, with the whole as one
         context image more, after the references; "auto" takes the crop for a small region of a large picture;
-        a box is that crop. gives_back: of this edit, None for the editor's own.
+        a box is that crop. gives_back: of this edit, None for the editor's own. rejected: ids of the regions to leave
+        out of the one picture, and no others, as a recipe has them; None for those that the merge leaves out.
         on_forecast: called once for each picture a third of the way, with a `Forecast`; it may return a mask (H, W) to
         narrow the edit to, False to stop it (Cancelled), or None. Further options: as of the generator.
         Raises GateFailed where preserve is "strict" and the edit cannot be laid over its source; of several pictures,
@@ -136,6 +138,7 @@ class Editor:
         carried: Carried | None = None,
         on_forecast: OnForecast | None = None,
         gives_back: bool | None = None,
+        rejected: Sequence[int] | None = None,
         **options: Any,
     ) -> Run:
         """As `edit`, as a run. The request is checked, and its pictures read, before this returns."""
@@ -152,6 +155,7 @@ class Editor:
             carried=carried,
             on_forecast=on_forecast,
             gives_back=self.gives_back if gives_back is None else gives_back,
+            rejected=rejected,
         )
         source: Any = plan.picture
         if plan.box is not None:
@@ -165,6 +169,9 @@ class Editor:
         options |= {"references": references} if references else {}
         options |= {"size": size} if size != "auto" else {}
         inner = _start(self.generator, "edit", (source, prompt), options)
+        count = options.get("num_images", 1) if inner.request is None else len(inner.request.seeds)
+        if rejected is not None and count > 1:
+            raise ConfigError(f"rejected: for {count} pictures, each with regions of its own; one accepted; edit each")
         return Run(self._steps(plan, inner), inner.of, self._request(plan, inner.request))
 
     def _request(self, plan: Plan, request: Any) -> Any:
@@ -269,7 +276,10 @@ class Editor:
                 f"preserve='strict': {made.verdict}, {made.reason}; an edit that leaves the rest in place accepted; "
                 "try another seed or instruction, a mask, or preserve='auto'"
             )
-        return replace(made, report=made.report | {"residual": note})
+        made = replace(made, report=made.report | {"residual": note})
+        if plan.rejected is None:
+            return made
+        return made.accepting([region.id for region in made.regions if region.id not in plan.rejected])
 
     def _recipe(
         self,
@@ -327,6 +337,12 @@ def _said(made: Merge, plan: Plan) -> list[str]:
         notes.append(f"nothing changed: {made.reason}")
     elif made.verdict != "local":
         notes.append(f"not merged, so every pixel may differ from the source: {made.verdict}, {made.reason}")
+    if plan.rejected is not None:
+        strange = sorted(set(plan.rejected) - {region.id for region in made.regions})
+        why = (
+            f"rejected: of {len(made.regions)} regions none is {', '.join(map(str, strange))}; found others than before"
+        )
+        return [*notes, *notes_of(made.regions), *([why] if strange else [])]
     left = 0 if made.verdict == "no_change" else sum(not region.is_accepted for region in made.regions)
     if left and left == len(made.regions):
         notes.append("nothing changed where it was asked for; what changed elsewhere was left out; try another seed")

@@ -27,7 +27,7 @@ from recast.retouch.asked import Asked
 from recast.retouch.certificate import Certificate
 from recast.retouch.colour import ColourFit
 from recast.retouch.compose import Layer
-from recast.retouch.detectors import Detector, Unit, absences, atomic, contents, find_units
+from recast.retouch.detectors import Detector, Touched, Unit, absences, atomic, contents, find_units
 from recast.retouch.difference import Difference
 from recast.retouch.frame import Frame
 from recast.retouch.original import COLOURED, Original, encode_original, loss_of, read_original, write_original
@@ -110,6 +110,8 @@ class Merge:
         strange = sorted(set(ids) - set(known))
         if strange:
             raise InputError(f"regions: no region {strange[0]}; {_listed(known)} accepted; see `regions`")
+        if self.certificate is None:  # the edit as it is, in which there are no regions to choose from
+            return self
         chosen = tuple(replace(region, is_accepted=region.id in ids) for region in self.regions)
         return _finished(replace(self, regions=chosen))
 
@@ -188,7 +190,8 @@ def merge(
         kept = difference.away_from(labels > 0, found, thresholds.differing)
     with clock("detect"):
         units = find_units(detectors, frame.source, frame.small[..., :3]) if labels.any() and detectors else []
-    labels, notes = _constrained(frame, found, labels, asked, units, thresholds)
+    labels, touched = _constrained(frame, found, labels, asked, units, thresholds)
+    notes: list[str] = []
     allowed = asked.allowed_on_grid(frame.grid)
     verdict, reason = _verdict(registration, found, labels if allowed is None else labels * allowed, look, thresholds)
     if verdict == "no_change" and labels.any():  # and strict
@@ -210,7 +213,8 @@ def merge(
             )
         return _unmerged(draft, verdict, reason)
     with clock("compose"):
-        regions, layers = _layers(draft, thresholds)
+        regions, layers, ids = _layers(draft, thresholds)
+    notes += [each.note(labels, ids, allowed) for each in touched]
     return _finished(draft.merge(verdict, reason, source, regions, layers))
 
 
@@ -280,22 +284,22 @@ class _Clock:
 
 def _constrained(
     frame: Frame, found: Difference, labels: np.ndarray, asked: Asked, units: Sequence[Unit], t: Thresholds
-) -> tuple[np.ndarray, list[str]]:
+) -> tuple[np.ndarray, list[Touched]]:
     """The regions as they may stand: faint ones inside what was asked for too, units whole, holes closed."""
-    notes: list[str] = []
+    touched: list[Touched] = []
     where = asked.on_grid(frame.grid)
     if where is not None:
         labels = difference.with_faint(labels, found, where, t.differing)
     labels = difference.fill_holes(labels, found, t.differing)
     if units:
-        labels, notes = atomic(labels, units)
+        labels, touched = atomic(labels, units)
     taken = asked.taken_on_grid(frame.grid)
     if taken is not None:
         labels = np.where(taken & found.valid & (labels == 0), labels.max(initial=0) + 1, labels).astype(np.int32)
     allowed = asked.allowed_on_grid(frame.grid)
     if allowed is not None:
         labels = difference.cut_at(labels, allowed, t.differing)
-    return difference.in_order(labels), notes
+    return difference.in_order(labels), touched
 
 
 def _kind(found: Difference, here: np.ndarray) -> str:
@@ -321,8 +325,8 @@ def _verdict(
     return "local", ""
 
 
-def _layers(draft: _Draft, t: Thresholds) -> tuple[tuple[Region, ...], tuple[Layer, ...]]:
-    """Every region with the layer that carries it, at the source's size."""
+def _layers(draft: _Draft, t: Thresholds) -> tuple[tuple[Region, ...], tuple[Layer, ...], dict[int, int]]:
+    """Every region with the layer that carries it, at the source's size; and the id that each label has become."""
     frame, found, labels = draft.frame, draft.difference, draft.labels
     assert found is not None
     around = compose.margin(frame.scale, t.composing)
@@ -330,6 +334,7 @@ def _layers(draft: _Draft, t: Thresholds) -> tuple[tuple[Region, ...], tuple[Lay
     reachable = draft.asked.allowed_on_grid(frame.grid)
     regions: list[Region] = []
     layers: list[Layer] = []
+    ids: dict[int, int] = {}
     for number in range(1, int(labels.max()) + 1):
         here = labels == number
         if not here.any():
@@ -359,9 +364,10 @@ def _layers(draft: _Draft, t: Thresholds) -> tuple[tuple[Region, ...], tuple[Lay
             thresholds=t.composing,
         )
         layers.append(layer)
+        ids[number] = len(layers)
         regions.append(
             Region(
-                id=len(regions) + 1,
+                id=ids[number],
                 box=_tight(core, box),
                 area=int(core.sum()),
                 delta_e=round(float(found.delta[here].mean()), 2),
@@ -370,7 +376,7 @@ def _layers(draft: _Draft, t: Thresholds) -> tuple[tuple[Region, ...], tuple[Lay
                 is_accepted=not is_left and draft.asked.touches(core, box),
             )
         )
-    return tuple(regions), tuple(layers)
+    return tuple(regions), tuple(layers), ids
 
 
 def _tight(core: np.ndarray, box: tuple[int, int, int, int]) -> tuple[int, int, int, int]:

@@ -43,6 +43,7 @@ class Plan:
     box: Box | None  # of the crop that is edited
     on_forecast: OnForecast | None
     gives_back: bool = True  # what the autoencoder loses is added to what was left alone
+    rejected: tuple[int, ...] | None = None  # ids of the regions to leave out; None for what the merge leaves out
     notes: tuple[str, ...] = ()
 
     @property
@@ -62,6 +63,7 @@ class Plan:
             detectors=() if self.mode == "off" else tuple(detector.name for detector in detectors),
             carried=inner.carried,
             narrowed=narrowed,
+            rejected=self.rejected,
         )
 
     def part(self, mask: np.ndarray) -> np.ndarray:
@@ -103,6 +105,7 @@ def think(
     carried: Carried | None,
     on_forecast: OnForecast | None,
     gives_back: bool,
+    rejected: Sequence[int] | None,
 ) -> Plan:
     """The plan of an edit by this generator. Raises ConfigError or InputError for what cannot be done."""
     if isinstance(context, str):
@@ -120,9 +123,11 @@ def think(
         raise ConfigError("mask, boxes: this generator takes none, and preserve='off' merges nothing; use 'auto'")
     if carried is not None and not accepts(generator, "start_edit", "carried"):
         raise ConfigError("carried: this generator takes none; leave it out")
+    if rejected is not None:
+        rejected = _checked_ids(rejected, mode)
     known = tuple((int(a), int(b), int(c), int(d)) for a, b, c, d in boxes)
     kept = None if mode == "off" else source
-    plan = Plan(kept, picture, mode, values, known, where, None, on_forecast, gives_back)
+    plan = Plan(kept, picture, mode, values, known, where, None, on_forecast, gives_back, rejected)
     return _framed(plan, getattr(generator, "config", None), context, size, carried)
 
 
@@ -149,6 +154,15 @@ def _framed(plan: Plan, config: Any, context: Framing | Box, size: Size, carried
     if box is None:
         return plan
     return replace(plan, box=box, notes=(f"context: the crop {box} was edited at its own size: {why}",))
+
+
+def _checked_ids(rejected: Sequence[int], mode: Preserve) -> tuple[int, ...]:
+    if mode == "off":
+        raise ConfigError("rejected: preserve='off' merges nothing, so that there are no regions; leave it out")
+    for id in rejected:
+        if not isinstance(id, int | np.integer) or isinstance(id, bool) or id < 1:
+            raise ConfigError(f"rejected: {id!r} came; whole numbers from 1 accepted, the ids of regions; pass those")
+    return tuple(sorted({int(id) for id in rejected}))
 
 
 def accepts(generator: Any, method: str, option: str) -> bool:

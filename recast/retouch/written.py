@@ -1,6 +1,6 @@
 """What a merged picture carries beside its pixels, read so that the picture can be written anew without losing it.
 
-The recipe of the edit it came from stays, with a note of the regions that were left out since; a lossy file keeps its
+The recipe of the edit it came from stays, and says which of the regions were left out since; a lossy file keeps its
 quality.
 """
 
@@ -27,20 +27,34 @@ NOTE = "regions: "
 """How the note in a recipe begins, by which it is found again and replaced."""
 
 
-def recipe_of(source: Source, merged: Original, regions: Sequence[Region], *, name: str = "image") -> str | None:
-    """The recipe that a picture carries (JSON), for the merge that takes its place; None if it carries none.
+def recipe_of(source: Source, *, name: str = "image") -> Recipe | None:
+    """The recipe that a picture carries; None if it carries none.
 
-    merged: the new picture, whose hash the recipe gets. regions: of it, accepted or not; those left out are noted
-    among the recipe's warnings. Raises InputError for what is no picture, and for a recipe that cannot be read.
+    Raises InputError for what is no picture, and for a recipe that cannot be read.
     """
     text = read_recipe(source, name=name)
-    if text is None:
-        return None
-    recipe = Recipe.from_json(text)
+    return None if text is None else Recipe.from_json(text)
+
+
+def with_regions(recipe: Recipe, merged: Original, regions: Sequence[Region]) -> Recipe:
+    """The recipe of the same edit with its regions chosen anew, so that a replay makes that choice.
+
+    merged: the new picture, whose hash the recipe gets. regions: of it, accepted or not.
+    """
     kept = tuple(note for note in recipe.warnings if not note.startswith(NOTE))
+    rejected = tuple(region.id for region in regions if not region.is_accepted)
+    return replace(
+        recipe,
+        preserving=replace(recipe.preserving, rejected=rejected),
+        output_sha256=merged.picture().sha256(),
+        warnings=(*kept, *notes_of(regions)),
+    )
+
+
+def notes_of(regions: Sequence[Region]) -> list[str]:
+    """What a recipe's warnings say of regions that were chosen by hand: those left out, if there are any."""
     left = [region.id for region in regions if not region.is_accepted]
-    notes = [f"{NOTE}{', '.join(map(str, left))} of {len(regions)} left out by hand"] if left else []
-    return replace(recipe, output_sha256=merged.picture().sha256(), warnings=(*kept, *notes)).to_json()
+    return [f"{NOTE}{', '.join(map(str, left))} of {len(regions)} left out by choice"] if left else []
 
 
 def quality_of(source: Source, *, name: str = "image") -> int | None:

@@ -27,6 +27,7 @@ from recast.weights.adapters import Adapter, Change, read_adapter
 Requantise = Callable[[Linear, Tensor], None]  # a layer in another format, and its weight (o, d), to be written into it
 Changes = Sequence[tuple[Change, float]]  # of one parameter, each with its strength
 ALL = slice(None)
+PARTS = {torch.float32: 1, torch.float64: 1, torch.bfloat16: 3}  # of a number of fp32, or fp64, in tensors of a dtype
 ROUNDED_ONCE = ("low_rank", "replace")  # in any dtype; a CPU rounds the product of "add" before it adds
 
 
@@ -129,6 +130,7 @@ class Folding:
         if own and name not in self._masters:
             self._masters[name] = parameter.to(self._keep_on or parameter.device, copy=True)
         master = self._masters[name] if own else parameter
+        changes = _joined(changes, parameter.dtype)
         if own and _is_rounded_once(changes, parameter.dtype):
             parameter.copy_(master)
             for change, strength in changes:
@@ -202,6 +204,37 @@ def _summed(master: Tensor, changes: Changes) -> Tensor:
     for change, strength in changes:
         change.apply(sums, strength)
     return sums
+
+
+def _joined(changes: Changes, dtype: torch.dtype) -> Changes:
+    """The same changes, those of low rank in the same rows as one: W + s B A + s' B' A' is W + [s B, s' B'] [A; A'].
+
+    So that weights are read and written once, whatever the number of adapters. s B has more digits than the dtype of
+    the weights keeps: in bf16 it is a sum of three tensors, with the 24 bits of fp32.
+    """
+    by_rows: dict[tuple[int, int], list[tuple[Change, float]]] = {}
+    for change, strength in changes:
+        if change.kind == "low_rank" and dtype in PARTS and all(each.dtype == dtype for each in change.tensors):
+            by_rows.setdefault((change.target.first, change.target.rows), []).append((change, strength))
+    several = {id(change) for group in by_rows.values() if len(group) > 1 for change, _ in group}
+    left = [(change, strength) for change, strength in changes if id(change) not in several]
+    return [*left, *((_as_one(group, dtype), 1.0) for group in by_rows.values() if len(group) > 1)]
+
+
+def _as_one(group: Changes, dtype: torch.dtype) -> Change:
+    ups, downs = [], []
+    for change, strength in group:
+        up, down = change.tensors
+        if change.target.halves_swapped:
+            up = torch.cat(up.chunk(2)[::-1])
+        rest = up.to(torch.promote_types(dtype, torch.float32)) * (strength * change.scale)
+        for _ in range(PARTS[dtype]):
+            ups.append(rest.to(dtype))
+            downs.append(down)
+            rest = rest - ups[-1]
+    first = group[0][0]
+    target = replace(first.target, halves_swapped=False)
+    return replace(first, target=target, tensors=(torch.cat(ups, dim=1), torch.cat(downs)), scale=1.0)
 
 
 def _is_rounded_once(changes: Changes, dtype: torch.dtype) -> bool:

@@ -1,7 +1,7 @@
 """The only door: `accelerate(pipeline, plan)` gives a faster pipeline of the same weights, and says what it did.
 
-The pipeline that comes in stays as it is, unless the plan says otherwise in so many words: with a cap on memory, or
-in eight bits, the weights themselves move or are rounded, and the old pipeline is not to be used any more.
+The pipeline that comes in stays as it is, with three exceptions, after which it is not to be used any more: under a
+cap on memory and in tensor parallel its weights move, and adapters that are set later change its weights.
 """
 
 from __future__ import annotations
@@ -16,24 +16,31 @@ import torch
 
 from recast import cost
 from recast.config import ModelConfig
-from recast.errors import ConfigError
+from recast.errors import ConfigError, OutOfMemory
+from recast.flow.transformer import Network
 from recast.latents.autoencoder import Autoencoder
 from recast.pipeline import Pipeline
 from recast.speed import attention, attention8, fused, quantize
+from recast.speed.adapters import Written
+from recast.speed.among import Among, among_of
 from recast.speed.approximate import Approximate
 from recast.speed.attention import Attend
 from recast.speed.autoencoder import FastAutoencoder, by_kernel, in_runs
 from recast.speed.blocks import Block, blocks_of, modulators_of
-from recast.speed.cap import enforce, lowered, parse_cap, retrying
+from recast.speed.cap import check_cap, enforce, lowered, parse_cap, retrying
 from recast.speed.choice import choose
-from recast.speed.engine import Engine, Resident
+from recast.speed.engine import Engine, Resident, exactly
+from recast.speed.forecast import fit_beside
 from recast.speed.graphs import Graphs
-from recast.speed.memory import Memory, Numbers, fit
+from recast.speed.memory import Memory, Numbers
 from recast.speed.ops import Ops
 from recast.speed.ops import Plain as PlainOps
-from recast.speed.placing import put, take_back
+from recast.speed.pipeline_adapters import AdapterFiles, PipelineAdapters
+from recast.speed.placing import GivenAway, put, take_back
 from recast.speed.plan import Plan, plan_of
+from recast.speed.processes import Process
 from recast.speed.request_cache import CachesContext, EncodesOnce
+from recast.speed.several import Several
 from recast.speed.side_stream import SideStream
 from recast.speed.streaming import stem_on
 
@@ -62,6 +69,7 @@ class Accelerated:
     report: tuple[Applied, ...]
     memory: Memory | None = None  # where a cap was given
     work: _Work | None = field(default=None, repr=False)
+    _adapters: PipelineAdapters | None = field(default=None, repr=False)
 
     def __str__(self) -> str:
         return "\n".join([f"plan {self.plan} ({self.plan.class_})", *map(str, self.report)])
@@ -73,6 +81,25 @@ class Accelerated:
         """
         return retrying(lambda: ask(self.pipeline), self.lower)
 
+    def set_adapters(self, adapters: AdapterFiles = (), *, keep_on: torch.device | str | None = None) -> Written:
+        """Have these adapters in the weights from the next request on, and no others; none gives the old bits back.
+
+        adapters: LoRA files, each a path or (path, strength), as `recast.load` takes them. keep_on: where the weights
+        as they were are kept of all layers that an adapter touches, decided by the first call: None for the device,
+        "cpu" to spare its memory. Not while a request is under way.
+        Raises ConfigError where weights pass through the device, are shared out or hold adapters from before;
+        MissingWeights and WeightsError like `recast.load`.
+        """
+        assert self.work is not None, "made by `accelerate`"
+        if self.memory is not None:
+            raise ConfigError(
+                "adapters: the weights pass through the device under a cap (vram); a plan without one accepted; load "
+                "the pipeline with its adapters, or leave the cap out"
+            )
+        if self._adapters is None:
+            self._adapters = PipelineAdapters(self.pipeline, self.work.forget, keep_on=keep_on)
+        return self._adapters.set(adapters)
+
     def lower(self) -> str | None:
         """Take the next recipe of less memory; which it is, or None where there is none."""
         if self.work is None or self.memory is None or self.work.numbers is None:
@@ -81,7 +108,10 @@ class Accelerated:
         if found is None:
             return None
         engine = cast(Engine, self.pipeline.network)
+        twins = self.work.let_go(engine)
         put(self.pipeline, engine, *take_back(engine), found, self.work.place)
+        for twin in twins:
+            twin.blocks, twin.modulators, twin.mlp_rows = engine.blocks, engine.modulators, engine.mlp_rows
         self.memory = found
         return str(found)
 
@@ -95,6 +125,8 @@ def accelerate(
     approximate: str | Approximate | None = None,
     keep: Sequence[str] = (),
     request: cost.Request | None = None,
+    several: Several | None = None,
+    here: Process | None = None,
 ) -> Accelerated:
     """A pipeline of the same weights that computes by a plan, with what was applied, what not, and why.
 
@@ -104,19 +136,31 @@ def accelerate(
     largest that is to fit under it; if None, the model's usual picture with one context picture of its size.
     approximate: an option that skips work (`recast.speed.approximate`), as "context-reuse:every=4". keep: layers that
     keep the weights' own format in eight bits (`recast.speed.quantize.layer_names`).
+    several, here: what the processes share that make a picture together, and which of them this is
+    (`recast.speed.processes.meet`): all of them call this, and then ask the same of their pipelines. In tensor
+    parallel the weights may lie on the host: each process takes its share to `device`, and the rest is given up.
     Raises ConfigError for what cannot work here at all, OutOfMemory for a cap under which nothing fits.
     """
-    place = pipeline.device if device is None else torch.device(device)
+    _check_given(pipeline)
+    place = pipeline.device if device is None else numbered(_device(device), pipeline.device)
     asked = usual_request(pipeline.config) if request is None else request
     if isinstance(plan, str) and plan == "auto":
         chosen = choose(pipeline.config, asked, device=place, dtype=pipeline.dtype)
-        plan, vram = chosen.plan, vram or chosen.plan.vram_bytes
+        plan, vram = chosen.plan, chosen.plan.vram_bytes if vram is None else vram
     plan = plan_of(plan)
     if isinstance(approximate, str):
         approximate = Approximate.read(approximate)
-    cap = parse_cap(vram) if isinstance(vram, str) else vram
+    if not isinstance(approximate, Approximate | None):
+        raise ConfigError(f"approximate={approximate!r}: a text such as context-reuse:every=4 accepted; pass one")
+    if keep and (isinstance(keep, str) or not plan.eight_bit):
+        raise ConfigError(
+            f"keep={keep!r}: a list of layers that a plan of eight bits leaves as they are accepted; here it is "
+            f"plan={plan.name}; put names in a list, and choose fp8 or fp8-attention"
+        )
+    cap = None if vram is None else parse_cap(vram)
     plan = replace(plan, approximate=approximate or plan.approximate, vram_bytes=cap or plan.vram_bytes)
-    work = _Work(pipeline, plan, place, tuple(keep), asked)
+    among = among_of(several, here, plan, pipeline.config.flow)
+    work = _Work(pipeline, plan, place, tuple(keep), asked, among)
     made = work.pipeline()
     made.plan = str(plan)
     for line in work.report:
@@ -128,13 +172,22 @@ class _Work:
     """One call of `accelerate`: the parts of a pipeline are exchanged one by one, and each says so."""
 
     def __init__(
-        self, pipeline: Pipeline, plan: Plan, place: torch.device, keep: tuple[str, ...], request: cost.Request
+        self,
+        pipeline: Pipeline,
+        plan: Plan,
+        place: torch.device,
+        keep: tuple[str, ...],
+        request: cost.Request,
+        among: Among | None,
     ) -> None:
         self.given, self.plan, self.place, self.keep, self.request = pipeline, plan, place, keep, request
+        self.among = among
+        self.gives_away = plan.vram_bytes is not None or (among is not None and among.is_tensor)
         self.report: list[Applied] = []
+        self.contexts: CachesContext | None = None
         self.memory: Memory | None = None
         self.numbers: Numbers | None = None
-        if plan.vram_bytes is None and place != pipeline.device:
+        if not self.gives_away and place != pipeline.device:
             raise ConfigError(
                 f"device={str(place)!r}: the weights are on {pipeline.device}; load them there, or give a cap (vram) "
                 "under which they pass through"
@@ -145,7 +198,7 @@ class _Work:
         plan, made = self.plan, copy.copy(self.given)
         if plan.compile:
             self._compile(made)
-        if plan.vram_bytes is not None:
+        if self.gives_away:
             made.autoencoder.to(self.place)
         if plan.autoencoder == "fast":
             made.autoencoder = self._autoencoder(made.autoencoder)
@@ -156,7 +209,25 @@ class _Work:
             self._say("shared pictures", True, "latents of a picture seen lately are found again")
         if not self.report:
             self._say("core", True, "as it is; nothing is exchanged")
+        if self.gives_away:
+            self.given.network = cast(Network, GivenAway())
         return made
+
+    def forget(self) -> None:
+        """Give up what requests have in common and the weights decide."""
+        if self.contexts is not None:
+            self.contexts.forget()
+
+    def let_go(self, engine: Engine) -> list[Engine]:
+        """Empty all but `engine` that holds its weights, which are to move: recordings, and engines of the same."""
+        walk, twins = engine.walk, list[Engine]()
+        if isinstance(walk, attention8.ExactEnds):
+            twins.append(walk.exact)
+            walk.exact.blocks, walk.exact.modulators, walk.exact.walk = Resident([]), [], exactly
+            engine.walk = replace(walk, inside=exactly) if isinstance(walk.inside, Graphs) else walk
+        elif isinstance(walk, Graphs):
+            engine.walk = exactly
+        return twins
 
     def _say(self, technique: str, is_applied: bool, why: str) -> None:
         self.report.append(Applied(technique, is_applied, why))
@@ -178,11 +249,16 @@ class _Work:
             self._say("bf16", False, f"the weights are {flow.dtype}; load with dtype='bf16' for the rates of the GPU")
         blocks = blocks_of(flow, joined=plan.joined)
         self._say("engine", True, "modulations of all steps in one product; no pass over the tokens that another makes")
+        if self.among is not None:
+            blocks = self.among.share(blocks, place)
         if plan.eight_bit:
             blocks = self._eight_bit(blocks)
         engine = Engine(flow, blocks=Resident(blocks), ops=self._ops(), attend=self._attend())
         if plan.vram_bytes is not None:
             self._under_cap(made, engine, blocks, plan.vram_bytes)
+        if self.among is not None:
+            engine, technique, how = self.among.engine(made, engine, place)
+            self._say(technique, True, how)
         if plan.side_stream:
             self._side_stream(engine)
         if plan.approximate is not None:
@@ -192,8 +268,10 @@ class _Work:
             self._graph(engine)
         if plan.attention == "eight-bit":
             self._eight_bit_attention(engine)
-        if flow.config.context_attention == "cached" and plan.shares:
-            CachesContext(engine)
+        if flow.config.context_attention == "cached" and plan.vram_bytes is not None:
+            self._say("shared contexts", False, "a cap has room for the keys and values of one request's context")
+        elif flow.config.context_attention == "cached" and plan.shares:
+            self.contexts = CachesContext(engine)
             self._say("shared contexts", True, "keys and values of a context seen lately are found again")
         return engine
 
@@ -226,6 +304,9 @@ class _Work:
         """Eight bits between the first and the last evaluation, which an engine with the exact attention makes."""
         why = attention8.missing(self.place, head_dim=engine.config.head_dim)
         exact = copy.copy(engine)
+        if self.plan.approximate is not None:
+            exact.walk = exactly  # the ends are whole
+        exact.walk = engine.walk if isinstance(engine.walk, Graphs) else exactly
         if why is None:
             engine.attend = attention8.Cudnn(self.place)
             self._say("eight-bit attention", True, "cuDNN's kernel, but for the first and the last evaluation")
@@ -238,23 +319,31 @@ class _Work:
         engine.walk = attention8.ExactEnds(exact=exact, inside=engine.walk)
 
     def _side_stream(self, engine: Engine) -> None:
+        if self.among is not None and self.among.is_tensor:
+            self._say("side stream", False, "the text's sums over the processes would cross the image's")
+            return
         on_cuda = self.place.type == "cuda"
         if on_cuda:
             engine.aside = SideStream(self.place)
         self._say("side stream", on_cuda, "the text's products beside the image's" if on_cuda else "needs CUDA")
 
     def _graph(self, engine: Engine) -> None:
-        if self.place.type != "cuda":
+        if self.among is not None:
+            self._say("graph", False, "processes wait for each other inside an evaluation")
+        elif self.place.type != "cuda":
             self._say("graph", False, "needs CUDA")
         elif not isinstance(engine.blocks, Resident):
             self._say("graph", False, "the weights pass through the device, and a graph wants them to stay")
+        elif self.numbers is not None and not self.numbers.graph:
+            self._say("graph", False, "its memory does not fit under the cap")
         else:
             engine.walk = Graphs()
             self._say("graph", True, "one launch a step, once a shape has been seen")
 
     def _under_cap(self, made: Pipeline, engine: Engine, blocks: list[Block], cap_bytes: int) -> None:
-        self.numbers = numbers_of(self.plan, engine, self.place)
-        self.memory = fit(made.config, self.request, self.numbers, cap_bytes)
+        numbers = numbers_of(self.plan, engine, self.place)
+        self.numbers, self.memory = recipe_under(cap_bytes, made.config, self.request, self.plan, numbers)
+        check_cap(cap_bytes, self.place)
         modulators = modulators_of(made.flow)
         stem_on(made.flow, self.place)
         self._say("memory", True, "; ".join(put(made, engine, blocks, modulators, self.memory, self.place)))
@@ -278,6 +367,15 @@ class _Work:
         return made
 
 
+def numbered(device: torch.device, home: torch.device) -> torch.device:
+    """A device with its number: "cuda" alone is the one where the weights are, if they are on one, else the current."""
+    if device.type != "cuda" or device.index is not None:
+        return device
+    if home.type == "cuda":
+        return home
+    return torch.device("cuda", torch.cuda.current_device()) if torch.cuda.is_available() else device
+
+
 def usual_request(config: ModelConfig) -> cost.Request:
     """What a model is mostly asked for: an edit of its usual size, or a picture from words."""
     usual = config.defaults
@@ -291,17 +389,74 @@ def usual_request(config: ModelConfig) -> cost.Request:
     )
 
 
+def recipe_under(
+    cap_bytes: float, config: ModelConfig, request: cost.Request, plan: Plan, numbers: Numbers
+) -> tuple[Numbers, Memory]:
+    """What fits under a cap: with a graph where there is room for one beside all weights, else without.
+
+    Raises OutOfMemory if nothing does.
+    """
+    if numbers.graph:
+        try:
+            found = fit_beside(config, request, numbers, cap_bytes, plan.approximate)
+        except OutOfMemory:
+            found = None
+        if found is not None and found.resident_blocks == config.flow.depth + config.flow.depth_single_blocks:
+            return numbers, found
+        numbers = replace(numbers, graph=False)
+    return numbers, fit_beside(config, request, numbers, cap_bytes, plan.approximate)
+
+
+def numbers_at(plan: Plan, dtype: torch.dtype, device: torch.device) -> Numbers:
+    """As `numbers_of`, before there is an engine, for a device that is at hand."""
+    fused_here = plan.kernels and fused.missing(device, rows=plan.eight_bit) is None
+    is_written = plan.attention != "plain" and attention.fastest(device, dtype)[0] is not attention.plain
+    return numbers_by(plan, dtype, device.type, fused=fused_here, scores=is_written and device.type != "cuda")
+
+
+def _device(device: torch.device | str) -> torch.device:
+    try:
+        return torch.device(device)
+    except RuntimeError:
+        raise ConfigError(f"device={device!r}: cpu, cuda, cuda:1 and so on accepted; pass one") from None
+
+
+def _check_given(pipeline: Pipeline) -> None:
+    """Raise ConfigError unless this is the core's own pipeline, with its weights."""
+    if not isinstance(pipeline, Pipeline):
+        raise ConfigError(
+            f"pipeline: {type(pipeline).__name__} came; what `recast.load` gives accepted; accelerate that, and wrap "
+            "the `pipeline` of the result in it"
+        )
+    if isinstance(pipeline.network, GivenAway) or pipeline.network.device.type == "meta":
+        raise ConfigError("pipeline: it has no weights, or gave them away under a cap; load it again and pass that one")
+    if pipeline.plan != "reference":
+        raise ConfigError(
+            f"pipeline: it goes by plan {pipeline.plan} already; the one from `recast.load` accepted; accelerate that one"
+        )
+
+
 def numbers_of(plan: Plan, engine: Engine, device: torch.device) -> Numbers:
     """What a plan computes in on a device, for the formulas of `recast.speed.memory`."""
-    item = engine.dtype.itemsize
-    on_cuda = device.type == "cuda"
+    return numbers_by(
+        plan,
+        engine.dtype,
+        device.type,
+        fused=not isinstance(engine.ops, PlainOps),
+        scores=engine.attend is not attention.plain and device.type != "cuda",
+    )
+
+
+def numbers_by(plan: Plan, dtype: torch.dtype, device_type: str, *, fused: bool, scores: bool = False) -> Numbers:
+    """As `numbers_of`, before there is an engine. fused: whether our kernels run there; scores: as in `Numbers`."""
+    item, on_cuda = dtype.itemsize, device_type == "cuda"
     return Numbers(
         blocks=1.0 if plan.eight_bit else float(item),
         item=item,
-        fused=not isinstance(engine.ops, PlainOps),
+        fused=fused,
         joined=plan.joined,
-        scores=engine.attend is not attention.plain and not on_cuda,
-        graph=plan.graph and on_cuda,
+        scores=scores,
+        graph=plan.graph and plan.approximate is None and on_cuda,
         modulators=float(item),
         text=float(item),
         autoencoder=2 if plan.autoencoder == "fast" and on_cuda else 4,

@@ -66,13 +66,32 @@ class Approximate:
         for part in filter(None, given.split(",")):
             match = re.fullmatch(r"(\w+)=(\d+(\.\d+)?)", part)
             if match is None:
-                raise ConfigError(f"approximate={text!r}: {part!r} came; name=number accepted, as every=4")
+                raise ConfigError(f"approximate={text!r}: {part!r} came; name=number accepted, as every=4; mend it")
+            if match[1] in settings:
+                raise ConfigError(f"approximate={text!r}: {match[1]} came twice; once accepted; leave one out")
             settings[match[1]] = float(match[2]) if match[3] else int(match[2])
         return cls(kind=kind, settings=settings)
 
     def __str__(self) -> str:
         given = ",".join(f"{name}={value:g}" for name, value in self.settings.items())
         return f"{self.kind}:{given}" if given else self.kind
+
+    def check(
+        self, *, has_context: bool, has_mask: bool, sampler: str, is_cached: bool, one: str = "approximate"
+    ) -> None:
+        """Raise ConfigError, before there are weights, for a request that the walk would refuse when it meets it.
+
+        is_cached: whether the network has context_attention="cached". one: what the message calls the argument.
+        """
+        came = f"{one}={str(self)!r}"
+        if self.kind == "context-reuse" and not has_context:
+            raise ConfigError(f"{came}: a request without context pictures came; use it for edits, or leave it off")
+        if self.kind == "context-reuse" and is_cached:
+            raise ConfigError(f"{came}: this network keeps the context exactly, at no cost; leave it off")
+        if self.kind == "region" and not has_mask:
+            raise ConfigError(f"{came}: a request without a mask came; pass a mask or boxes, or leave it off")
+        if self.kind == "extrapolate" and sampler in ("heun", "renoise"):
+            raise ConfigError(f"{came}: sampler={sampler} came; euler, ab2 or dpmpp_2m accepted; use one of them")
 
     def walk(self) -> Walk:
         """What an engine does instead of every evaluation whole."""

@@ -113,6 +113,8 @@ class Cudnn:
         out = torch.empty(q.shape, dtype=torch.float8_e4m3fn if self.narrow else torch.bfloat16, device=q.device)
         numbers = {"q_descale": factors.q_scale, "k_descale": factors.k_scale, **graph.constants}
         held = {"q": factors.q, "k": factors.k, "v": factors.v, "out": out, **numbers}
+        # only addresses are read, by DLPack, which some releases of PyTorch refuse for eight-bit floats
+        held = {name: part.view(torch.uint8) if part.itemsize == 1 else part for name, part in held.items()}
         stream = torch.cuda.current_stream(q.device).cuda_stream
         self._cudnn.set_stream(handle=self._handle, stream=stream)
         graph.graph.execute(

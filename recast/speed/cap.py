@@ -23,8 +23,12 @@ LOWER = 0.85  # of the peak that did not fit: what the next recipe is made for
 Found = TypeVar("Found")
 
 
-def parse_cap(text: str) -> int:
-    """Bytes of a cap such as "24gb" (10^9 bytes) or "23.5gib" (2^30). Raises ConfigError for anything else."""
+def parse_cap(text: str | float) -> int:
+    """Bytes of a cap such as "24gb" (10^9 bytes) or "23.5gib" (2^30), or so many. Raises ConfigError for other things."""
+    if not isinstance(text, str):
+        if isinstance(text, bool) or not isinstance(text, int | float) or not 0 < text < float("inf"):
+            raise ConfigError(f"vram={text!r}: bytes above 0, or a text such as 24gb, accepted; pass one")
+        return int(text)
     match = re.fullmatch(r"\s*(\d+(?:\.\d+)?)\s*([a-zA-Z]+)\s*", text)
     unit = UNITS.get(match[2].lower()) if match else None
     if match is None or unit is None or float(match[1]) == 0:
@@ -79,22 +83,30 @@ def enforce(cap_bytes: float, device: torch.device) -> str:
     """Hold this process to a cap; what comes back says how.
 
     On CUDA the allocator refuses what would pass it, `CONTEXT_BYTES` of the driver counted; capacity is emulated so,
-    not the speed of a smaller card. A CPU has no such limit. Raises ConfigError for a cap larger than the card.
+    not the speed of a smaller card. A CPU has no such limit. Raises what `check_cap` raises.
     """
     import torch
 
     if device.type != "cuda":
         return f"cap of {amount(cap_bytes)}: not enforced, since {device.type} has no limit a process can set"
+    check_cap(cap_bytes, device)
+    total = torch.cuda.get_device_properties(device).total_memory
+    torch.cuda.set_per_process_memory_fraction((cap_bytes - CONTEXT_BYTES) / total, device)
+    return f"cap of {amount(cap_bytes)}: enforced by the allocator, {CONTEXT_BYTES / 1e9:.1f} GB of it the driver's"
+
+
+def check_cap(cap_bytes: float, device: torch.device) -> None:
+    """Raises ConfigError for a cap that is larger than the card, or smaller than what the driver takes of it."""
+    if device.type != "cuda":
+        return
+    import torch
+
     total = torch.cuda.get_device_properties(device).total_memory
     if not CONTEXT_BYTES < cap_bytes <= total:
         raise ConfigError(
             f"vram={amount(cap_bytes)}: {device} has {amount(total)}, and {CONTEXT_BYTES / 1e9:.1f} are the "
             "driver's; a cap between accepted; choose one, or none"
         )
-    torch.cuda.set_per_process_memory_fraction((cap_bytes - CONTEXT_BYTES) / total, device)
-    return (
-        f"cap of {amount(cap_bytes)}: enforced by the allocator, {CONTEXT_BYTES / 1e9:.1f} GB of it the driver's"
-    )
 
 
 def _would(config: ModelConfig, request: Request, numbers: Numbers, cap_bytes: float) -> str:

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 from recast import cost
 from recast.config import ModelConfig
 from recast.errors import ConfigError
-from recast.speed.memory import SPARE, Memory, Numbers, fit, peak_bytes
+from recast.speed.memory import SPARE, Memory, Numbers, amount, fit, peak_bytes
 from recast.speed.plan import PLANS, Plan
 
 if TYPE_CHECKING:
@@ -47,15 +47,25 @@ def choose(
         return Choice(lossless, f"the engine in {str(dtype).removeprefix('torch.')}; all else needs CUDA")
     if memory_bytes is None:
         memory_bytes = _memory(device)
-    numbers = Numbers(item=dtype.itemsize, blocks=dtype.itemsize, autoencoder=2, graph=True)
+    on_cuda = device.type == "cuda"
+    numbers = Numbers(
+        item=dtype.itemsize,
+        blocks=dtype.itemsize,
+        modulators=dtype.itemsize,
+        text=dtype.itemsize,
+        fused=on_cuda,
+        autoencoder=2 if on_cuda else 4,
+        graph=on_cuda,
+        on_cuda=on_cuda,
+    )
     whole = Memory(resident_blocks=config.flow.depth + config.flow.depth_single_blocks)
     needed = peak_bytes(config, request, numbers, whole).total
-    room = f"{memory_bytes / 1e9:.0f} GB"
+    room = amount(memory_bytes)
     if needed <= memory_bytes * (1 - SPARE):
-        return Choice(lossless, f"all weights stay on the device ({needed / 1e9:.1f} of {room})")
+        return Choice(lossless, f"all weights stay on the device ({amount(needed)} of {room})")
     recipe = fit(config, request, replace(numbers, graph=False), memory_bytes)
     plan = replace(lossless, graph=False, vram_bytes=int(memory_bytes))
-    return Choice(plan, f"{needed / 1e9:.1f} GB do not fit into {room}; {recipe}", passes=True)
+    return Choice(plan, f"{amount(needed)} do not fit into {room}; {recipe}", passes=True)
 
 
 def _memory(device: torch.device) -> float:

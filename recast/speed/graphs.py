@@ -56,14 +56,14 @@ class Graphs:
         this_walk = object()
 
         def velocity(x: Tensor, t: float) -> Tensor:
-            graph = self.recent.get(_key(x, condition), lambda: self._record(engine, x, known[t], condition, this_walk))
+            key = (engine, *_key(x, condition))  # two engines of one walk attend, say, in different formats
+            graph = self.recent.get(key, lambda: self._record(engine, x, known[t], condition, this_walk))
             if graph.walk is not this_walk:
                 for place, value in zip(_tensors(graph.condition), _tensors(condition), strict=True):
                     place.copy_(value)
                 graph.walk = this_walk
             graph.x.copy_(x)
-            for place, value in zip(graph.modulations, known[t], strict=True):
-                place.copy_(value)
+            torch._foreach_copy_(graph.modulations, known[t])  # 77 tensors in a few launches
             graph.replay()
             return graph.velocity.to(torch.float32, copy=True)  # the next replay, of any graph, writes there again
 
@@ -91,7 +91,8 @@ class OnCuda:
                 run()
         torch.cuda.current_stream().wait_stream(beside)
         graph = torch.cuda.CUDAGraph()
-        with torch.cuda.graph(graph, pool=self.pool):
+        # what other threads of this process ask of the device does not end the recording
+        with torch.cuda.graph(graph, pool=self.pool, capture_error_mode="thread_local"):
             result = run()
         return graph.replay, result
 

@@ -11,6 +11,7 @@ import torch
 from torch import Tensor
 
 from recast.context.text import ByteT5, CachedEncoder, TextEncoder
+from recast.errors import ConfigError
 from recast.latents.autoencoder import Autoencoder
 from recast.pipeline import Pipeline
 from recast.speed.blocks import Block, Modulator
@@ -39,7 +40,12 @@ def put(
     if memory.autoencoder_band is not None:
         pipeline.autoencoder = cast(Autoencoder, Banded(pipeline.autoencoder, memory.autoencoder_band))
     pipeline.text = text_by(pipeline.text, memory, device)
-    said = [f"{memory.resident_blocks} of {len(engine.blocks)} blocks stay on the device"]
+    return in_words(memory, len(engine.blocks))
+
+
+def in_words(memory: Memory, num_blocks: int) -> list[str]:
+    """What stays on the device under a recipe, and what passes through."""
+    said = [f"{memory.resident_blocks} of {num_blocks} blocks stay on the device"]
     said += [f"the text encoder is {memory.text}"] if memory.text != "resident" else []
     said += ["modulations pass through once a request"] if memory.modulators == "host" else []
     said += [f"the MLP takes {memory.mlp_rows} tokens at once"] if memory.mlp_rows else []
@@ -75,6 +81,15 @@ def text_by(text: TextEncoder, memory: Memory, device: torch.device) -> TextEnco
         return text.to(device)
     whole = memory.text == "evicted" or isinstance(text, ByteT5)  # a few MB: not worth a layer at a time
     return (Evicted if whole else StreamedText)(text, device)
+
+
+class GivenAway:
+    """Stands where a pipeline's network was before its weights moved on: whatever is asked of it is refused."""
+
+    def __getattr__(self, name: str) -> Any:
+        raise ConfigError(
+            "pipeline: its weights moved to the accelerated one; `accelerate(...).pipeline` accepted; use that"
+        )
 
 
 class Banded:

@@ -82,6 +82,6 @@ def plan_of(name: str | Plan) -> Plan:
     """The plan of a name. Raises ConfigError for an unknown one."""
     if isinstance(name, Plan):
         return name
-    if name not in PLANS:
+    if not isinstance(name, str) or name not in PLANS:
         raise ConfigError(f"plan={name!r}: auto, {', '.join(PLANS)} accepted; choose one")
     return PLANS[name]

@@ -16,14 +16,21 @@ from recast import selftest
 from recast.cli import doctor
 from recast.errors import ConfigError
 from recast.selftest import EDITS, Finding, Report
+from recast.speed import quantize
+from recast.speed import selftest as speed_selftest
+from recast.speed.plan import PLANS
 from tests.cli.conftest import Recast
 
 
 @pytest.fixture
 def quick(monkeypatch: pytest.MonkeyPatch) -> None:
-    """One edit instead of five: what an edit finds is in tests/test_selftest.py."""
+    """One edit instead of five, one plan instead of all: what these find is in the tests of the two self-tests."""
+    monkeypatch.setattr(speed_selftest, "PLANS", {"exact": PLANS["exact"]})
     check = selftest.check
     monkeypatch.setattr(selftest, "check", lambda pipeline: check(pipeline, edits=EDITS[:1]))
+
+
+COMPARED = tuple(name for name in PLANS if name != "compile")
 
 
 def checks(text: str) -> dict[str, Any]:
@@ -36,6 +43,10 @@ def test_a_sound_installation_passes(recast: Recast, capsys: pytest.CaptureFixtu
     for name in ("python", "torch", "cpu", "memory", "gpu", "weights", "fits", "self-test: 16:9 with a LoRA"):
         assert any(line.startswith("ok") and name in line for line in lines), name
     assert lines[-1].startswith("0 failed")
+    plans = {name: next(line for line in lines if line.startswith(f"ok   plan {name} ")) for name in COMPARED}
+    assert "engine, shared pictures" in plans["exact"]
+    assert "not here: kernels (" in plans["lossless"]
+    assert "graph (needs CUDA)" in plans["fp8"]
 
 
 @pytest.mark.usefixtures("quick")
@@ -58,6 +69,30 @@ def test_a_broken_kernel_fails_and_is_named(recast: Recast, capsys: pytest.Captu
     assert found["self-test"]["mark"] == "fail"
     assert "suspect: attention kernel" in found["self-test"]["found"]
     assert "--device cpu" in found["self-test"]["advice"]
+
+
+@pytest.mark.usefixtures("quick")
+def test_a_plan_whose_numbers_differ_fails_with_the_technique_to_blame(
+    recast: Recast, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(speed_selftest, "PLANS", PLANS)
+    product = quantize.EightBit._product
+    monkeypatch.setattr(quantize.EightBit, "_product", lambda self, *given: 1.5 * product(self, *given))
+    assert recast("doctor", "--json", "--plan", "fp8") == 1
+    found = checks(capsys.readouterr().out)
+    assert [name for name in found if name.startswith("plan ")] == ["plan fp8"]
+    plan = found["plan fp8"]
+    assert plan["mark"] == "fail"
+    assert plan["found"].endswith("suspect: eight-bit products")
+    assert "--plan exact" in plan["advice"]
+    assert plan["data"]["distances"]["velocity"] > plan["data"]["limits"]["velocity"]
+    assert plan["data"]["not_here"]["graph"] == "needs CUDA"
+
+
+@pytest.mark.usefixtures("quick")
+def test_an_unknown_plan_is_a_failed_check(recast: Recast, capsys: pytest.CaptureFixture[str]) -> None:
+    assert recast("doctor", "--json", "--plan", "fastest") == 1
+    assert "plan='fastest'" in checks(capsys.readouterr().out)["plans"]["found"]
 
 
 @pytest.mark.usefixtures("quick")
@@ -98,7 +133,7 @@ def test_a_missing_package_fails_before_anything_needs_it(monkeypatch: pytest.Mo
         return version(name)
 
     monkeypatch.setattr(metadata, "version", without_einops)
-    found = list(doctor.examine(device="cpu", dtype="fp32", model=None, variant=None))
+    found = list(doctor.examine(device="cpu", dtype="fp32", model=None, variant=None, plan=None))
     assert [(check.name, check.advice) for check in found if check.mark == "fail"] == [("einops", "pip install recast")]
     assert found[-1].name == "safetensors"
 

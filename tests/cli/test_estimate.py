@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -11,8 +12,11 @@ import torch
 
 from recast import cost, weights
 from recast.cli import doctor, estimate
+from recast.cli.main import Exit
 from recast.config import kontext_dev, nano
 from recast.flow import layers
+from recast.speed.cap import parse_cap
+from recast.speed.memory import Numbers, fit, peak_bytes
 from tests.cli.conftest import Recast, picture
 
 GIB = 2**30
@@ -147,9 +151,102 @@ def test_a_probe_of_a_large_model_stays_small(monkeypatch: pytest.MonkeyPatch) -
     assert rates.flow > 0
 
 
+def test_heun_is_two_evaluations_a_step_but_the_last(asked: Any) -> None:
+    words = ("--model", "kontext_dev", "--references", 1, "--steps", 10, "--sampler")
+    assert asked(*words, "heun")["flops"]["evaluations"] == 19
+    assert asked(*words, "ab2")["flops"]["evaluations"] == 10
+
+
+ON_CUDA = ("--model", "kontext_dev", "--references", 1, "--device", "cuda", "--dtype", "bf16", "--plan")
+
+
+def test_a_plan_s_memory_is_that_of_its_engine_and_of_the_recipe_under_a_cap(asked: Any) -> None:
+    size = cost.Request(width=1024, height=1024, contexts=((1024, 1024),), dtype="bf16")
+    for name, cap, blocks in (("lossless", "24gb", 2.0), ("fp8", "12gb", 1.0)):
+        data = asked(*ON_CUDA, name, "--vram", cap)
+        numbers = Numbers(blocks=blocks, autoencoder=2, graph=True)
+        recipe = fit(kontext_dev(), size, numbers, parse_cap(cap))
+        assert data["plan"]["memory"] == asdict(recipe)
+        assert data["bytes"]["peak"] == peak_bytes(kontext_dev(), size, numbers, recipe).total <= parse_cap(cap)
+        assert (data["fits"], data["warnings"]) == (True, [])
+        assert data["plan"]["said"][0] == f"{recipe.resident_blocks} of 57 blocks stay on the device"
+    whole = asked(*ON_CUDA, "lossless", "--memory", 24)
+    assert whole["plan"]["said"] == ["57 of 57 blocks stay on the device"]
+    assert whole["fits"] is False
+    assert "--vram" in whole["warnings"][0]
+
+
+def test_without_a_plan_nothing_is_said_of_one(asked: Any) -> None:
+    data = asked("--model", "kontext_dev")
+    assert "plan" not in data
+    assert {"step", "weights of flow"} < {*data["bytes"]}
+
+
+def test_eight_bits_count_twice_the_stated_rate_in_products_alone(asked: Any) -> None:
+    times = {name: asked(*ON_CUDA, name)["seconds"]["sample"] for name in ("lossless", "fp8", "fp8-attention")}
+    flops = asked(*ON_CUDA, "lossless")["flops"]
+    attention = 28 * flops["step"]["attention"] / 1e12
+    assert times["lossless"] - times["fp8"] == pytest.approx((times["lossless"] - attention) / 2, rel=1e-3)
+    assert times["fp8-attention"] == pytest.approx(times["lossless"] / 2, rel=1e-3)
+
+
+def test_what_passes_the_bus_takes_its_time(asked: Any) -> None:
+    slow = asked(*ON_CUDA, "lossless", "--vram", "12gb", "--tflops", 1e6, "--bus", 10)
+    fast = asked(*ON_CUDA, "lossless", "--vram", "12gb", "--tflops", 1e6, "--bus", 20)
+    assert slow["seconds"]["sample"] == pytest.approx(2 * fast["seconds"]["sample"], rel=0.01)
+    assert "bus: 10 GB/s, as stated" in slow["plan"]["notes"]
+
+
+def test_an_option_s_share_of_work_and_memory_is_counted(asked: Any) -> None:
+    plain = asked(*ON_CUDA, "lossless")
+    reuse = asked(*ON_CUDA, "lossless", "--approximate", "context-reuse")
+    region = asked(*ON_CUDA, "lossless", "--approximate", "region", "--changed", 0.1)
+    assert reuse["plan"]["exactness"] == "approximate"
+    assert reuse["plan"]["evaluations"] == {"whole": 7, "smaller": 21, "skipped": 0}
+    assert region["seconds"]["sample"] < reuse["seconds"]["sample"] < 0.65 * plain["seconds"]["sample"]
+    assert reuse["bytes"]["denoise"] - plain["bytes"]["denoise"] == 2 * 2 * 4096 * 3072 * 57 * 2
+
+
+def test_a_cap_under_which_nothing_fits_is_out_of_memory(recast: Recast, capsys: pytest.CaptureFixture[str]) -> None:
+    assert recast("estimate", *ON_CUDA, "lossless", "--vram", "2gb", "--tflops", 1) == Exit.MEMORY
+    assert "at the least, everything streamed" in capsys.readouterr().err
+
+
+def test_auto_is_chosen_by_the_cap(asked: Any) -> None:
+    small = asked(*ON_CUDA, "auto", "--vram", "16gb")["plan"]
+    assert small["name"] == "lossless"
+    assert "do not fit" in small["why"]
+    assert "stay on the device" in asked(*ON_CUDA, "auto", "--memory", 140)["plan"]["why"]
+
+
+def test_a_plan_s_rates_are_measured_on_a_device_that_is_here(asked: Any) -> None:
+    words = ("--model", "nano", "--references", 1, "--steps", 2, "--device", "cpu", "--plan", "lossless")
+    data = asked(*words, measured=True)
+    rates = data["flops_per_s"]
+    assert 1e8 < rates["linear"] == rates["attention"] < 1e14
+    assert 1e8 < rates["autoencoder"] < 1e14
+    assert data["seconds"]["sample"] == pytest.approx(data["flops"]["sample"] / rates["linear"])
+
+
+def test_a_person_reads_the_plan_and_what_is_assumed(recast: Recast, capsys: pytest.CaptureFixture[str]) -> None:
+    assert recast("estimate", *ON_CUDA, "fp8", "--vram", "12gb", "--tflops", 500) == 0
+    text = capsys.readouterr().out
+    for words in ("plan fp8 (near-lossless)", "blocks stay on the device", "bus: 25 GB/s, assumed", "a forecast by"):
+        assert words in text, words
+
+
 @pytest.mark.parametrize(
     "words",
     [
+        ("--plan", "fastest"),
+        ("--plan", "lossless", "--vram", "8 apples"),
+        ("--plan", "reference", "--vram", "8gb"),
+        ("--plan", "lossless", "--approximate", "context-reuse"),
+        ("--plan", "lossless", "--references", 1, "--approximate", "region"),
+        ("--plan", "lossless", "--changed", 0.5),
+        ("--plan", "lossless", "--bus", 0),
+        ("--changed", 0.5),
+        ("--sampler", "dice"),
         ("--width", 100),
         ("--references", -1),
         ("photo.png", "--references", 0),

@@ -160,6 +160,65 @@ def test_a_merged_edit_is_made_again_byte_for_byte(recast: Recast) -> None:
     assert Path("again.png").read_bytes() == Path("out.png").read_bytes()
 
 
+def two_regions(recast: Recast, monkeypatch: pytest.MonkeyPatch) -> None:
+    """out.png, an edit by a model that paints two squares; a box is about the first of them."""
+    from recast.retouch import editor
+
+    def painted(source: object, edited: object, **how: object) -> object:
+        rgb = image.read("photo.png").rgb.copy()
+        rgb[20:40, 10:30], rgb[60:80, 90:110] = (250, 10, 10), (10, 250, 250)
+        return merge(source, rgb, **how)  # type: ignore[arg-type]
+
+    merge = editor.merge
+    monkeypatch.setattr(editor, "merge", painted)
+    assert edit(recast, "--box", "5,15,35,45") == 0
+
+
+@pytest.mark.parametrize(
+    ("choice", "left"), [(("--reject", "1"), (1, 2)), (("--accept", "2"), ()), (("--only", "2"), (1,))]
+)
+def test_regions_chosen_by_hand_are_chosen_again_in_a_replay(
+    choice: tuple[str, str], left: tuple[int, ...], recast: Recast, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    two_regions(recast, monkeypatch)
+    assert recipe_of("out.png").preserving.rejected is None
+    assert recast("regions", "out.png", *choice) == 0
+    assert recipe_of("out.png").preserving.rejected == left
+    assert recast("edit", "--recipe", "out.png", "--exact", "--out", "again.png") == 0
+    assert Path("again.png").read_bytes() == Path("out.png").read_bytes()
+    assert (
+        json.loads(Path("again.parts/parts.json").read_text())["certificate"]
+        == json.loads(Path("out.parts/parts.json").read_text())["certificate"]
+    )
+
+
+def test_a_replay_names_the_detectors_and_the_variables_that_differ(
+    recast: Recast, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert edit(recast, *MASK) == 0
+    Path("logos.onnx").write_bytes(b"x")
+    monkeypatch.setenv("RECAST_LOGOS", "logos.onnx")
+    capsys.readouterr()
+    assert recast("edit", "--recipe", "out.png", *MASK, "--out", "again.png") == 1
+    said = capsys.readouterr().err
+    assert "made with no detector; --logos came" in said
+    assert "--logos or RECAST_LOGOS" in said
+
+
+def test_a_replay_of_what_was_not_merged_takes_no_flags_of_a_merge(
+    recast: Recast, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert edit(recast, "--preserve", "off") == 0
+    capsys.readouterr()
+    assert recast("edit", "--recipe", "out.png", "--text", "gone.onnx", "--out", "again.png") == 2
+    assert "--text: has no effect with --preserve off" in capsys.readouterr().err
+
+
+def test_a_forecast_is_written_with_preserve_off_too(recast: Recast) -> None:
+    assert edit(recast, "--steps", "3", "--preserve", "off", "--forecast-out", "told.png") == 0
+    assert image.read("told.png").rgb.shape == (96, 128, 3)
+
+
 def test_a_replay_wants_the_very_mask(recast: Recast, capsys: pytest.CaptureFixture[str]) -> None:
     assert edit(recast, *MASK) == 0
     assert edit(recast, "--box", BOX, out="boxed.png") == 0
@@ -230,6 +289,9 @@ def test_a_forecast_is_shown_written_and_heeded(recast: Recast, capsys: pytest.C
         (["--mask", "mask.png", "--mask-mode", "alpha"], 1, "no transparency in it"),
         (["--preserve", "off", "--context", "crop"], 2, "no effect with --preserve off"),
         (["--preserve", "off", "--parts", "kept"], 2, "no effect with --preserve off"),
+        (["--preserve", "off", "--box", BOX, "--parts", "kept"], 2, "no effect with --preserve off"),
+        (["--preserve", "off", "--logos", "gone.onnx"], 2, "--logos: has no effect with --preserve off"),
+        (["--preserve", "off", "--mask-mode", "white"], 2, "--mask is missing"),
         (["--context", "crop"], 2, "context='crop'"),
         (["--forecast", "stop"], 2, "give --box"),
         (["--forecast-out", "told.jpg"], 2, "ends in .png"),
@@ -271,5 +333,8 @@ def test_a_folder_is_edited_with_its_certificates_and_not_twice(
     assert sorted(path.name for path in Path("results").glob("*.parts")) == ["a.parts", "b.parts"]
     assert recast(*argv) == 1
     assert "0 done, 2 skipped as finished before, 1 failed" in capsys.readouterr().err
+    assert recast("regions", "results/a.png", "--reject", "1") == 0
+    assert recast(*argv) == 1
+    assert "0 done, 2 skipped" in capsys.readouterr().err, "what was left out by hand is not made anew"
     assert recast(*argv, "--preserve", "strict") == 1
     assert "2 done, 0 skipped" in capsys.readouterr().err

@@ -10,7 +10,7 @@ import pytest
 import skimage.data
 
 from recast.pixels import image
-from recast.recipe import Recipe
+from recast.recipe import Preserving, Recipe
 from recast.retouch.certificate import read_certificate, verify
 from recast.retouch.original import read_original, write_original
 from recast.retouch.written import quality_of
@@ -129,7 +129,8 @@ def test_wrong_ids_are_named(recast: Recast, capsys: pytest.CaptureFixture[str])
 def recipe(**given: object) -> Recipe:
     made = {"task": "edit", "prompt": "x", "seed": 3, "times": (1, 0), "sampler": "euler", "guidance": None,
             "true_guidance": 1.0, "width": 240, "height": 160, "model": "nano", "weights": {}, "device": "cpu",
-            "dtype": "float32", "threads": 1, "output_sha256": "", "warnings": ("as it was",)}  # fmt: skip
+            "dtype": "float32", "threads": 1, "output_sha256": "", "warnings": ("as it was",),
+            "preserving": Preserving(mode="auto")}  # fmt: skip
     return Recipe(**{**made, **given})  # type: ignore[arg-type]
 
 
@@ -145,15 +146,18 @@ def test_a_picture_mended_keeps_its_recipe_and_its_quality(recast: Recast, path:
     with_recipe(path, quality)
     assert recast("regions", path, "--reject", "2") == 0
     found = Recipe.from_json(image.read_recipe(path) or "")
-    assert found.warnings == ("as it was", "regions: 2 of 2 left out by hand")
+    assert found.preserving.rejected == (2,)
+    assert found.warnings == ("as it was", "regions: 2 of 2 left out by choice")
     if quality is None:
         assert found.output_sha256 == image.read(path).sha256()
     else:
         assert quality_of(path) == quality
     assert recast("regions", path, "--reject", "1") == 0
-    assert Recipe.from_json(image.read_recipe(path) or "").warnings[1:] == ("regions: 1, 2 of 2 left out by hand",)
+    assert Recipe.from_json(image.read_recipe(path) or "").warnings[1:] == ("regions: 1, 2 of 2 left out by choice",)
     assert recast("regions", path, "--accept", "all") == 0
-    assert Recipe.from_json(image.read_recipe(path) or "") == recipe(output_sha256=found_sha(path))
+    assert Recipe.from_json(image.read_recipe(path) or "") == recipe(
+        output_sha256=found_sha(path), preserving=Preserving(mode="auto", rejected=())
+    )
 
 
 def found_sha(path: str) -> str:
@@ -165,11 +169,29 @@ def test_another_file_gets_the_recipe_too_and_from_the_folder_alone_none(
 ) -> None:
     with_recipe("merged.png")
     assert recast("regions", "merged.png", "--only", "1", "--out", "one.jpg") == 0
-    assert Recipe.from_json(image.read_recipe("one.jpg") or "").warnings[-1] == "regions: 2 of 2 left out by hand"
+    assert Recipe.from_json(image.read_recipe("one.jpg") or "").warnings[-1] == "regions: 2 of 2 left out by choice"
     assert "recipe" not in capsys.readouterr().err
     assert recast("regions", "merged.parts", "--only", "1", "--out", "two.png") == 0
     assert "no recipe" in capsys.readouterr().err
     assert image.read_recipe("two.png") is None
+
+
+def test_a_copy_with_nothing_chosen_keeps_the_recipe_as_it_is(recast: Recast) -> None:
+    assert recast("merge", "before.png", "after.png", "--box", "30,20,90,80", "--out", "merged.png", "-q") == 0
+    with_recipe("merged.png")
+    text = image.read_recipe("merged.png")
+    assert recast("regions", "merged.png", "--out", "copy.png") == 0
+    assert image.read_recipe("copy.png") == text, "region 2 was left out by the merge"
+    assert recast("regions", "merged.png", "--accept", "2", "--out", "both.png") == 0
+    assert Recipe.from_json(image.read_recipe("both.png") or "").preserving.rejected == ()
+
+
+def test_the_recipe_of_another_picture_is_left_out(recast: Recast, capsys: pytest.CaptureFixture[str]) -> None:
+    other = recipe(prompt="another").to_json()
+    image.write(image.read("after.png"), "merged.png", recipe=other)  # over the merge, whose parts still lie beside it
+    assert recast("regions", "merged.png", "--only", "1", "--out", "one.png") == 0
+    assert "carries the recipe of another picture" in capsys.readouterr().err
+    assert image.read_recipe("one.png") is None
 
 
 def test_a_lossy_webp_is_asked_for_its_quality(recast: Recast, capsys: pytest.CaptureFixture[str]) -> None:

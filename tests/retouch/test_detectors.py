@@ -226,15 +226,17 @@ class TestLoading:
 class TestAtomic:
     def test_more_than_the_share_takes_the_whole_unit(self):
         unit = Unit("face", (10, 5, 20, 15))  # 100 pixels
-        labels, notes = atomic(a_map((10, 5, 18, 7)), [unit])  # 16 of them
+        labels, told = atomic(a_map((10, 5, 18, 7)), [unit])  # 16 of them
         np.testing.assert_array_equal(labels, a_map(unit.box))
-        assert notes == ["face at 10,5,20,15: 16% changed, taken whole into region 1"]
+        (note,) = [each.note(labels) for each in told]
+        assert note == "face at 10,5,20,15: 16% changed, taken whole into region 1"
+        assert told[0].note(labels, {1: 4}).endswith("taken whole into region 4")
 
     def test_the_share_or_less_leaves_the_whole_unit(self):
         unit = Unit("face", (10, 5, 20, 15))
-        labels, notes = atomic(a_map((10, 5, 15, 8)), [unit])  # 15 of them
+        labels, told = atomic(a_map((10, 5, 15, 8)), [unit])  # 15 of them
         assert not labels.any()
-        assert notes == ["face at 10,5,20,15: 15% changed, kept as in the source"]
+        assert [each.note(labels) for each in told] == ["face at 10,5,20,15: 15% changed, kept as in the source"]
         labels, _ = atomic(a_map((5, 0, 15, 6)), [unit])  # 5 pixels of a larger region
         expected = a_map((5, 0, 15, 6))
         expected[5:15, 10:20] = 0
@@ -257,7 +259,7 @@ class TestAtomic:
         expected[4:10, 17:24] = 1
         expected[5:15, 10:20] = 1
         np.testing.assert_array_equal(labels, expected)
-        assert notes[0].endswith("taken whole into region 1")
+        assert notes[0].note(labels).endswith("taken whole into region 1")
 
     def test_taking_one_unit_may_take_the_next(self):
         face, text = Unit("face", (2, 2, 12, 12)), Unit("text", (10, 8, 20, 12))  # 8 of its 40 pixels lie in the face

@@ -200,6 +200,28 @@ def test_of_several_strict_pictures_those_that_can_be_kept_are_handed_out():
         Editor(Moody(noisy={0, 1}), preserve="strict").edit(photo(), "x", num_images=2)
 
 
+def test_regions_can_be_left_out_by_their_ids_and_the_recipe_says_which():
+    editor, source = Editor(Painter((20, 20, 60, 60), (100, 80, 160, 140))), photo()
+    result = editor.edit(source, "x", rejected=[2])
+    assert [region.is_accepted for region in result.edits[0].regions] == [True, False]
+    assert not apart(result.pictures[0].rgb, source)[:, 80:].any()
+    assert is_red(result.pictures[0].rgb[40, 40])
+    assert result.recipe.preserving.rejected == (2,)
+    assert "regions: 2 of 2 left out by choice" in result.warnings
+    both = editor.edit(source, "x", boxes=[(10, 10, 70, 70)], rejected=[])
+    assert is_red(both.pictures[0].rgb[110, 130]), "what the merge by itself leaves out is taken too"
+    gone = editor.edit(source, "x", rejected=[1, 7])
+    assert any(note.startswith("rejected: of 2 regions none is 7") for note in gone.warnings)
+    unmerged = Editor(Painter(everywhere=True)).edit(source, "x", rejected=[1])
+    assert unmerged.certificate() is None
+    assert apart(unmerged.pictures[0].rgb, source).mean() > 0.9, "the edit as it is, not the source"
+    assert any(note.startswith("rejected: of 0 regions") for note in unmerged.warnings)
+    for options in ({"rejected": [0]}, {"rejected": ["1"]}, {"rejected": [1], "preserve": "off"},
+                    {"rejected": [1], "num_images": 2}):  # fmt: skip
+        with pytest.raises(ConfigError, match="rejected"):
+            editor.edit(source, "x", **options)
+
+
 def test_the_recipe_says_how_the_rest_was_kept(tmp_path):
     source = photo()
     result = Editor(Painter((100, 80, 160, 140))).edit(source, "x", boxes=[(90, 70, 170, 150)], preserve="strict")

@@ -17,6 +17,7 @@ from benchmarks import merge_cases
 from benchmarks.merge_cases import case
 from recast.errors import ConfigError, GateFailed, InputError
 from recast.retouch.certificate import verify
+from recast.retouch.detectors import Unit
 from recast.retouch.frame import Frame
 from recast.retouch.merge import Merge, merge
 from recast.retouch.original import Original, read_original
@@ -263,6 +264,44 @@ def test_what_lies_outside_a_strict_box_is_listed_and_can_be_accepted_later() ->
     assert missed.report["rejected"] == [1, 2]
     assert np.array_equal(missed.result.samples, source)
     kept_outside(missed.accepting([2]))
+
+
+class Stamp:
+    """Finds one stamp, where it always is."""
+
+    name, kind = "stamps", "stamp"
+
+    def find(self, rgb: np.ndarray) -> list[Unit]:
+        return [Unit(self.kind, (190, 90, 290, 180))]
+
+
+def test_what_is_said_of_a_unit_names_the_regions_that_have_it() -> None:
+    source = case("astronaut", "none", "none", 0).source[:200, :300].copy()
+    edited = source.copy()
+    for (left, top, right, bottom), colour in (
+        ((20, 20, 80, 80), 0),
+        ((120, 10, 170, 60), 1),
+        ((200, 100, 280, 170), 2),
+    ):
+        edited[top:bottom, left:right] = np.eye(3)[colour] * 255
+    boxes = [(40, 0, 80, 200), (230, 90, 300, 200)]
+    for is_strict, said in (
+        (True, "cut at the edge of mask and boxes, in regions 4, 5"),
+        (False, "whole into region 3"),
+    ):
+        made = merge(source, edited, boxes=boxes, is_strict=is_strict, detectors=[Stamp()])
+        (note,) = (note for note in made.warnings if note.startswith("stamp at 190,90,290,180: "))
+        assert note.endswith(said)
+        having = [str(region.id) for region in made.regions if "stamp" in region.contains]
+        assert note.endswith(" " + ", ".join(having))
+
+
+def test_nothing_can_be_chosen_from_an_edit_that_was_not_merged() -> None:
+    source = case("astronaut", "none", "none", 0).source
+    made = merge(source, 255 - source[::-1])
+    assert made.certificate is None
+    assert np.array_equal(made.accepting(()).result.samples, made.result.samples)
+    assert made.accepting(()).certificate is None
 
 
 def test_faint_changes_inside_a_box_are_one_region_of_it() -> None:

@@ -8,7 +8,6 @@ from PIL import Image
 
 from recast.errors import InputError
 from recast.pixels import image
-from recast.retouch.original import read_original
 from recast.retouch.written import quality_of, recipe_of
 
 PIXELS = np.random.default_rng(0).integers(0, 256, (24, 40, 3), dtype=np.uint8)
@@ -43,6 +42,6 @@ def test_what_was_lossy_and_does_not_say_is_refused() -> None:
 
 
 def test_a_picture_without_a_recipe_gets_none() -> None:
-    assert recipe_of(file("PNG"), read_original(PIXELS), []) is None
+    assert recipe_of(file("PNG")) is None
     with pytest.raises(InputError, match="recipe"):
-        recipe_of(image.encode(image.Picture(PIXELS), "png", recipe="{}"), read_original(PIXELS), [])
+        recipe_of(image.encode(image.Picture(PIXELS), "png", recipe="{}"))

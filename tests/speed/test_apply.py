@@ -9,7 +9,12 @@ import torch
 from recast import cost
 from recast.errors import ConfigError, OutOfMemory
 from recast.speed import accelerate
+from recast.speed.apply import numbered
+from recast.speed.graphs import Graphs
 from recast.speed.plan import PLANS
+from recast.speed.processes import Process
+from recast.speed.quantize import EightBit
+from recast.speed.several import Several
 from recast.speed.streaming import Streamed
 from recast.speed.text_eviction import Evicted
 from tests.tiny import tiny_pipeline
@@ -82,8 +87,29 @@ def test_under_a_cap_weights_pass_through_and_the_picture_is_the_same(wanted: np
     assert fast.memory.resident_blocks == 0
     result = fast.pipeline.edit(SOURCE, "make it red", **OPTIONS)
     assert np.abs(result.pictures[0].rgb - wanted).max() <= 1
-    with pytest.raises(OutOfMemory, match=r"needs .* GB at the least"):
+    with pytest.raises(OutOfMemory, match=r"needs .* at the least"):
         accelerate(tiny_pipeline(), "exact", vram=least // 2, request=REQUEST)
+
+
+def test_a_device_without_a_number_is_that_of_the_weights():
+    """Tensors made on "cuda" say "cuda:0", and these two are not equal."""
+    cuda, second = torch.device("cuda"), torch.device("cuda", 1)
+    assert numbered(cuda, second) == second
+    assert numbered(torch.device("cuda", 0), second) == torch.device("cuda", 0)
+    assert numbered(torch.device("cpu"), second) == torch.device("cpu")
+
+
+def test_a_lower_recipe_leaves_no_recording_and_no_second_holder_of_the_weights():
+    fast = accelerate(tiny_pipeline(), "fp8-attention", vram="8gb", request=REQUEST)
+    engine = fast.pipeline.network
+    graphs = Graphs(lambda run: pytest.fail("recorded weights that pass through"))
+    engine.walk = replace(engine.walk, inside=graphs)
+    engine.walk.exact.walk = graphs
+    while not isinstance(engine.blocks, Streamed):
+        assert fast.lower() is not None
+    assert engine.walk.exact.blocks is engine.blocks
+    assert engine.walk.exact.modulators is engine.modulators
+    assert fast.pipeline.edit(SOURCE, "make it red", **OPTIONS).pictures
 
 
 def test_an_error_of_memory_is_met_once_by_a_lower_recipe(wanted: np.ndarray):
@@ -142,3 +168,48 @@ def test_cached_contexts_are_shared_by_variants(monkeypatch: pytest.MonkeyPatch)
     monkeypatch.setattr(type(fast.pipeline.network), "run", lambda *_: pytest.fail("computed"))
     request = fast.pipeline.start_edit(SOURCE, "make it green", **OPTIONS).request
     fast.pipeline._encode(request)  # finds the context where it is
+
+
+FOUR_HEADS = {"hidden_size": 64, "num_heads": 4}
+
+
+def shared_out(plan: str = "fp8", *, device: str | None = None, heads: dict = FOUR_HEADS, **several: int):
+    """A plan for one process of two that never met: what each takes of the weights needs no word of the other."""
+    pipeline = tiny_pipeline(flow=replace(tiny_pipeline().config.flow, **heads))
+    here = Process(rank=1, size=2) if several else None
+    return accelerate(pipeline, plan, device=device, several=Several(**several or {"tensor": 2}), here=here)
+
+
+def test_in_tensor_parallel_each_process_holds_its_share_alone():
+    fast = shared_out("fp8", tensor=2)
+    stream = fast.pipeline.network.blocks.blocks[0].image
+    assert isinstance(stream.qkv, EightBit)
+    assert (stream.qkv.weight.shape, stream.mlp_out.part.weight.shape) == ((96, 64), (64, 128))
+    assert all(weight.is_meta for weight in fast.pipeline.flow.double_blocks.parameters())
+    assert [str(line)[:40] for line in fast.report if line.technique in ("tensor", "graph", "side stream")] == [
+        "+ tensor: process 1 of 2: its own heads ",
+        "- side stream: the text's sums over the ",
+        "- graph: processes wait for each other i",
+    ]
+
+
+def test_in_sequence_parallel_the_pipeline_that_came_in_stays():
+    fast = shared_out("lossless", sequence=2)
+    assert "+ sequence: process 1 of 2" in str(fast)
+    assert not any(weight.is_meta for weight in fast.pipeline.flow.parameters())
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"plan": "reference", "sequence": 2}, "plan=reference: is without the engine"),
+        ({"plan": "fp8-attention", "sequence": 2}, "plan=fp8-attention: has an engine beside the shared one"),
+        ({"plan": "exact"}, "here: missing beside Several"),
+        ({"sequence": 2, "device": "meta"}, "device='meta': the weights are on cpu"),
+        ({"sequence": 3}, "sequence=3: must divide num_heads=4"),
+        ({"sequence": 4}, "4 processes needed, and 2 met"),
+    ],
+)
+def test_what_several_processes_cannot_do_is_refused(changes: dict, message: str):
+    with pytest.raises(ConfigError, match=message):
+        shared_out(**changes)

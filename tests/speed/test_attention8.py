@@ -228,10 +228,11 @@ class Graph:
 
     def execute(self, tensors: dict[Named, torch.Tensor], workspace: torch.Tensor, *, handle: str) -> None:
         assert tensors.keys() == {*self.given.values(), *self.outputs}
-        assert all(named.data_type == tensor.dtype for named, tensor in tensors.items())
+        assert all(named.data_type.itemsize == tensor.itemsize for named, tensor in tensors.items())
+        assert torch.float8_e4m3fn not in {tensor.dtype for tensor in tensors.values()}  # DLPack may refuse it
 
         def seen(named: Named) -> torch.Tensor:
-            return tensors[named].as_strided(named.dim, named.stride)
+            return tensors[named].view(named.data_type).as_strided(named.dim, named.stride)
 
         of = {name: seen(named).float() for name, named in self.given.items()}
         scores = (of["q"] @ of["k"].mT) * of["descale_q"] * of["descale_k"] * self.attn_scale

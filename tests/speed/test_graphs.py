@@ -62,6 +62,19 @@ def test_another_shape_is_another_graph_and_the_oldest_goes(recorder: Eager):
     assert len(graphs.recent) == 2
 
 
+def test_engines_that_share_a_walk_have_graphs_of_their_own(recorder: Eager):
+    """As the ends of a walk and its middle do, whose attention differs."""
+    exact, other = Engine(tiny_flow()), Engine(tiny_flow())
+    other.attend = lambda q, k, v: 2 * exact.attend(q, k, v)
+    x, _, given = inputs()
+    condition = exact.condition(**given)
+    wanted = [engine.along(condition, [0.6])(x, 0.6) for engine in (exact, other)]
+    exact.walk = other.walk = Graphs(recorder)
+    found = [engine.along(condition, [0.6])(x, 0.6) for engine in (exact, other)]
+    torch.testing.assert_close(found, wanted, rtol=0, atol=0)
+    assert not torch.equal(*found)
+
+
 def test_weights_that_come_and_go_cannot_be_recorded(recorder: Eager):
     engine = Engine(tiny_flow())
     engine.blocks, engine.walk = object(), Graphs(recorder)

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 from recast.errors import InputError
 from recast.pixels import image
+from recast.recipe import Recipe
 from recast.retouch.certificate import certify
 from recast.retouch.original import encode_original
 from recast.retouch.regions import INDEX, Parts, read_parts, set_accepted, write_parts
@@ -20,6 +21,7 @@ from recast.retouch.thread.anchors import TOKENS, tokens_without
 from recast.retouch.thread.branches import check_new
 from recast.retouch.thread.drift import support_png
 from recast.retouch.thread.node import Draft, Node
+from recast.retouch.written import with_regions
 
 if TYPE_CHECKING:
     from recast.retouch.thread.tree import Thread
@@ -57,8 +59,8 @@ def variant(
     """A node beside an edit, with other regions taken: those of `accept` too, and those of `reject` not.
 
     A rejected region has the bytes that the picture had before the edit. The variant has a certificate and a branch of
-    its own; its recipe is that of the edit, and makes all of its regions. Raises InputError for an edit without
-    regions, for ids that are no region's, and where nothing would change.
+    its own; its recipe is that of the edit with these regions. Raises InputError for an edit without regions, for ids
+    that are no region's, and where nothing would change.
     """
     node = thread.node(ref)
     if node.parent is None or f"{PREFIX}{INDEX}" not in node.files:
@@ -76,13 +78,15 @@ def variant(
         proof = certify(parts.source, result, support)
         set_accepted(folder, accepted, proof.to_json())
         blobs = {role: thread.read(node, role) for role in node.files if not role.startswith(PREFIX)} | _blobs(folder)
-    text = None if node.recipe is None else json.dumps(node.recipe, ensure_ascii=False)
+    chosen = tuple(replace(region, is_accepted=region.id in accepted) for region in parts.regions)
+    recipe = None if node.recipe is None else with_regions(Recipe.from_json(json.dumps(node.recipe)), result, chosen)
+    text = None if recipe is None else recipe.to_json()
     blobs["picture"] = encode_original(result, "png", certificate=proof.to_json(), recipe=text)
     if TOKENS in blobs and node.recipe is not None:
         changed = (image.read(blobs["picture"]).rgb != thread.picture(node).rgb).any(-1)
         blobs[TOKENS] = tokens_without(blobs[TOKENS], node.recipe, changed)
     blobs["support"] = support_png(support)
-    regions = [replace(region, is_accepted=region.id in accepted).to_dict() for region in parts.regions]
+    regions = [region.to_dict() for region in chosen]
     rejected = [region["id"] for region in regions if not region["is_accepted"]]
     draft = Draft(
         kind="variant",
@@ -93,7 +97,7 @@ def variant(
         height=node.height,
         pixels_sha256=image.read(blobs["picture"]).sha256(),
         options=node.options,
-        recipe=node.recipe,
+        recipe=None if text is None else json.loads(text),
         regions=regions,
         certificate=json.loads(proof.to_json()),
         report={

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
 import numpy as np
 import pytest
 
 from recast.errors import InputError
+from recast.pixels import image
 from recast.pixels.image import Picture
+from recast.recipe import Recipe
 from recast.retouch.certificate import read_certificate, verify
 from recast.retouch.editor import Editor
 from recast.retouch.original import read_original
@@ -71,6 +74,9 @@ def test_regions_are_left_out_and_taken_back_as_nodes_of_their_own(thread: Threa
     assert first.box is not None
     assert first.box[0] > 80, "the region on the left has the bytes it had before"
     assert is_kept(copy, left.id)
+    recipe = Recipe.from_json(image.read_recipe(copy.read(left.id)) or "")
+    assert (recipe.output_sha256, recipe.preserving.rejected) == (left.pixels_sha256, (1,))
+    assert left.recipe == json.loads(recipe.to_json())
     back = copy.variant(left.id, accept=[1], name="back")
     assert back.pixels_sha256 == node.pixels_sha256
     nothing = copy.variant(node.id, reject=[1, 2])

@@ -1,0 +1,58 @@
+"""What `recast doctor` says of plans: what each can do on this device, and whether its numbers are the core's."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator
+from typing import TYPE_CHECKING
+
+from recast.cli.doctor import Check
+
+if TYPE_CHECKING:
+    from recast.speed.selftest import Finding
+
+
+def checks(device: str, dtype: str, name: str | None) -> Iterator[Check]:
+    """What each plan applies on this device, or the one of this name, and how far its numbers are."""
+    from recast.loading import pick_device, pick_dtype
+    from recast.selftest import one_thread
+    from recast.speed.plan import plan_of
+    from recast.speed.selftest import check
+
+    place = pick_device(device)
+    names = () if name is None else (plan_of(name).name,)
+    with one_thread():
+        for found in check(place, pick_dtype(dtype, place), names):
+            yield _of_plan(found)
+
+
+def _of_plan(finding: Finding) -> Check:
+    plan, whole = finding.plan, finding.whole
+    absent = {line.technique: line.why for line in whole.report if not line.is_applied}
+    applied = list(dict.fromkeys(line.technique for line in whole.report if line.is_applied))
+    data = {
+        "applied": applied,
+        "not_here": absent,
+        "distances": {name: far for name, far in whole.distances.items() if math.isfinite(far)},
+        "limits": whole.limits,
+        "suspects": list(finding.suspects),
+    }
+    far, limit = whole.distances[whole.worst], whole.limits[whole.worst]
+    if finding.is_ok:
+        found = "; not here: ".join(
+            filter(None, [", ".join(applied), ", ".join(f"{name} ({why})" for name, why in absent.items())])
+        )
+        agrees = "the reference itself" if plan.exactness == "reference" else ""
+        agrees = agrees or f"agrees with the core: {whole.worst} {far:.2g} away, {limit:g} accepted"
+        return Check(f"plan {plan.name}", "ok", found, agrees, data)
+    suspects = " with ".join(finding.suspects)
+    found = whole.error or f"{whole.worst} is {far:.2g} away from the core's, at most {limit:g} accepted"
+    return Check(f"plan {plan.name}", "fail", f"{found}; suspect: {suspects}", _plan_cure(finding), data)
+
+
+def _plan_cure(finding: Finding) -> str:
+    if finding.suspects == ("engine",) or not finding.plan.engine:
+        return "use --plan reference; report it with `recast doctor --json`"
+    return (
+        "update torch, triton and the driver; until it passes use --plan exact; report it with `recast doctor --json`"
+    )
