@@ -153,6 +153,8 @@ def describe(request: Request, pipeline: Pipeline, model: Model) -> dict[str, An
     from recast.cli import planned
 
     multiple = pipeline.config.pixels_per_token
+    if model.plan or model.vram or model.approximate is not None:
+        planned.check(model, request, pipeline)
     return {
         "task": request.task,
         "prompt": request.asked[0],

@@ -55,8 +55,8 @@ def load(
             )
         )
     from recast.speed import accelerate
-    from recast.speed.apply import numbers_at, recipe_under, usual_request
-    from recast.speed.cap import check_cap, parse_cap
+    from recast.speed.apply import usual_request
+    from recast.speed.cap import parse_cap
     from recast.speed.choice import choose
     from recast.speed.plan import plan_of
 
@@ -67,7 +67,7 @@ def load(
     cap = None if model.vram is None else parse_cap(model.vram)
     plan = wanted(model)
     if request is not None:
-        check_option(plan, request, outline)
+        check(model, request, outline)
     passes = cap is not None
     if (model.plan or "auto") == "auto":
         choice = choose(outline.config, asked, device=target, dtype=dtype, memory_bytes=cap)
@@ -75,9 +75,6 @@ def load(
         say(str(choice))
     else:
         say(f"plan {plan_of(plan.name)}")
-    if cap is not None:
-        check_cap(cap, target)
-        recipe_under(cap, outline.config, asked, wanted(model), numbers_at(wanted(model), dtype, target))
     pipeline = loading.load(
         model.place,
         device="cpu" if passes else model.device,
@@ -129,10 +126,13 @@ def sizes_of(request: Request, outline: Pipeline) -> Size:
 
     side = outline.config.pixels_per_token
     (rows, columns), options = request.grid, request.options
+    fits = list(request.fits)
+    if request.preserving.crop is not None:  # the whole picture lies beside the crop
+        fits.append(outline._fit(request.pictures[0], "auto"))
     return Size(
         width=columns * side,
         height=rows * side,
-        contexts=tuple((fit.width, fit.height) for fit in request.fits),
+        contexts=tuple((fit.width, fit.height) for fit in fits),
         evaluations=len(asked_at(options.sampler, len(request.times) - 1)),
         true_guidance=request.true_guidance,
         num_images=len(request.seeds),
@@ -161,8 +161,18 @@ def wanted(model: Model) -> Plan:
     )
 
 
-def check_option(plan: Plan, request: Request, outline: Pipeline) -> None:
-    """Raise ConfigError for an option that skips work and does not suit the request."""
+def check(model: Model, request: Request, outline: Pipeline) -> None:
+    """Raise ConfigError for a plan that does not suit the request, OutOfMemory for a cap under which nothing fits."""
+    from recast import loading
+    from recast.speed.apply import numbers_at, recipe_under
+    from recast.speed.cap import check_cap
+
+    plan = wanted(model)
+    if plan.vram_bytes is not None:
+        target = loading.pick_device(model.device)
+        check_cap(plan.vram_bytes, target)
+        numbers = numbers_at(plan, loading.pick_dtype(model.dtype, target), target)
+        recipe_under(plan.vram_bytes, outline.config, sizes_of(request, outline), plan, numbers)
     if plan.approximate is not None:
         plan.approximate.check(
             has_context=bool(request.fits),

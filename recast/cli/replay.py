@@ -176,6 +176,8 @@ def _model(recipe: Recipe, args: argparse.Namespace, adapters: list[tuple[str, f
     if place is None:
         raise MissingWeights(f"--model: missing; the recipe was made with {recipe.model}; say where its weights are")
     plan, approximate = planned.split(recipe.plan)
+    if plan is None and args.vram:
+        raise ConfigError(f"--vram={args.vram}: the recipe says plan reference, which takes no cap; leave it out")
     return Model(
         place,
         setting(args, "variant"),
@@ -183,7 +185,7 @@ def _model(recipe: Recipe, args: argparse.Namespace, adapters: list[tuple[str, f
         recipe.dtype,
         adapters,
         plan,
-        setting(args, "vram"),
+        None if plan is None else setting(args, "vram"),
         approximate,
     )
 

@@ -47,7 +47,7 @@ class What(NamedTuple):
 EDITING = (
     "references", "preserve", "context", "size", "carry", "root", "give_back", "negative_prompt", "steps",
     "guidance", "true_guidance", "sampler", "times", "seed", "num_images", "batch_size", "model", "variant", "device",
-    "dtype", "lora", "out",
+    "dtype", "lora", "plan", "vram", "approximate", "out",
 )  # fmt: skip
 WHAT = {
     "new": What("FOLDER PICTURE", 2, 2),

@@ -432,7 +432,7 @@ def _check_given(pipeline: Pipeline) -> None:
         raise ConfigError("pipeline: it has no weights, or gave them away under a cap; load it again and pass that one")
     if pipeline.plan != "reference":
         raise ConfigError(
-            f"pipeline: it goes by plan {pipeline.plan} already; the one from `recast.load` accepted; accelerate that one"
+            f"pipeline: it goes by plan {pipeline.plan} already; the one that `recast.load` gave accepted; pass that"
         )
 
 

@@ -24,7 +24,7 @@ Found = TypeVar("Found")
 
 
 def parse_cap(text: str | float) -> int:
-    """Bytes of a cap such as "24gb" (10^9 bytes) or "23.5gib" (2^30), or so many. Raises ConfigError for other things."""
+    """Bytes of a cap such as "24gb" (10^9 bytes) or "23.5gib" (2^30), or of a number. Raises ConfigError for others."""
     if not isinstance(text, str):
         if isinstance(text, bool) or not isinstance(text, int | float) or not 0 < text < float("inf"):
             raise ConfigError(f"vram={text!r}: bytes above 0, or a text such as 24gb, accepted; pass one")

@@ -43,6 +43,8 @@ def choose(
     Raises OutOfMemory if it does not fit even with all weights streamed; ConfigError for a device of no known memory.
     """
     lossless = PLANS["lossless"]
+    from recast.speed.placing import in_words
+
     if device.type != "cuda" and memory_bytes is None:
         return Choice(lossless, f"the engine in {str(dtype).removeprefix('torch.')}; all else needs CUDA")
     if memory_bytes is None:
@@ -65,7 +67,8 @@ def choose(
         return Choice(lossless, f"all weights stay on the device ({amount(needed)} of {room})")
     recipe = fit(config, request, replace(numbers, graph=False), memory_bytes)
     plan = replace(lossless, graph=False, vram_bytes=int(memory_bytes))
-    return Choice(plan, f"{amount(needed)} do not fit into {room}; {recipe}", passes=True)
+    how = "; ".join(in_words(recipe, whole.resident_blocks))
+    return Choice(plan, f"{amount(needed)} do not fit into {room}; {how}", passes=True)
 
 
 def _memory(device: torch.device) -> float:

@@ -48,7 +48,7 @@ def extrapolate(refresh: Refresh | None = None, *, order: int = 1) -> Walk:
             at = modulations[t]
             if before is not None:
                 _check(*before, t, x, is_second=step_at[t] == 1)
-            if refresh.at(step_at[t], len(times) - 1):
+            if len(known) <= order or refresh.at(step_at[t], len(times) - 1):  # the first steps may be another's
                 v = engine.evaluate(x, at, condition)[0].float()
                 known.append((t, v))
             else:

@@ -30,12 +30,22 @@ def test_auto_says_what_it_takes_and_the_picture_is_the_reference_s(
     assert capsys.readouterr().err == ""
 
 
-def test_a_replay_takes_the_plan_of_the_recipe(recast: Recast, photo: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_replay_takes_the_plan_of_the_recipe(
+    recast: Recast, photo: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
     flags = ["--plan", "exact", "--approximate", "context-reuse:first=1,last=0"]
     assert recast("edit", photo, "make it red", *SMALL, *flags, "--out", "made.png") == 0
     assert recipe_of("made.png").plan == "exact + context-reuse:first=1,last=0"
     assert recast("edit", "--recipe", "made.png", "--exact", "--out", "again.png") == 0
     assert Path("again.png").read_bytes() == Path("made.png").read_bytes()
+    monkeypatch.setenv("RECAST_PLAN", "fp8")  # settings of this machine change no replay
+    monkeypatch.setenv("RECAST_VRAM", "8mb")
+    assert recast("edit", photo, "make it red", *SMALL, "--plan", "reference", "--out", "plain.png") == Exit.USAGE
+    monkeypatch.delenv("RECAST_VRAM")
+    assert recast("edit", photo, "make it red", *SMALL, "--plan", "reference", "--out", "plain.png") == 0
+    monkeypatch.setenv("RECAST_VRAM", "8mb")
+    assert recast("edit", "--recipe", "plain.png", "--exact", "--out", "same.png") == 0
+    assert recast("edit", "--recipe", "plain.png", "--vram", "8mb", "--out", "third.png") == Exit.USAGE
     capsys.readouterr()
     assert recast("edit", "--recipe", "made.png", "--plan", "exact", "--out", "third.png") == Exit.USAGE
     assert "--plan: the recipe says" in capsys.readouterr().err
@@ -77,11 +87,31 @@ def test_what_would_be_done_is_printed(recast: Recast, capsys: pytest.CaptureFix
         (["--plan", "reference", "--approximate", "region"], Exit.USAGE, "need the engine"),
         (["--plan", "exact", "--approximate", "sleep"], Exit.USAGE, "context-reuse, first-block"),
         (["--plan", "exact", "--approximate", "region"], Exit.USAGE, "mask"),
+        (["--plan", "reference", "--vram", "8gb"], Exit.USAGE, "a cap on memory needs the engine"),
+        (["--approximate", "extrapolate", "--sampler", "heun"], Exit.USAGE, "sampler=heun came"),
+        (["--approximate", ""], Exit.USAGE, "context-reuse, first-block"),
+        (["--plan", "auto", "--vram", "1mb"], Exit.MEMORY, "needs "),
     ],
 )
-def test_what_cannot_be_is_refused_with_a_word(
-    recast: Recast, photo: Path, flags: list[str], code: int, said: str, capsys: pytest.CaptureFixture[str]
+def test_what_cannot_be_is_refused_with_a_word_before_weights_are_read(
+    recast: Recast,
+    photo: Path,
+    flags: list[str],
+    code: int,
+    said: str,
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    assert recast("edit", photo, "make it red", *SMALL, *flags, "--out", "no.png") == code
-    assert said in capsys.readouterr().err
+    monkeypatch.setattr("recast.loading.load", lambda *_, **__: pytest.fail("weights were read"))
+    for dry in ([], ["--dry-run"]):
+        assert recast("edit", photo, "make it red", *SMALL, *flags, *dry, "--out", "no.png") == code
+        assert said in capsys.readouterr().err
     assert not Path("no.png").exists()
+
+
+def test_a_thread_takes_a_plan(recast: Recast, photo: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert recast("thread", "new", "trip", photo) == 0
+    assert recast("thread", "edit", "trip", "make it red", *SMALL, "--plan", "exact", "--out", "out.png") == 0
+    assert recipe_of("out.png").plan == "exact"
+    assert recast("thread", "edit", "trip", "make it red", *SMALL, "--plan", "fastest") == Exit.USAGE
+    assert "plan='fastest': auto" in capsys.readouterr().err

@@ -7,10 +7,14 @@ import pytest
 import torch
 
 from recast import cost
+from recast.config import kontext_dev
 from recast.errors import ConfigError, OutOfMemory
+from recast.retouch.editor import Editor
 from recast.speed import accelerate
-from recast.speed.apply import numbered
+from recast.speed.apply import numbered, numbers_by, recipe_under
+from recast.speed.approximate import Approximate
 from recast.speed.graphs import Graphs
+from recast.speed.memory import fit
 from recast.speed.plan import PLANS
 from recast.speed.processes import Process
 from recast.speed.quantize import EightBit
@@ -149,11 +153,62 @@ def test_an_error_of_memory_is_met_once_by_a_lower_recipe(wanted: np.ndarray):
         ({"plan": "reference", "vram": "8gb"}, "plan=reference: a cap on memory needs the engine"),
         ({"plan": "exact", "vram": "8 apples"}, "vram='8 apples': a number above 0 and a unit"),
         ({"plan": "exact", "device": "meta"}, "device='meta': the weights are on cpu"),
+        ({"plan": "exact", "device": "gpu"}, "device='gpu': cpu, cuda"),
+        ({"plan": "exact", "vram": 0}, "vram=0: bytes above 0"),
+        ({"plan": "exact", "vram": True}, "vram=True: bytes above 0"),
+        ({"plan": ["exact"]}, "auto, reference, exact"),
+        ({"plan": "exact", "approximate": 3}, "approximate=3: a text such as"),
+        ({"plan": "exact", "approximate": "extrapolate:every=2,every=3"}, "every came twice"),
+        ({"plan": "exact", "keep": ["double.0.text.qkv"]}, "that a plan of eight bits leaves as they are"),
+        ({"plan": "fp8", "keep": "double.0.text.qkv"}, "put names in a list"),
     ],
 )
 def test_what_cannot_work_is_refused(changes: dict, message: str):
     with pytest.raises(ConfigError, match=message.replace("(", r"\(")):
         accelerate(tiny_pipeline(), **changes)
+
+
+def test_a_pipeline_is_accelerated_once_and_as_it_is():
+    """Twice, its recipe would say a plan that is not the one it was made by."""
+    fast = accelerate(tiny_pipeline(), "fp8").pipeline
+    for plan in ("reference", "lossless"):
+        with pytest.raises(ConfigError, match="it goes by plan fp8 already"):
+            accelerate(fast, plan)
+    with pytest.raises(ConfigError, match="Editor came"):
+        accelerate(Editor(tiny_pipeline()), "exact")
+
+
+def test_a_pipeline_whose_weights_moved_says_so():
+    pipeline = tiny_pipeline()
+    fast = accelerate(pipeline, "exact", vram="8gb", request=REQUEST)
+    with pytest.raises(ConfigError, match="its weights moved to the accelerated one"):
+        pipeline.edit(SOURCE, "make it red", **OPTIONS)
+    with pytest.raises(ConfigError, match="gave them away"):
+        accelerate(pipeline, "exact")
+    assert fast.pipeline.edit(SOURCE, "make it red", **OPTIONS).pictures
+
+
+def test_eight_bit_attention_goes_with_an_option_that_skips_work():
+    fast = accelerate(tiny_pipeline(), "fp8-attention", approximate="extrapolate:first=1,order=0,last=0")
+    result = fast.pipeline.edit(SOURCE, "make it red", seed=3, steps=5)
+    assert result.recipe.plan == "fp8-attention + extrapolate:first=1,order=0,last=0"
+
+
+def test_a_graph_is_left_out_where_it_does_not_fit_beside_the_weights():
+    model, plan = kontext_dev(), PLANS["lossless"]
+    numbers = numbers_by(plan, torch.bfloat16, "cuda", fused=True)
+    large = cost.Request(width=1024, height=1024, contexts=((1024, 1024),))
+    found = {gb: recipe_under(gb * 1e9, model, large, plan, numbers) for gb in (80, 8)}
+    assert (found[80][0].graph, found[80][1].resident_blocks) == (True, 57)
+    assert not found[8][0].graph
+    assert found[8][1].resident_blocks > fit(model, large, numbers, 8e9).resident_blocks
+    skipping = replace(plan, approximate=Approximate.read("first-block"))
+    assert not numbers_by(skipping, torch.bfloat16, "cuda", fused=True).graph
+
+
+def test_under_a_cap_no_context_is_kept_for_later():
+    pipeline = tiny_pipeline(flow=replace(tiny_pipeline().config.flow, context_attention="cached"))
+    assert "- shared contexts: a cap has room" in str(accelerate(pipeline, "exact", vram="8gb", request=REQUEST))
 
 
 def test_cached_contexts_are_shared_by_variants(monkeypatch: pytest.MonkeyPatch):
