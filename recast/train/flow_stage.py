@@ -111,7 +111,7 @@ class FlowStage:
     def prepare(self, batch: Batch, share: float) -> Prepared:
         """The passes of this step, their pictures encoded."""
         uses = self._plan(batch)
-        return Prepared(self._passes(batch, uses, with_dummies=self.ranks.data_size > 1), len(uses))
+        return Prepared(self.passes(batch, uses, with_dummies=self.ranks.data_size > 1), len(uses))
 
     def loss(self, phase: str, prepared: Prepared, share: float) -> Loss | None:
         """The mean loss of the examples, by use and by time. The text encoder's gradient comes with the flow's."""
@@ -120,18 +120,15 @@ class FlowStage:
         total = torch.zeros((), device=self.device)
         losses, kinds, times = [], [], []
         for each in prepared.passes:
-            t = self._times(each)
+            t = self.times(each)
             noise = objective.draw(each.numbers, self.run.seed, each.clean.shape[1:], self.device)
-            weight = None
-            if each.mask is not None and self.training.mask_weight != 1:
-                weight = 1 + (self.training.mask_weight - 1) * each.mask
-            per_sample = objective.weighted(self.errors(each, t.to(self.device), noise), weight)
+            per_sample = objective.weighted(self.errors(each, t.to(self.device), noise), self.weight(each))
             total = total + per_sample.sum() * float(each.counts)
             if each.counts:
                 losses.append(per_sample.detach())
                 kinds += [use.kind for use in each.uses]
                 times.append(t)
-        return Loss(total / prepared.count, _parts(torch.cat(losses), kinds, torch.cat(times)))
+        return Loss(total / prepared.count, parts(torch.cat(losses), kinds, torch.cat(times)))
 
     def flops(self, batch: Batch) -> float:
         """Of the transformer, and of the text encoder where it is trained. Encoding pictures is not counted.
@@ -139,19 +136,7 @@ class FlowStage:
         Under adapters the transformer's matrices are frozen and have no gradient of their own: their backward pass
         costs as much as the forward one, not twice as much. The adapters' own small products are not counted.
         """
-        side = 2 * self.autoencoder.config.downscale
-        tokens = [
-            picture.shape[-2] // side * (picture.shape[-1] // side) for picture in (*batch.contexts, batch.target)
-        ]
-        text_tokens = self._text_tokens()
-        work = cost.Work()
-        for use in self._plan(batch):
-            in_sequence = use.contexts if self.training.conditioning == "sequence" else ()
-            context = sum(tokens[slot] for slot in in_sequence)
-            work = work.plus(
-                cost.step_work(self.flow.config, target=tokens[use.target], text=text_tokens, context=context)
-            )
-            work = work.plus(cost.condition_work(self.flow.config, text=text_tokens, context=context))
+        work = self.work(batch)
         frozen = work.linear if "adapters" in self.networks else 0
         total = float(BACKWARD * work.total - frozen)
         if self.training.guidance_loss is not None:
@@ -160,8 +145,25 @@ class FlowStage:
             matrices = sum(
                 p.numel() for n, p in self.networks["text"].named_parameters() if p.ndim == 2 and "block" in n
             )
-            total += BACKWARD * 2.0 * matrices * text_tokens * len(self._plan(batch))
+            total += BACKWARD * 2.0 * matrices * self._text_tokens() * len(self._plan(batch))
         return total
+
+    def work(self, batch: Batch) -> cost.Work:
+        """Of one evaluation of the transformer for every use of the batch, its conditions included."""
+        side = 2 * self.autoencoder.config.downscale
+        tokens = [
+            picture.shape[-2] // side * (picture.shape[-1] // side) for picture in (*batch.contexts, batch.target)
+        ]
+        text_tokens = self._text_tokens()
+        found = cost.Work()
+        for use in self._plan(batch):
+            in_sequence = use.contexts if self.training.conditioning == "sequence" else ()
+            context = sum(tokens[slot] for slot in in_sequence)
+            found = found.plus(
+                cost.step_work(self.flow.config, target=tokens[use.target], text=text_tokens, context=context)
+            )
+            found = found.plus(cost.condition_work(self.flow.config, text=text_tokens, context=context))
+        return found
 
     def count(self, batch: Batch) -> int:
         """Uses of the whole batch."""
@@ -172,7 +174,7 @@ class FlowStage:
         if not self.held_out:
             return {}
         with torch.no_grad():
-            passes = [each for batch in self.held_out for each in self._passes(batch, fixed(batch))]
+            passes = [each for batch in self.held_out for each in self.passes(batch, fixed(batch))]
             numbers = validation.measure(passes, self.errors, self.ranks, self.device)
         reshard(self.flow)
         return numbers
@@ -195,7 +197,7 @@ class FlowStage:
         """The pictures (H, W, 3) uint8 that the flow makes of these uses, from noise that is always the same."""
         with torch.no_grad():
             found = [
-                pair for each in self._passes(batch, uses) for pair in zip(each.uses, self._sample(each), strict=True)
+                pair for each in self.passes(batch, uses) for pair in zip(each.uses, self._sample(each), strict=True)
             ]
         reshard(self.flow)
         return found
@@ -205,28 +207,44 @@ class FlowStage:
     def errors(self, each: Pass, t: Tensor, noise: Tensor) -> Tensor:
         """The squared error (k, n) of every target token of a pass at times t (k,) with noise (k, n, d)."""
         scale = self.training.guidance_loss
-        velocity = self._velocity(each, each.prompts, self.training.guidance)
+        velocity = self.velocity(each, each.prompts, self.training.guidance)
         if scale is None:
             return objective.flow_matching_errors(velocity, each.clean, noise, t)
 
         def aim(x_t: Tensor, t: Tensor, data: Tensor) -> Tensor:
             with torch.no_grad():
-                null = self._velocity(each, [""] * len(each.uses), self.training.guidance)(x_t, t)
+                null = self.velocity(each, [""] * len(each.uses), self.training.guidance)(x_t, t)
             return objective.guided_target(null, data, scale, t if self.training.guidance_loss_ramp else None)
 
         return objective.flow_matching_errors(velocity, each.clean, noise, t, aim=aim)
 
-    def _velocity(self, each: Pass, prompts: Sequence[str], guidance: float) -> objective.Velocities:
+    def weight(self, each: Pass) -> Tensor | None:
+        """How much each target token (k, n) of a pass counts, where some count more."""
+        if each.mask is None or self.training.mask_weight == 1:
+            return None
+        return 1 + (self.training.mask_weight - 1) * each.mask
+
+    def velocity(self, each: Pass, prompts: Sequence[str], guidance: float | Tensor) -> objective.Velocities:
+        """The velocity function of the network for a pass under these prompts, (k, n, d) fp32."""
+
         def velocity(x_t: Tensor, t: Tensor) -> Tensor:
-            with self._autocast():
-                found: Tensor = self.flow(x_t, t, self._condition(each, prompts, guidance))
+            with self.autocast():
+                found: Tensor = self.flow(x_t, t, self.condition(each, prompts, guidance))
             return found.float()
 
         return velocity
 
-    def _condition(self, each: Pass, prompts: Sequence[str], guidance: float) -> Condition:
-        text = self._encode(prompts)
-        config, count = self.flow.config, len(prompts)
+    def condition(
+        self, each: Pass, prompts: Sequence[str], guidance: float | Tensor, flow: FlowTransformer | None = None
+    ) -> Condition:
+        """What a pass asks of a network under these prompts: its positions, text and contexts, embedded.
+
+        guidance: one scale, or (k,), for the embedding of networks that have one. flow: another network than the
+        stage's own, a teacher. To be called within `autocast`.
+        """
+        flow = flow or self.flow
+        text = self.encode(prompts)
+        scales = torch.as_tensor(guidance, dtype=torch.float32, device=self.device)
         context, places, extra = None, None, None
         if self.training.conditioning == "channels":
             extra = torch.zeros_like(each.clean) if each.context is None else each.context
@@ -234,24 +252,24 @@ class FlowStage:
             context, first = each.context, int(self.training.context_offset)
             indexed = enumerate(each.context_grids, start=first)
             places = torch.cat([positions(grid, index=index * first) for index, grid in indexed], dim=1).to(self.device)
-        return self.flow.condition(
+        return flow.condition(
             positions=positions(each.grid).to(self.device),
             text=text.tokens,
             pooled=text.pooled,
-            guidance=torch.full((count,), guidance, device=self.device) if config.guidance_embed else None,
+            guidance=scales.expand(len(prompts)) if flow.config.guidance_embed else None,
             context=context,
             context_positions=places,
             extra=extra,
         )
 
-    def _encode(self, prompts: Sequence[str]) -> Text:
+    def encode(self, prompts: Sequence[str]) -> Text:
         """Text tokens (b, m, c) and pooled vectors, with a graph where the encoder is trained."""
         if not isinstance(self.text, ByteT5):
             with torch.no_grad():
                 found = self.text.encode(prompts)
             return Text(found.tokens.to(self.device), None if found.pooled is None else found.pooled.to(self.device))
         if not self.training.train_text and len(every := dict.fromkeys(prompts)) < len(prompts):  # read once each
-            found, row = self._encode(list(every)), {prompt: k for k, prompt in enumerate(every)}
+            found, row = self.encode(list(every)), {prompt: k for k, prompt in enumerate(every)}
             rows = torch.tensor([row[prompt] for prompt in prompts], device=self.device)
             return Text(found.tokens[rows], None if found.pooled is None else found.pooled[rows])
         read = [byte_ids(prompt, self.text.max_length) for prompt in prompts]
@@ -265,21 +283,26 @@ class FlowStage:
             return Text(tokens, pool(tokens, ids))
 
     def _text_tokens(self) -> int:
-        return self.text.max_length if isinstance(self.text, ByteT5) else self._encode([""]).tokens.shape[1]
+        return self.text.max_length if isinstance(self.text, ByteT5) else self.encode([""]).tokens.shape[1]
 
-    def _autocast(self) -> AbstractContextManager[None]:
+    def autocast(self) -> AbstractContextManager[None]:
+        """The precision in which the run's networks compute."""
         return torch.autocast(self.device.type, torch.bfloat16, enabled=self.run.precision == "bf16")
 
-    def _times(self, each: Pass) -> Tensor:
+    def times(self, each: Pass) -> Tensor:
+        """The times (k,) of a pass's uses, by the run's law, on the CPU."""
         choice, quantile = torch.tensor([use.time for use in each.uses], dtype=torch.float64).unbind(dim=1)
         return self.training.times.times(choice, quantile, each.clean.shape[1])
 
     def _sample(self, each: Pass) -> list[np.ndarray]:
         """Pictures (H, W, 3) uint8 of a pass, from noise that is always the same."""
-        condition_of = self._velocity(each, each.prompts, self.sampling.guidance)
-        tokens = validation.walk(each, condition_of, self.sampling, self.device)
-        with self._autocast():
-            pixels = [self.autoencoder.decode(latents[None]) for latents in unpack(tokens, each.grid)]
+        condition_of = self.velocity(each, each.prompts, self.sampling.guidance)
+        return self.pictures(validation.walk(each, condition_of, self.sampling, self.device), each.grid)
+
+    def pictures(self, tokens: Tensor, grid: tuple[int, int]) -> list[np.ndarray]:
+        """Clean tokens (k, n, d) of a grid, decoded: k pictures (H, W, 3) uint8."""
+        with self.autocast():
+            pixels = [self.autoencoder.decode(latents[None]) for latents in unpack(tokens, grid)]
         return [image.from_pixels(one.float().cpu())[0] for one in pixels]
 
     # Pictures to passes.
@@ -289,7 +312,7 @@ class FlowStage:
             self._planned = batch, plan(batch, self.training, self.run.seed)
         return self._planned[1]
 
-    def _passes(self, batch: Batch, uses: Sequence[Use], *, with_dummies: bool = False) -> tuple[Pass, ...]:
+    def passes(self, batch: Batch, uses: Sequence[Use], *, with_dummies: bool = False) -> tuple[Pass, ...]:
         """Uses with contexts, and uses without, each encoded.
 
         with_dummies: a pass that other processes may run is run here too, on one example that does not count:
@@ -352,7 +375,7 @@ class FlowStage:
         tokens = []
         for some in torch.tensor(examples).split(max(1, ENCODE_PX // (height * width))):
             pixels = pictures[some].float() / 127.5 - 1
-            with self._autocast():
+            with self.autocast():
                 tokens.append(pack(self.autoencoder.encode(pixels)).float())
         side = 2 * self.autoencoder.config.downscale
         return Slot(
@@ -360,7 +383,7 @@ class FlowStage:
         )
 
 
-def _parts(losses: Tensor, kinds: Sequence[str], t: Tensor) -> dict[str, Tensor]:
+def parts(losses: Tensor, kinds: Sequence[str], t: Tensor) -> dict[str, Tensor]:
     """Means of losses (b,) by use and by time, nan where there is none: every name is always there."""
     own = losses.float()
     places: dict[str, Tensor] = {kind: torch.tensor([each == kind for each in kinds]) for kind in KINDS}

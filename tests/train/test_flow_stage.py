@@ -27,7 +27,7 @@ def per_sample(made, batch) -> dict[int, float]:
     """The loss of each example, by number."""
     found = {}
     for each in made.prepare(batch, 0.0).passes:
-        t = made._times(each)
+        t = made.times(each)
         noise = objective.draw(each.numbers, made.run.seed, each.clean.shape[1:])
         with torch.no_grad():
             losses = made.errors(each, t, noise).mean(dim=1)
@@ -57,7 +57,7 @@ def test_no_context_is_the_text_to_image_model(attention: str):
     made, batch = stage(TEXTS, flow={"context_attention": attention}), pairs(3)
     (each,) = made.prepare(batch, 0.0).passes
     assert each.context is None
-    t = made._times(each)
+    t = made.times(each)
     noise = objective.draw(each.numbers, 0, each.clean.shape[1:])
     x_t, target = interpolate(each.clean, noise, t)
     text = made.text.encode(each.prompts)
@@ -158,7 +158,7 @@ def test_a_prompt_that_comes_again_is_read_once_and_each_row_gets_its_own(monkey
     made, read = stage(EDITS), []
     network = made.text.network.forward
     monkeypatch.setattr(made.text.network, "forward", lambda ids: read.append(len(ids)) or network(ids))
-    found = made._encode(["make it red", "make it blue", "make it red"])
+    found = made.encode(["make it red", "make it blue", "make it red"])
     assert read == [2]
     expected = made.text.encode(["make it red", "make it blue", "make it red"])
     torch.testing.assert_close(found.tokens, expected.tokens)
@@ -182,7 +182,7 @@ def test_mask_weights_count_what_must_change_more():
     plain, heavy = stage(EDITS), stage(replace(EDITS, mask_weight=3.0))
     (each,) = plain.prepare(batch, 0.0).passes
     noise = objective.draw(each.numbers, 0, each.clean.shape[1:])
-    errors = plain.errors(each, plain._times(each), noise)
+    errors = plain.errors(each, plain.times(each), noise)
     assert each.mask is not None
     inside, outside = errors[each.mask].view(3, 2).sum(1), errors[~each.mask].view(3, 14).sum(1)
     torch.testing.assert_close(plain.loss("flow", plain.prepare(batch, 0.0), 0).value, ((inside + outside) / 16).mean())
@@ -194,7 +194,7 @@ def test_parts_are_means_by_use_and_by_time_and_nan_where_there_is_none():
     made, batch = stage(EDITS), pairs(5, first=3)
     loss = made.loss("flow", made.prepare(batch, 0.0), 0.0)
     own = per_sample(made, batch)
-    t = made._times(made.prepare(batch, 0.0).passes[0])
+    t = made.times(made.prepare(batch, 0.0).passes[0])
     assert float(loss.value.detach()) == pytest.approx(sum(own.values()) / 5, rel=1e-5)
     assert float(loss.parts["edit"]) == pytest.approx(sum(own.values()) / 5, rel=1e-5)
     assert loss.parts["keep"].isnan()
@@ -227,11 +227,11 @@ def test_the_guided_target_feeds_the_null_prediction_without_a_gradient():
     calls = seen_by_the_network(made, pairs(2))
     assert [float(call["guidance"][0]) for call in calls] == [1.5, 1.5]
     (each,) = made.prepare(pairs(2), 0.0).passes
-    t, noise = made._times(each), objective.draw(each.numbers, 0, each.clean.shape[1:])
+    t, noise = made.times(each), objective.draw(each.numbers, 0, each.clean.shape[1:])
     x_t, data = interpolate(each.clean, noise, t)
     with torch.no_grad():
-        null = made._velocity(each, ["", ""], 1.5)(x_t, t)
-        said = made._velocity(each, each.prompts, 1.5)(x_t, t)
+        null = made.velocity(each, ["", ""], 1.5)(x_t, t)
+        said = made.velocity(each, each.prompts, 1.5)(x_t, t)
         errors = made.errors(each, t, noise)
     torch.testing.assert_close(errors, (said - (null + 3 * (data - null))).square().mean(-1))
     with pytest.raises(ConfigError, match="guidance_loss=3"):

@@ -1,0 +1,114 @@
+"""Direct trajectory distillation: the student's clean prediction is drawn to the teacher's endpoint of the same noise.
+
+The states it is trained on are those of its own walk, so that it learns to end well from where it really comes. Plain
+regression, without a discriminator: stable, exact where a picture follows from its noise, soft where it does not. It is
+the baseline of a few-step student, and what adversarial distillation may start from.
+Source: Luhman & Luhman 2021 (arXiv 2101.02388), section 3, for the regression to a teacher's endpoints; on the
+student's own states, Yin et al. 2024 (arXiv 2405.14867), section 4.5.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from itertools import pairwise
+from typing import Literal
+
+import torch
+from torch import Tensor
+
+from recast.errors import ConfigError
+from recast.train.distill import student
+from recast.train.distill.paired import Distance, PairedStage, at_one_time, check_distance, distance
+from recast.train.distill.pairs import PairBatch
+from recast.train.distill.student import Law, SamplerName
+from recast.train.flow_stage import BACKWARD, FlowStage
+from recast.train.objective import even
+from recast.train.stage import Loss
+
+Trained = Literal["one", "every", "through"]
+
+
+@dataclass(frozen=True, kw_only=True)
+class DirectSettings:
+    """What a student is trained on.
+
+    trained: one time of its grid for each example, by `law`; every time of it, each from the state that the walk brings
+    without a gradient; or through: the end of the walk alone, with the gradient of all its steps, for small networks.
+    """
+
+    law: Law = field(default_factory=Law)  # its `steps` are the student's
+    trained: Trained = "one"
+    distance: Distance = "l1"
+    shifts_schedule: bool = True  # the student's times, by resolution
+    sampler: SamplerName = "euler"  # the student's, in training and in use
+
+    def __post_init__(self) -> None:
+        if self.trained not in ("one", "every", "through"):
+            raise ConfigError(f"trained={self.trained!r}: one, every or through accepted; choose one")
+        check_distance(self.distance)
+        if self.sampler != "euler":
+            raise ConfigError(
+                f"sampler={self.sampler!r}: euler accepted: a pair ties its endpoint to the noise of the walk, and "
+                "another sampler draws new noise on the way; train LADD or consistency for it"
+            )
+        if self.trained != "one" and (self.law.main or self.law.warmup):
+            raise ConfigError(f"trained={self.trained!r}: all times are trained on; leave out the law's shares")
+
+
+class DirectStage(PairedStage):
+    """Trains a student of `settings.law.steps` Euler steps on a teacher's pairs (`pairs.Pairs`). See `PairedStage`."""
+
+    name = "direct"
+
+    def __init__(self, reading: FlowStage, settings: DirectSettings, *, held_out: Sequence[PairBatch] = ()) -> None:
+        self.settings = settings
+        super().__init__(reading, steps=settings.law.steps, shifts_schedule=settings.shifts_schedule, held_out=held_out)
+
+    def loss(self, phase: str, prepared: PairBatch, share: float) -> Loss | None:
+        """The mean distance to the endpoints; k0, k1, ...: of the examples at each time of the grid, noise first."""
+        if self.settings.trained == "one":
+            found, k = self._at_one(prepared, share)
+            parts = {f"k{i}": (found.detach() * (k == i)).sum() / (k == i).sum() for i in range(self.steps)}
+            return Loss(found.mean(), parts)
+        each = self._along(prepared)
+        value = each[-1].mean() if self.settings.trained == "through" else torch.stack(each).mean()
+        return Loss(value, {f"k{i}": losses.detach().mean() for i, losses in enumerate(each)})
+
+    def flops(self, batch: PairBatch) -> float:
+        """Of the walk to the states, all of it, and of the trained evaluations with their backward passes.
+
+        Under adapters the transformer's matrices have no gradient of their own; that they cost less is not counted.
+        """
+        step, condition = self.work(batch.each)
+        if self.settings.trained != "one":
+            return BACKWARD * (self.steps * step + condition)
+        return (self.steps - 1) * step + condition + BACKWARD * (step + condition)
+
+    def states(self, batch: PairBatch, k: Tensor) -> Tensor:
+        """Where the student's own walk from the pairs' noise stands at times[k], (b, n, d), without a gradient."""
+        with torch.no_grad():
+            velocity = self.velocity(batch.each, batch.guidance)
+        together = self.steps - 1 if self.reading.ranks.size > 1 else None
+        times = self.times(batch.each)
+        return student.roll_in(at_one_time(velocity), batch.noise, times, k, evaluations=together)
+
+    def _at_one(self, batch: PairBatch, share: float) -> tuple[Tensor, Tensor]:
+        """The distance (b,) at one time of each example, and which time (b,)."""
+        drawn = even(batch.numbers, self.reading.run.seed, 1)[:, 0]
+        k = self.settings.law.index(drawn, share).to(self.reading.device)
+        x_t = self.states(batch, k)
+        t = torch.tensor(self.times(batch.each), device=x_t.device)[k]
+        velocity = self.velocity(batch.each, batch.guidance)(x_t, t)
+        return distance(student.clean(x_t, velocity, t), batch.each.clean, self.settings.distance), k
+
+    def _along(self, batch: PairBatch) -> list[Tensor]:
+        """The distance (b,) of the clean end that each step of the walk sees."""
+        velocity = at_one_time(self.velocity(batch.each, batch.guidance))
+        x, found = batch.noise.float(), []
+        for t, t_next in pairwise(self.times(batch.each)):
+            v = velocity(x, t)
+            found.append(distance(x - t * v, batch.each.clean, self.settings.distance))
+            x = x + (t_next - t) * v
+            x = x if self.settings.trained == "through" else x.detach()
+        return found

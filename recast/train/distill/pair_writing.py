@@ -1,0 +1,248 @@
+"""Pairs made by a teacher and written to a folder, shard by shard, so that a stopped writer goes on where it was.
+
+What a shard holds depends on the examples, the teacher and the settings alone: written in one go or in many, the files
+are the same.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Iterator, Mapping
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+from typing import Any, Literal
+
+import torch
+from torch import Tensor
+
+from recast.context.text import CachedEncoder
+from recast.errors import ConfigError, InputError, TrainingError
+from recast.flow.schedule import resolution_shift
+from recast.train.adapters import fingerprint
+from recast.train.distill.asking import asked
+from recast.train.distill.pairs import MANIFEST, PROBE, Key, Manifest, noise_of, require_same_makers
+from recast.train.distill.teacher import ALWAYS, Teacher
+from recast.train.flow_stage import FlowStage
+from recast.train.parallel import ALONE, Ranks
+from recast.train.stage import Batches
+from recast.train.uses import Pass
+from recast.weights.files import TensorFile
+from recast.weights.writing import DTYPE_NAMES, tensor_bytes
+from recast.world.folder import write_whole
+
+DTYPES = {"fp16": torch.float16, "bf16": torch.bfloat16}
+
+
+@dataclass(frozen=True, kw_only=True)
+class PairSettings:
+    """How pairs are made. A folder may be continued with a larger count, and with nothing else changed."""
+
+    count: int = 30_000  # pairs at least: shards are written whole
+    steps: int = 25  # of the teacher's Euler walk
+    guidance: float = 3.0  # embedded where the teacher has an embedding, else by two evaluations
+    interval: tuple[float, float] = ALWAYS  # of times at which a teacher of two evaluations is guided
+    rescale: float = 0.0  # share by which its spread is taken back (`teacher.rescaled`)
+    shifts_schedule: bool = True  # by resolution
+    seed: int = 0  # of the noise
+    batches_per_shard: int = 8
+    dtype: Literal["fp16", "bf16"] = "fp16"  # of stored tokens; fp16 is eight times as fine, to 65504
+
+    def __post_init__(self) -> None:
+        for name in ("count", "steps", "batches_per_shard"):
+            if not (isinstance(getattr(self, name), int) and getattr(self, name) >= 1):
+                raise ConfigError(f"{name}={getattr(self, name)!r}: a whole number from 1 accepted")
+        if not self.guidance >= 1:
+            raise ConfigError(f"guidance={self.guidance}: a scale from 1 accepted; 2.5 to 3.5 is usual for pairs")
+        low, high = self.interval
+        if not 0 <= low <= high <= 1:
+            raise ConfigError(f"interval={self.interval}: two times with 0 <= first <= second <= 1 accepted")
+        if not 0 <= self.rescale <= 1:
+            raise ConfigError(f"rescale={self.rescale}: a share from 0 to 1 accepted")
+        if self.dtype not in DTYPES:
+            raise ConfigError(f"dtype={self.dtype!r}: fp16 or bf16 accepted; choose one")
+
+
+@dataclass(frozen=True)
+class Written:
+    """One shard more."""
+
+    pairs: int  # in the folder so far
+    of: int  # wanted
+    shard: tuple[str, ...]  # its files
+
+
+def made_by(teacher: Teacher, reading: FlowStage) -> dict[str, str]:
+    """SHA-256 of the networks that pairs depend on, by name. To be taken before any of them is sharded."""
+    found = {"teacher": fingerprint(teacher.flow), "autoencoder": fingerprint(reading.autoencoder.encoder)}
+    if isinstance(reading.text, CachedEncoder):
+        digests = [fingerprint(network) for network in reading.text.networks]
+        found["text encoder"] = digests[0] if len(digests) == 1 else " ".join(digests)
+    return found
+
+
+def write(
+    teacher: Teacher,
+    reading: FlowStage,
+    batches: Batches,
+    place: str | Path,
+    settings: PairSettings,
+    *,
+    ranks: Ranks = ALONE,
+    makers: Mapping[str, str] | None = None,
+) -> Iterator[Written]:
+    """Add shards to the folder `place` until it has `settings.count` pairs; yield after each. It may stop at any time.
+
+    reading: turns batches of pictures into what is asked of the teacher; its own flow is not used, its prompts are
+    never dropped. batches: a `data.loader.Loader`, at its beginning; a folder that has pairs continues after the last
+    of them. makers: `made_by`, if the teacher is sharded already. All processes call it.
+    Raises WeightsError for a folder of another teacher, autoencoder or text encoder, ConfigError for one of other
+    settings or examples, TrainingError for an endpoint that is not finite in the stored format.
+    """
+    place = Path(place)
+    if reading.training.text_dropout:
+        raise ConfigError(
+            f"text_dropout={reading.training.text_dropout}: 0 needed: without its prompt a pair shows nothing of it"
+        )
+    manifest = _started(place, makers or made_by(teacher, reading), settings, batches)
+    ranks.barrier()  # all have read it before one writes
+    batches.load_state(manifest.stream)
+    stream = iter(batches)
+    try:
+        while manifest.pairs < settings.count:
+            rows: dict[Key, list[_Row]] = {}
+            for _ in range(settings.batches_per_shard):
+                for key, row in _made(teacher, reading, next(stream), settings):
+                    rows.setdefault(key, []).append(row)
+            manifest, names = _add_shard(place, manifest, rows, batches.state(), ranks)
+            yield Written(manifest.pairs, settings.count, names)
+    finally:
+        batches.close()
+
+
+@dataclass(frozen=True)
+class _Row:
+    """One pair, on the CPU as it is stored."""
+
+    number: int
+    id: str
+    kind: str
+    prompt: str
+    tensors: Mapping[str, Tensor]  # endpoint (n, d), context (r, d) if there is one, probe (PROBE,)
+
+
+def _started(place: Path, makers: Mapping[str, str], settings: PairSettings, batches: Batches) -> Manifest:
+    """The manifest to go on from: the folder's own, or a new one."""
+    said = asdict(settings)
+    said.pop("count")  # what is wanted, not what the pairs are
+    said = json.loads(json.dumps(said))
+    fresh = Manifest(made_by=dict(makers), settings=said, stream=batches.state())
+    if not (place / MANIFEST).exists():
+        if place.is_dir() and any(
+            each.suffix != ".safetensors" and not each.name.startswith(".") for each in place.iterdir()
+        ):
+            raise InputError(f"place={str(place)!r}: holds other things than pairs; an empty or new folder accepted")
+        place.mkdir(parents=True, exist_ok=True)
+        return fresh
+    found = Manifest.read(place)
+    require_same_makers(place, found.made_by, makers)
+    apart = [
+        f"{name} {found.settings.get(name)!r} there, {said[name]!r} here"
+        for name in said
+        if found.settings.get(name) != said[name]
+    ]
+    if apart:
+        raise ConfigError(
+            f"place={str(place)!r}: pairs of other settings: {'; '.join(apart)}; its own accepted, with any count; "
+            "continue with them, or write in an empty folder"
+        )
+    return found
+
+
+def _made(teacher: Teacher, reading: FlowStage, batch: Any, settings: PairSettings) -> Iterator[tuple[Key, _Row]]:
+    """The pairs of a batch of pictures, each with its shape."""
+    for each in reading.prepare(batch, 0.0).passes:
+        each = _as_stored(each, settings)
+        noise = noise_of(each.numbers, settings.seed, each.clean.shape[1:])
+        mu = resolution_shift(each.clean.shape[1]) if settings.shifts_schedule else 0.0
+        with torch.no_grad(), reading.autocast():
+            condition, null, scale = asked(reading, teacher.flow, each, settings.guidance)
+            ends = teacher.endpoint(
+                noise.to(reading.device),
+                condition,
+                null,
+                steps=settings.steps,
+                guidance=scale,
+                mu=mu,
+                interval=settings.interval,
+                rescale=settings.rescale,
+            )
+        if not each.counts:
+            continue  # run because other processes run one
+        stored = ends.to("cpu", DTYPES[settings.dtype])
+        context = None if each.context is None else each.context.to("cpu", DTYPES[settings.dtype])
+        for i, use in enumerate(each.uses):
+            if not stored[i].isfinite().all():
+                raise TrainingError(
+                    f"example {batch.ids[use.example]} ({use.prompt!r}): the teacher's endpoint is not finite in "
+                    f"{settings.dtype}; lower the guidance ({settings.guidance}), or check the teacher's weights"
+                )
+            tensors = {"endpoint": stored[i], "probe": noise[i].flatten()[:PROBE]}
+            tensors |= {} if context is None else {"context": context[i]}
+            yield (
+                Key(each.grid, each.context_grids),
+                _Row(use.number, batch.ids[use.example], use.kind, use.prompt, tensors),
+            )
+
+
+def _as_stored(each: Pass, settings: PairSettings) -> Pass:
+    """The same with its context rounded as it is kept, so that the teacher sees what the student will see."""
+    if each.context is None:
+        return each
+    return replace(each, context=each.context.to(DTYPES[settings.dtype]).float())
+
+
+def _add_shard(
+    place: Path, manifest: Manifest, rows: Mapping[Key, list[_Row]], stream: Mapping[str, Any], ranks: Ranks
+) -> tuple[Manifest, tuple[str, ...]]:
+    """Write this process's part of a shard, then, in the first process, the manifest that names all parts."""
+    shard = len({name.rpartition("-")[0] for name, _, _ in manifest.shards})
+    name = f"pairs-{shard:05d}-{ranks.data_rank:02d}.safetensors"
+    entry = None
+    if ranks.gather(ranks.data_rank).index(ranks.data_rank) == ranks.rank:  # the first of those that share its part
+        _write_part(place / name, rows)
+        entry = (name, (place / name).stat().st_size, sum(map(len, rows.values())))
+    entries = [each for each in ranks.gather(entry) if each is not None]
+    longer = replace(manifest, stream=dict(stream), shards=(*manifest.shards, *sorted(entries)))
+    if ranks.rank == 0:
+        write_whole(place / MANIFEST, longer.text().encode())
+        _sync(place)
+    ranks.barrier()
+    return longer, tuple(name for name, _, _ in sorted(entries))
+
+
+def _write_part(path: Path, rows: Mapping[Key, list[_Row]]) -> None:
+    """A file of pairs, whole or not at all; one that no manifest names is replaced."""
+    groups, tensors = [], {}
+    for number, (key, members) in enumerate(sorted(rows.items())):
+        words = {"numbers": "number", "ids": "id", "kinds": "kind", "prompts": "prompt"}
+        said = {plural: [getattr(row, one) for row in members] for plural, one in words.items()}
+        groups.append({"grid": key.grid, "contexts": key.contexts, **said})
+        for what in members[0].tensors:
+            tensors[f"{number}/{what}"] = torch.stack([row.tensors[what] for row in members])
+    entries = {name: (DTYPE_NAMES[tensor.dtype], tuple(tensor.shape)) for name, tensor in tensors.items()}
+    part = path.with_name(f".{path.name}.part")
+    part.unlink(missing_ok=True)  # of a writer that was killed
+    with TensorFile(part, entries, {"groups": json.dumps(groups)}) as file:
+        for name, tensor in tensors.items():
+            file.put(name, tensor_bytes(tensor))
+    part.replace(path)
+
+
+def _sync(folder: Path) -> None:
+    """Have the names in a folder on the disk."""
+    handle = os.open(folder, os.O_RDONLY)
+    try:
+        os.fsync(handle)
+    finally:
+        os.close(handle)

@@ -1,0 +1,142 @@
+"""What stages that learn from a teacher's pairs have in common: reading, judging, counting."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, Literal
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from recast import cost
+from recast.errors import ConfigError
+from recast.flow.sampler import Sampler, euler
+from recast.flow.schedule import resolution_shift
+from recast.flow.transformer import FlowTransformer
+from recast.train.distill import student
+from recast.train.distill.pairs import PairBatch
+from recast.train.flow_stage import FlowStage
+from recast.train.objective import Velocities
+from recast.train.sharded import reshard
+from recast.train.stage import Phase
+from recast.train.uses import Pass
+
+Distance = Literal["l1", "huber", "mse"]
+DISTANCES: tuple[Distance, ...] = ("l1", "huber", "mse")
+HUBER = 0.1
+"""Where the Huber distance turns from squares to lines, in units of normalised latents."""
+
+
+class PairedStage:
+    """The part of a `stage.Stage` that a student of few steps has whatever its loss is.
+
+    reading: its flow, or adapters on it, are the student; it encodes words and draws the panel. held_out: pairs that
+    are never trained on, the same in all processes. Raises ConfigError where the text encoder would be trained too.
+    """
+
+    name = "paired"
+
+    def __init__(
+        self, reading: FlowStage, *, steps: int, shifts_schedule: bool, held_out: Sequence[PairBatch] = ()
+    ) -> None:
+        if reading.training.train_text:
+            raise ConfigError("train_text=true: a student reads what its teacher reads; set it to false")
+        self.reading, self.steps, self.shifts_schedule, self.held_out = reading, steps, shifts_schedule, held_out
+        self.networks: dict[str, nn.Module] = dict(reading.networks)
+        self.phases = [Phase(name=self.name, networks=tuple(self.networks), optimiser=reading.phases[0].optimiser)]
+        self.averaged: tuple[str, ...] = tuple(reading.averaged)
+
+    def prepare(self, batch: Any, share: float) -> Any:
+        """The pairs, on the device."""
+        return batch.to(self.reading.device)
+
+    def count(self, batch: PairBatch) -> int:
+        return batch.of
+
+    def samples(self) -> Mapping[str, np.ndarray]:
+        return self.reading.samples()
+
+    def validate(self) -> Mapping[str, float]:
+        """How far the student's own walk ends from the teacher's endpoint of the same noise.
+
+        endpoint: mean squared error of the clean tokens. clean0, ...: of the clean end as each step of the walk saw it.
+        """
+        sums = torch.zeros(self.steps + 1, dtype=torch.float64)
+        total = 0
+        with torch.no_grad():
+            for batch in self.held_out:
+                here = batch.to(self.reading.device)
+                seen = self.seen(here.each, here.noise, here.guidance)
+                errors = [(clean - here.each.clean).square().mean(dim=(1, 2)).sum() for clean in (seen[-1], *seen)]
+                sums += torch.stack(errors).double().cpu()
+                total += len(here.numbers)
+        reshard(self.reading.flow)
+        if not total:
+            return {}
+        names = ("endpoint", *(f"clean{k}" for k in range(self.steps)))
+        return dict(zip(names, (sums / total).tolist(), strict=True))
+
+    def seen(self, each: Pass, noise: Tensor, guidance: float, walk: Sampler = euler) -> list[Tensor]:
+        """The clean ends (k, n, d) that each step of a walk from noise (k, n, d) sees; the last is its end."""
+        velocity = at_one_time(self.velocity(each, guidance))
+        return [state.clean for state in walk(velocity, noise.float(), self.times(each))]
+
+    def times(self, each: Pass) -> list[float]:
+        """The student's grid for a pass."""
+        return student.grid(self.steps, self.mu(each))
+
+    def mu(self, each: Pass) -> float:
+        return resolution_shift(each.clean.shape[1]) if self.shifts_schedule else 0.0
+
+    def velocity(self, each: Pass, guidance: float, flow: FlowTransformer | None = None) -> Velocities:
+        """The student's velocity function for a pass, in fp32; with a graph where gradients are on.
+
+        Its condition is made once. flow: another network than the student.
+        """
+        reading, network = self.reading, flow or self.reading.flow
+        with reading.autocast():
+            condition = reading.condition(each, each.prompts, guidance, network)
+
+        def velocity(x_t: Tensor, t: Tensor) -> Tensor:
+            with reading.autocast():
+                found: Tensor = network(x_t, t, condition)
+            return found.float()
+
+        return velocity
+
+    def work(self, each: Pass) -> tuple[float, float]:
+        """FLOPs of one evaluation of the student on a pass, and of making its condition."""
+        config, reading = self.reading.flow.config, self.reading
+        text = reading.encode([""]).tokens.shape[1]
+        in_sequence = reading.training.conditioning == "sequence" and each.context is not None
+        context = each.context.shape[1] if in_sequence and each.context is not None else 0
+        count = len(each.uses)
+        step = cost.step_work(config, target=each.clean.shape[1], text=text, context=context).total
+        return float(count * step), float(count * cost.condition_work(config, text=text, context=context).total)
+
+
+def at_one_time(velocity: Velocities) -> Callable[[Tensor, float], Tensor]:
+    """The same function for a sampler, which asks at one time for all."""
+    return lambda x, t: velocity(x, torch.full(x.shape[:1], t, device=x.device))
+
+
+def distance(predicted: Tensor, wanted: Tensor, kind: Distance) -> Tensor:
+    """How far (b,) predicted (b, n, d) is from wanted (b, n, d), the mean over tokens and channels, in fp32.
+
+    l1: |x|. mse: x^2. huber: x^2 / 2 up to HUBER, HUBER (|x| - HUBER / 2) from there.
+    """
+    predicted, wanted = predicted.float(), wanted.float()
+    if kind == "l1":
+        apart = (predicted - wanted).abs()
+    elif kind == "mse":
+        apart = (predicted - wanted).square()
+    else:
+        apart = F.huber_loss(predicted, wanted, reduction="none", delta=HUBER)
+    return apart.mean(dim=(1, 2))
+
+
+def check_distance(kind: str) -> None:
+    if kind not in DISTANCES:
+        raise ConfigError(f"distance={kind!r}: {', '.join(DISTANCES)} accepted; choose one")

@@ -1,0 +1,307 @@
+"""Latent adversarial distillation: what is real, what is fake, who learns from what, and the known bugs."""
+
+from __future__ import annotations
+
+import copy
+from dataclasses import replace
+from typing import Any
+
+import pytest
+import torch
+from torch import Tensor
+
+from recast.errors import ConfigError
+from recast.flow.path import interpolate
+from recast.flow.sampler import euler
+from recast.flow.schedule import resolution_shift
+from recast.train import optim
+from recast.train.distill import student
+from recast.train.distill.ladd import LaddStage
+from recast.train.distill.ladd_parts import Part, Prepared
+from recast.train.distill.ladd_settings import LaddSettings
+from recast.train.distill.student import Law
+from recast.train.flow_stage import FlowTraining
+from recast.train.settings import Optimiser
+from recast.train.stage import trained
+from tests.train.distill.adversaries import made, pair_batch, part_of
+from tests.train.pairs import pairs
+
+
+def noised_for_heads(of: LaddStage, monkeypatch: pytest.MonkeyPatch) -> list[Tensor]:
+    """What the teacher is given to look at, call by call."""
+    given: list[Tensor] = []
+    inner = of.teacher.features
+
+    def spy(x_t: Tensor, *rest: Any) -> list[Tensor]:
+        given.append(x_t.detach())
+        return inner(x_t, *rest)
+
+    monkeypatch.setattr(of.teacher, "features", spy)
+    return given
+
+
+def student_inputs(of: LaddStage, monkeypatch: pytest.MonkeyPatch) -> list[tuple[Tensor, Tensor]]:
+    """States and times that the student's network is given, call by call."""
+    given: list[tuple[Tensor, Tensor]] = []
+    inner = of.reading.flow.forward
+
+    def spy(x_t: Tensor, t: Tensor, condition: Any) -> Tensor:
+        given.append((x_t, t))
+        return inner(x_t, t, condition)
+
+    monkeypatch.setattr(of.reading.flow, "forward", spy)
+    return given
+
+
+# The five known bugs.
+
+
+@pytest.mark.parametrize("name", student.SAMPLERS)
+def test_bug_1_the_students_walk_ends_at_zero(name: str, monkeypatch: pytest.MonkeyPatch):
+    of = made(sampler=name)
+    batch = pair_batch(of)
+    given = student_inputs(of, monkeypatch)
+    with torch.no_grad():
+        seen = of.seen(batch.each, batch.noise, batch.guidance)
+    assert of.times(batch.each) == student.grid(4, resolution_shift(16))
+    assert [float(t[0]) for _, t in given] == of.times(batch.each)[:-1]
+    assert of.times(batch.each)[-1] == 0
+    assert len(seen) == 4
+
+
+def test_bug_2_what_counts_as_real_was_made_with_the_settings_guidance(monkeypatch: pytest.MonkeyPatch):
+    of = made()
+    with pytest.raises(ConfigError, match=r"guidance=3\.0: the pairs were made with 1\.0"):
+        of.prepare(pair_batch(of, guidance=1.0), 0.0)
+    with pytest.raises(ConfigError, match="made in 4 steps"):
+        of.prepare(pair_batch(of, steps=4), 0.0)
+    with pytest.raises(ConfigError, match=r"guidance=1\.0.*accepts_unguided"):
+        LaddSettings(guidance=1.0)
+    LaddSettings(guidance=1.0, accepts_unguided=True)
+    # what the teacher makes itself is guided too: away from the empty prompt
+    asked: list[dict[str, Any]] = []
+    inner = of.teacher.endpoint
+
+    def spy(noise: Tensor, condition: Any, null: Any, **rest: Any) -> Tensor:
+        asked.append({"noise": noise, "null": null, **rest})
+        return inner(noise, condition, null, **rest)
+
+    monkeypatch.setattr(of.teacher, "endpoint", spy)
+    part = part_of(of, pairs(2))
+    (call,) = asked
+    assert (call["guidance"], call["steps"]) == (3.0, 25)
+    empty = of.reading.encode([""])
+    torch.testing.assert_close(call["null"].text[0], of.teacher.flow.txt_in(empty.tokens)[0])
+    assert torch.equal(call["noise"], part.start)
+    assert part.is_end.all()
+
+
+@pytest.mark.parametrize("on_policy", [0.0, 1.0])
+@pytest.mark.parametrize("k", [0, 1, 2, 3])
+def test_bug_3_the_students_input_below_noise_is_not_pure_noise(
+    k: int, on_policy: float, monkeypatch: pytest.MonkeyPatch
+):
+    """It is the real picture noised to that time, or where the student's own Euler walk stands then."""
+    of = made(law=Law(main=tuple(float(i == k) for i in range(4))), on_policy=on_policy)
+    batch = pair_batch(of)
+    part = part_of(of, batch)
+    times = of.times(part.each)
+    if on_policy:
+        with torch.no_grad():
+            velocity = of.velocity(part.each, 3.0)
+            walk = euler(lambda x, t: velocity(x, torch.full((4,), t)), batch.noise, times)
+            expected = [batch.noise, *(state.x for state in walk)][k]
+    else:
+        expected, _ = interpolate(batch.each.clean, batch.noise, torch.full((4,), times[k]))
+    given = student_inputs(of, monkeypatch)
+    of.loss("generator", of_parts(part), 0.5)
+    x_t, t = given[-1]
+    assert t.tolist() == pytest.approx([times[k]] * 4)
+    torch.testing.assert_close(x_t, expected)
+    assert (float((x_t - batch.noise).abs().max()) > 0.1) == (k > 0)
+
+
+def of_parts(*parts: Part) -> Prepared:
+    return Prepared(list(parts), sum(len(part.each.uses) for part in parts))
+
+
+def test_bug_4_the_fake_is_the_clean_end_and_not_the_velocity(monkeypatch: pytest.MonkeyPatch):
+    """A student whose velocity leads to a known picture makes that picture, at every time of its grid."""
+    of = made()
+    part = part_of(of, pair_batch(of, 8))
+    known = torch.randn(part.real.shape, generator=torch.Generator().manual_seed(5))
+    monkeypatch.setattr(of.reading.flow, "forward", lambda x, t, condition: (x - known) / t[:, None, None])
+    with torch.no_grad():
+        torch.testing.assert_close(of._fake(part, 0.5), known, atol=1e-5, rtol=1e-4)
+
+
+def test_bug_5_the_real_is_noised_once_and_like_the_fake(monkeypatch: pytest.MonkeyPatch):
+    of = made()
+    batch = pair_batch(of)
+    part = part_of(of, batch)
+    given = noised_for_heads(of, monkeypatch)
+    of.loss("generator", of_parts(part), 0.5)
+    of.loss("discriminator", of_parts(part), 0.5)
+    assert part.fake is not None
+    fake, real = given
+    level, over = part.level[:, None, None], part.draws.over
+    torch.testing.assert_close(real, (1 - level) * batch.each.clean + level * over)
+    torch.testing.assert_close(fake, (1 - level) * part.fake + level * over)
+    assert 0 < float(level.min()) < float(level.max()) < 1
+
+
+# Who learns from what.
+
+
+def gradients(of: LaddStage, name: str) -> list[Tensor | None]:
+    return [parameter.grad for parameter in of.networks[name].parameters()]
+
+
+@pytest.mark.parametrize("contexts", [0, 1, 2])
+@pytest.mark.parametrize("attention", ["full", "cached"])
+def test_the_student_learns_in_its_phase_and_the_heads_in_theirs_and_the_teacher_never(contexts: int, attention: str):
+    training = FlowTraining(edit=1, text_to_image=0, keep=0, reverse=0, text_dropout=0)
+    changes = {"mispaired": 0.5, "copies": 0.5, "approximate_r1": 0.1, "r1": 1e-3, "regression": 0.1}
+    of = made({"context_attention": attention}, training=training, **changes)
+    before = copy.deepcopy(of.teacher.flow.state_dict())
+    prepared = of.prepare(pair_batch(of, contexts=contexts), 0.5)
+    loss = of.loss("generator", prepared, 0.5)
+    assert loss is not None
+    loss.value.backward()
+    moved = [gradient is not None and bool(gradient.abs().max() > 0) for gradient in gradients(of, "flow")]
+    assert sum(moved) > 0.9 * len(moved)
+    assert all(gradient is None for gradient in gradients(of, "heads"))
+    kept = [None if gradient is None else gradient.clone() for gradient in gradients(of, "flow")]
+    loss = of.loss("discriminator", prepared, 0.5)
+    assert loss is not None
+    loss.value.backward()
+    assert all(gradient is not None and gradient.abs().max() > 0 for gradient in gradients(of, "heads"))
+    for one, other in zip(kept, gradients(of, "flow"), strict=True):
+        assert one is other or (one is not None and other is not None and torch.equal(one, other))
+    assert all(parameter.grad is None for parameter in of.teacher.flow.parameters())
+    assert all(torch.equal(value, of.teacher.flow.state_dict()[name]) for name, value in before.items())
+    assert set(loss.parts) == set(of._names)
+    assert not any(value.requires_grad for value in loss.parts.values())
+    assert bool(loss.parts["copies"].isnan()) == (contexts == 0)
+
+
+def test_the_discriminator_judges_the_same_fake_with_or_without_the_students_phase():
+    one, other = made(), made()
+    batch = pair_batch(one)
+    after, alone = one.prepare(batch, 0.5), other.prepare(batch, 0.5)
+    one.loss("generator", after, 0.5)
+    first, second = one.loss("discriminator", after, 0.5), other.loss("discriminator", alone, 0.5)
+    assert first is not None
+    assert second is not None
+    torch.testing.assert_close(first.value, second.value)
+
+
+def test_the_students_steps_lower_its_loss():
+    of = made()
+    batch = pair_batch(of)
+    (optimiser,) = optim.build(trained(of.phases[0], of.networks), Optimiser(lr=1e-3, warmup_steps=0))
+    for head in of.heads.heads:
+        torch.nn.init.normal_(head.out.weight, generator=torch.Generator().manual_seed(1))
+    found = []
+    for _ in range(6):
+        loss = of.loss("generator", of.prepare(batch, 0.5), 0.5)
+        assert loss is not None
+        found.append(float(loss.value.detach()))
+        optimiser.zero_grad()
+        loss.value.backward()
+        optimiser.step()
+    assert found[-1] < found[0] - 0.01
+
+
+def test_the_students_loss_is_of_examples_that_count_alone_and_regression_of_paired_ones():
+    of = made(adversarial=0.0, regression=2.0)
+    batch = pair_batch(of)
+    part = part_of(of, batch)
+    part.is_end = torch.tensor([True, False, True, True])
+    loss = of.loss("generator", of_parts(part), 0.5)
+    assert loss is not None
+    assert part.fake is not None
+    apart = (part.fake - batch.each.clean).abs().mean(dim=(1, 2))
+    assert float(loss.value.detach()) == pytest.approx(2 * float(apart[[0, 2, 3]].sum()) / 4, rel=1e-4)
+    assert float(loss.parts["regression"]) == pytest.approx(float(apart[[0, 2, 3]].mean()), rel=1e-4)
+    dummy = replace(part, each=replace(part.each, counts=False))
+    both = of_parts(part, dummy)
+    again = of.loss("generator", replace(both, count=4), 0.5)
+    assert again is not None
+    torch.testing.assert_close(again.value, loss.value)
+    with pytest.raises(ConfigError, match="paired_noise"):
+        LaddSettings(regression=0.1, paired_noise=False)
+
+
+def test_noise_is_the_teachers_own_or_drawn_anew():
+    of, apart = made(), made(paired_noise=False)
+    batch = pair_batch(of)
+    assert torch.equal(part_of(of, batch).start, batch.noise)
+    part = part_of(apart, batch)
+    assert float((part.start - batch.noise).abs().min(dim=1).values.max()) > 0
+    assert not part.is_end.any()
+    drawn = part_of(apart, batch).draws
+    noises = [drawn.start, drawn.end, drawn.over, drawn.disturbance, *drawn.fresh]
+    for i, one in enumerate(noises):
+        for other in noises[:i]:
+            assert abs(float((one * other).mean())) < 0.1
+
+
+def test_pictures_count_as_real_themselves_by_their_share():
+    of = made(pictures=0.5, teacher_steps=5)
+    part = part_of(of, pairs(12))
+    (each,) = of.reading.prepare(pairs(12), 0.5).passes
+    same = [torch.equal(part.real[row], each.clean[row]) for row in range(12)]
+    assert same == (~part.is_end).tolist()
+    assert 2 <= sum(same) <= 10
+    assert not part_of(made(pictures=1.0), pairs(4)).is_end.any()
+
+
+# Negatives.
+
+
+def test_mispaired_negatives_are_real_pictures_under_other_words(monkeypatch: pytest.MonkeyPatch):
+    of = made(mispaired=1.0)
+    batch = pair_batch(of, 3)
+    prompts = ("make it red", "make it red", "make it blue")
+    uses = tuple(replace(use, prompt=prompt) for use, prompt in zip(batch.each.uses, prompts, strict=True))
+    part = part_of(of, replace(batch, each=replace(batch.each, uses=uses)))
+    given = noised_for_heads(of, monkeypatch)
+    told: list[Tensor] = []
+    inner = of.heads.forward
+    monkeypatch.setattr(
+        of.heads, "forward", lambda seen, grid, t, text: told.append(text) or inner(seen, grid, t, text)
+    )
+    value, is_wrong = of._mispaired(part)
+    assert is_wrong.tolist() == [False, True, True]
+    (noised,), (text,) = given, told
+    torch.testing.assert_close(noised, interpolate(part.real, part.draws.over, part.level)[0])
+    pooled = of.reading.encode(("make it red", "make it blue", "make it red")).pooled
+    torch.testing.assert_close(text, pooled)
+    assert value.shape == (3,)
+    logits = of._judge(part, of._see(part, part.real, part.condition))
+    assert not torch.allclose(value, torch.stack([(1 + each).relu().mean((1, 2)) for each in logits]).mean(0))
+
+
+def test_copies_are_contexts_of_the_targets_grid_and_wrong_for_edits_alone(monkeypatch: pytest.MonkeyPatch):
+    of = made(copies=1.0)
+    batch = pair_batch(of, 8, contexts=2)
+    kinds = ["keep" if row == 3 else "edit" for row in range(8)]
+    uses = tuple(replace(use, kind=kind) for use, kind in zip(batch.each.uses, kinds, strict=True))
+    part = part_of(of, replace(batch, each=replace(batch.each, uses=uses)))
+    given = noised_for_heads(of, monkeypatch)
+    assert part.each.context is not None
+    _, is_wrong = of._copies(part, part.each.context)
+    assert is_wrong.tolist() == [kind == "edit" for kind in kinds]
+    first, second = (interpolate(run, part.draws.over, part.level)[0] for run in part.each.context.split(16, dim=1))
+    chosen = [int(torch.allclose(given[0][row], second[row])) for row in range(8)]
+    for row, which in enumerate(chosen):
+        torch.testing.assert_close(given[0][row], (first, second)[which][row])
+    assert set(chosen) == {0, 1}
+    other = replace(part.each, context=part.each.context[:, :24], context_grids=((4, 6),))
+    assert other.context is not None
+    assert not of._copies(replace(part, each=other, condition=wider(of, other)), other.context)[1].any()
+
+
+def wider(of: LaddStage, each: Any) -> Any:
+    return of.reading.condition(each, each.prompts, 3.0, of.teacher.flow)
