@@ -13,11 +13,14 @@ from recast.retouch.editor import Editor
 from recast.speed import accelerate
 from recast.speed.apply import numbered, numbers_by, recipe_under
 from recast.speed.approximate import Approximate
+from recast.speed.autoencoder import FastAutoencoder
+from recast.speed.engine import Engine
 from recast.speed.graphs import Graphs
 from recast.speed.memory import fit
 from recast.speed.plan import PLANS
 from recast.speed.processes import Process
 from recast.speed.quantize import EightBit
+from recast.speed.request_cache import EncodesOnce
 from recast.speed.several import Several
 from recast.speed.streaming import Streamed
 from recast.speed.text_eviction import Evicted
@@ -38,6 +41,10 @@ def wanted() -> np.ndarray:
 def test_the_picture_is_the_reference_s(name: str, wanted: np.ndarray):
     pipeline = tiny_pipeline()
     fast = accelerate(pipeline, name)
+    assert isinstance(fast.pipeline.network, Engine) == PLANS[name].engine  # or a plan that does nothing would pass
+    kept = fast.pipeline.autoencoder
+    inner = kept._autoencoder if isinstance(kept, EncodesOnce) else kept
+    assert isinstance(inner, FastAutoencoder) == (PLANS[name].autoencoder == "fast")
     result = fast.pipeline.edit(SOURCE, "make it red", **OPTIONS)
     difference = np.abs(result.pictures[0].rgb - wanted)
     assert difference.max() <= LEVELS[name]
