@@ -185,11 +185,9 @@ def _suits(
 ) -> None:
     """Raises ConfigError where the option itself would, once it met the request."""
     came = f"approximate={str(option)!r}"
-    if option.kind == "context-reuse" and (not request.contexts or config.flow.context_attention == "cached"):
-        why = "keeps its context exactly, at no cost" if request.contexts else "has no context picture"
-        raise ConfigError(
-            f"{came}: a request that {why}; use it for edits by weights of full attention, or leave it off"
-        )
+    is_cached = config.flow.context_attention == "cached"
+    # of the mask only its share is known here, and of the sampler its steps: both are looked at below
+    option.check(has_context=bool(request.contexts), has_mask=True, sampler="euler", is_cached=is_cached)
     if option.kind == "extrapolate" and len(set(steps)) < len(steps):
         raise ConfigError(f"{came}: a sampler of two evaluations a step; use euler, ab2 or dpmpp_2m with it")
     if (option.kind == "region") != (changed is not None):

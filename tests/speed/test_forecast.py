@@ -108,7 +108,7 @@ def test_what_an_option_keeps_is_put_aside_under_a_cap():
 @pytest.mark.parametrize(
     ("option", "changed", "request_", "message"),
     [
-        ("context-reuse", None, replace(EDIT, contexts=()), "has no context picture"),
+        ("context-reuse", None, replace(EDIT, contexts=()), "a request without context pictures came"),
         ("region", None, EDIT, "region needs it"),
         ("extrapolate", 0.5, EDIT, "belongs to region"),
         ("region", 1.5, EDIT, "above 0, up to 1"),
