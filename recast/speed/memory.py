@@ -27,7 +27,7 @@ TEXT_SLOTS = 2  # layers of a text encoder on the device at once
 # costs the products beside it a tenth on an H200 (6.45 to 6.92 ms beside one of 4.6 ms); more is assumed, since what is
 # copied once a request is to leave the device before what is copied at every step.
 FLOPS, BUS_BYTES_S, COPY_DRAG = 140e12, 25e9, 0.25
-HALVING, BANDS, NO_REUSE = 0.01, 0.05, 0.8  # shares of time: MLP in twice the runs; decoding in bands; no kept context
+HALVING, BANDS = 0.01, 0.05  # shares of time: MLP in twice the runs; decoding in bands
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -40,7 +40,6 @@ class Memory:
     text: Literal["resident", "evicted", "streamed"] = "resident"
     modulators: Literal["resident", "host"] = "resident"
     autoencoder_band: int | None = None  # rows of pixels; None for the pipeline's own choice
-    keeps_context: bool = True  # whether an approximate option may keep the context's keys and values
 
     def __post_init__(self) -> None:
         for name, least in (("resident_blocks", 0), ("slots", 2)):
@@ -167,8 +166,6 @@ def slowness(config: ModelConfig, request: Request, numbers: Numbers, memory: Me
     if memory.autoencoder_band is not None:
         size = {"width": request.width, "height": request.height}
         seconds += BANDS * cost.decode_work(config.autoencoder, **size).total / FLOPS
-    if numbers.context_kv_bytes and not memory.keeps_context:
-        seconds += evaluations * computing * NO_REUSE
     return seconds
 
 
@@ -299,7 +296,7 @@ def engine_step_bytes(config: ModelConfig, request: Request, numbers: Numbers, m
     kept += rows * flow.head_dim // 2 * 8  # rotary positions, complex64
     kept += passes * request.evaluations * (12 * flow.depth + 3 * flow.depth_single_blocks + 2) * d * item
     kept += 4 * batch * target * flow.out_channels * 4  # x, its successor, two velocities: always fp32
-    kept += numbers.context_kv_bytes if memory.keeps_context else 0
+    kept += numbers.context_kv_bytes
     return working, kept
 
 
@@ -340,20 +337,16 @@ def _choices(config: ModelConfig, request: Request, numbers: Numbers) -> tuple[t
     """Every recipe but for the number of resident blocks, in the order in which equals are preferred."""
     target, context = _tokens(request, config.pixels_per_token)
     rows = target + context + config.text.max_length
-    keeps = (True, False) if numbers.context_kv_bytes else (True,)
     bands = [None] + [band for band in (128, 4 * GRID, 2 * GRID) if band < request.height]
     runs = [None, *(-(-rows // parts) for parts in (2, 4, 8))]
     found = []
-    for kept, run, band, modulators, text in product(
-        keeps, runs, bands, ("resident", "host"), ("resident", "evicted", "streamed")
-    ):
+    for run, band, modulators, text in product(runs, bands, ("resident", "host"), ("resident", "evicted", "streamed")):
         memory = Memory(
             resident_blocks=0,
             mlp_rows=run,
             text=text,  # type: ignore[arg-type]
             modulators=modulators,  # type: ignore[arg-type]
             autoencoder_band=band,
-            keeps_context=kept,
         )
         found.append((memory, _Fixed.of(config, request, numbers, memory)))
     return tuple(found)

@@ -235,10 +235,11 @@ def test_an_impossible_cap_says_the_smallest_possible_and_that_one_works() -> No
     assert fit(kontext_dev(), EDIT, Numbers(), said * GB).resident_blocks == 0
 
 
-def test_kept_keys_and_values_go_last_and_a_graph_keeps_its_own() -> None:
-    model, numbers = kontext_dev(), Numbers(blocks=1.0, context_kv_bytes=2_870_000_000)
-    assert fit(model, EDIT, numbers, 16 * GB).keeps_context
-    assert not fit(model, EDIT, numbers, smallest_bytes(model, EDIT, numbers)).keeps_context
+def test_kept_keys_and_values_are_counted_and_a_graph_keeps_its_own() -> None:
+    model, kept = kontext_dev(), 2_870_000_000
+    without, beside = (peak_bytes(model, EDIT, Numbers(context_kv_bytes=size), ALL) for size in (0, kept))
+    assert beside.denoise - without.denoise == kept
+    assert beside.text == without.text
     plain, graph = (peak_bytes(model, EDIT, Numbers(graph=graph), ALL) for graph in (False, True))
     working, _ = memory.engine_step_bytes(model, EDIT, Numbers(), ALL)
     assert graph.decode - plain.decode == working
