@@ -7,7 +7,7 @@ A variant is `dataclasses.replace(kontext_dev(), ...)`; a preset is never edited
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import asdict, dataclass, field, fields
+from dataclasses import asdict, dataclass, field, fields, replace
 from typing import Any, Literal
 
 from recast.errors import ConfigError
@@ -15,6 +15,9 @@ from recast.errors import ConfigError
 VERSION = "0.1.0"
 
 ContextAttention = Literal["full", "cached"]
+# One evaluation a step: euler (first order), ab2 and dpmpp_2m (second). Two: heun. For distilled weights: renoise.
+SAMPLERS = ("euler", "heun", "ab2", "dpmpp_2m", "renoise")
+GuidanceMode = Literal["none", "two-pass", "embedded", "few-step"]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -119,13 +122,27 @@ class Defaults:
     """What a call uses when the caller says nothing."""
 
     steps: int = 28
+    sampler: str = "euler"  # one of `SAMPLERS`
     guidance: float | None = 2.5  # fed to the guidance embedding; None for models that have none
+    edit_guidance: float | None = None  # the same for edits, where they want another scale
     edit_true_guidance: float = 1.0  # two-pass guidance of edits; 1.0 is off
     generate_true_guidance: float = 1.0  # two-pass guidance of text-to-image
     width: int = 1024  # of a generated picture
     height: int = 1024
     min_tokens: int = 2304  # an edit works at the source's own size if its grid lies between these,
     max_tokens: int = 4150  # and is scaled into them otherwise; 4150 is the largest grid Kontext was trained on
+
+    def __post_init__(self) -> None:
+        if not isinstance(self.steps, int) or isinstance(self.steps, bool) or self.steps < 1:
+            raise ConfigError(f"defaults.steps={self.steps!r}: a whole number from 1 accepted; mend the config")
+        check_sampler("defaults.sampler", self.sampler)
+
+
+def check_sampler(name: str, value: Any) -> None:
+    """Raises ConfigError, calling the argument `name`, unless a walk of this name is known."""
+    if value not in SAMPLERS:
+        *names, last = SAMPLERS
+        raise ConfigError(f"{name}={value!r}: {', '.join(names)} or {last} accepted; pass one")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -140,6 +157,8 @@ class ModelConfig:
     takes_context: bool = True  # False: trained on text alone, so it makes pictures and does not edit them
     shifts_schedule: bool = True  # by resolution; schnell walks its four steps unshifted
     trained_sizes: tuple[tuple[int, int], ...] = ()  # (width, height); the choices of `size="trained"`
+    is_few_step: bool = False  # distilled for exactly its default steps and sampler, guidance in its weights
+    passed: tuple[str, ...] = ()  # benchmarks whose bar it was seen to pass, by name
     licence: str = "unknown"
 
     def __post_init__(self) -> None:
@@ -149,6 +168,16 @@ class ModelConfig:
                 f"flow.out_channels={self.flow.out_channels}: must be 4 * autoencoder.z_channels = {channels}, "
                 "the channels of a 2 x 2 patch of latents"
             )
+
+    @property
+    def guidance_mode(self) -> GuidanceMode:
+        """How it follows the words at its defaults, and so what a step costs: two evaluations if two-pass, else one."""
+        if self.is_few_step:
+            return "few-step"
+        if self.flow.guidance_embed:
+            return "embedded"
+        usual = self.defaults.edit_true_guidance, self.defaults.generate_true_guidance
+        return "none" if usual == (1.0, 1.0) else "two-pass"
 
     @property
     def pixels_per_token(self) -> int:
@@ -175,6 +204,25 @@ def dev() -> ModelConfig:
     )
 
 
+def krea_dev() -> ModelConfig:
+    """FLUX.1 Krea [dev]: text to image. The tensors of dev, other values."""
+    return replace(dev(), name="krea_dev", defaults=replace(dev().defaults, guidance=2.5))
+
+
+def fill_dev() -> ModelConfig:
+    """FLUX.1 Fill [dev]: a masked picture and its mask beside the target."""
+    base = dev()
+    flow, defaults = replace(base.flow, in_channels=384), replace(base.defaults, guidance=30.0)
+    return replace(base, name="fill_dev", flow=flow, defaults=defaults)
+
+
+def control_dev() -> ModelConfig:
+    """FLUX.1 Canny [dev] and Depth [dev]: a picture of edges, or of depth, beside the target."""
+    base = dev()
+    flow, defaults = replace(base.flow, in_channels=128), replace(base.defaults, guidance=30.0)
+    return replace(base, name="control_dev", flow=flow, defaults=defaults)
+
+
 def schnell() -> ModelConfig:
     """FLUX.1 [schnell]: text to image in four steps, no guidance embedding, no shift."""
     return ModelConfig(
@@ -184,6 +232,7 @@ def schnell() -> ModelConfig:
         text=TextConfig(max_length=256),
         defaults=Defaults(steps=4, guidance=None),
         shifts_schedule=False,
+        is_few_step=True,
         licence="Apache-2.0",
     )
 
@@ -213,6 +262,26 @@ def nano() -> ModelConfig:
     )
 
 
+def nano_dev() -> ModelConfig:
+    """`nano` whose guidance is embedded: in one evaluation what it does in two, at the scales usual there."""
+    base = nano()
+    usual = base.defaults
+    defaults = replace(
+        usual,
+        guidance=usual.generate_true_guidance,
+        edit_guidance=usual.edit_true_guidance,
+        generate_true_guidance=1.0,
+        edit_true_guidance=1.0,
+    )
+    return replace(base, name="nano-dev", flow=replace(base.flow, guidance_embed=True), defaults=defaults)
+
+
+def nano_turbo() -> ModelConfig:
+    """`nano` distilled to four evaluations, guidance in its weights."""
+    defaults = replace(nano().defaults, steps=4, generate_true_guidance=1.0)
+    return replace(nano(), name="nano-turbo", defaults=defaults, is_few_step=True)
+
+
 def tiny() -> ModelConfig:
     """The smallest model with every part: for tests, and for reading shapes in a debugger."""
     return ModelConfig(
@@ -234,7 +303,8 @@ def tiny() -> ModelConfig:
 
 
 PRESETS: Mapping[str, Callable[[], ModelConfig]] = {
-    preset.__name__: preset for preset in (nano, tiny, kontext_dev, dev, schnell)
+    make().name: make
+    for make in (nano, nano_dev, nano_turbo, tiny, kontext_dev, dev, krea_dev, schnell, fill_dev, control_dev)
 }
 
 

@@ -12,7 +12,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import NamedTuple
+from typing import Literal, NamedTuple
 
 from recast.config import AutoencoderConfig, FlowConfig, ModelConfig
 
@@ -215,6 +215,18 @@ def decode_bytes(config: AutoencoderConfig, *, width: int, height: int, rows: in
             doubled = 2 * 4 * inner if band == 1 else 4 * inner * (1 + 3 * band)
             numbers.append(places * (inner + doubled))
     return int(item * max(numbers))
+
+
+def graph_bytes(config: AutoencoderConfig, part: Literal["encoder", "decoder"], *, width: int, height: int) -> int:
+    """What a gradient through the frozen encoder or decoder keeps of one picture, in fp32: inputs of its layers.
+
+    A norm keeps what it reads and what the SiLU after it reads, a convolution or a product what it reads.
+    """
+    numbers = 0
+    for layer in _encoder(config) if part == "encoder" else _decoder(config):
+        places = width // layer.shrink * (height // layer.shrink)
+        numbers += places * layer.width_in * (2 if layer.kernel == 0 else 3 if layer.kernel < 0 else 1)
+    return 4 * numbers
 
 
 # The whole of a request.

@@ -6,23 +6,26 @@ import logging
 import time
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from functools import cache, partial
 from pathlib import Path
 from typing import cast
 
 import torch
+from torch import nn
 
 from recast import weights
-from recast.config import ContextAttention
+from recast.config import ContextAttention, ModelConfig
 from recast.context.text import TextEncoder
 from recast.context.text_files import load_byte_t5, load_clip_t5, stand_alone_files
-from recast.errors import ConfigError, MissingWeights
+from recast.errors import ConfigError, MissingWeights, WeightsError
+from recast.flow.layers import Embedder
 from recast.flow.transformer import FlowTransformer
 from recast.latents.autoencoder import Autoencoder
-from recast.nano import NANO
+from recast.models import place
 from recast.pipeline import Pipeline
 from recast.recipe import Adapter
+from recast.weights.configs import FILES as PUBLISHED
 
 log = logging.getLogger(__name__)
 
@@ -36,27 +39,29 @@ def load(
     adapters: Sequence[str | Path | tuple[str | Path, float]] = (),
     context_attention: ContextAttention | None = None,
 ) -> Pipeline:
-    """A model, read from `nano` inside the package or from local files in BFL, diffusers or recast layout.
+    """A model, read by its name (`recast models`) or from local files in BFL, diffusers or recast layout.
 
+    A file may be a delta (`recast.weights.deltas`): its base lies in the same folder, or is inside the package.
     device: "auto" (CUDA, else CPU) or any torch device. dtype: "auto", see `pick_dtype`.
     variant: which model the files hold, where neither their names nor their tensors say (Kontext, dev and Krea
     have the same tensors). adapters: LoRA files, each a path or (path, strength), folded into the weights.
     context_attention: "full" or "cached" (docs/model.md), where it is to be other than the files' config says.
     Raises MissingWeights if files are not there, WeightsError if they do not fit.
     """
-    folder = place(name_or_path)
+    files = open_files(name_or_path, variant=variant)
     target = pick_device(device)
     precision = pick_dtype(dtype, target)
-    config = weights.read_config(folder, variant=variant)
+    for entry in adapters:
+        _check_adapter(entry[0] if isinstance(entry, tuple) else entry)
+    config, parts = files.config, files.parts
     if context_attention is not None:
         config = replace(config, flow=replace(config.flow, context_attention=context_attention))
-    parts = _parts(folder, variant)
     with torch.device("meta"):
-        flow, autoencoder = FlowTransformer(config.flow), Autoencoder(config.autoencoder)
-    weights.load_into(flow, parts["flow"], dtype=precision, device="cpu" if adapters else target)
+        autoencoder = Autoencoder(config.autoencoder)
+    flow = _load_flow(files, config, precision, torch.device("cpu") if adapters or files.delta else target)
     weights.load_into(autoencoder, parts["autoencoder"], dtype=torch.float32, device=target)
     read_text = load_byte_t5 if config.text.kind == "byte_t5" else load_clip_t5
-    text = read_text(_home(folder), config.text, target, precision)
+    text = read_text(files.home, config.text, target, precision)
     folded = []
     for entry in adapters:
         path, strength = entry if isinstance(entry, tuple) else (entry, 1.0)
@@ -73,7 +78,7 @@ def load(
         flow,
         autoencoder,
         text,
-        checksums=partial(_checksums, parts, _home(folder)),
+        checksums=partial(_checksums, files),
         adapters=folded,
     )
 
@@ -95,9 +100,8 @@ def outline(name_or_path: str | Path = "nano", *, variant: str | None = None) ->
 
     Costs a look at the files' headers. Raises MissingWeights or WeightsError where those already tell.
     """
-    folder = place(name_or_path)
-    config = weights.read_config(folder, variant=variant)
-    parts = _parts(folder, variant)
+    files = open_files(name_or_path, variant=variant)
+    config = files.config
     with torch.device("meta"):
         flow, autoencoder = FlowTransformer(config.flow), Autoencoder(config.autoencoder)
     return Pipeline(
@@ -105,13 +109,31 @@ def outline(name_or_path: str | Path = "nano", *, variant: str | None = None) ->
         flow,
         autoencoder,
         cast(TextEncoder, None),
-        checksums=partial(_checksums, parts, _home(folder)),
+        checksums=partial(_checksums, files),
     )
 
 
-def place(name_or_path: str | Path) -> Path:
-    """Where a model's files are: `nano` is inside the package, any other name is a path."""
-    return NANO if str(name_or_path) == "nano" else Path(name_or_path)
+@dataclass(frozen=True)
+class Files:
+    """The files of a whole model, looked at and not read."""
+
+    config: ModelConfig
+    parts: Mapping[str, weights.Checkpoint]  # of a delta, those of its base
+    home: Path  # the folder that text encoders are in
+    delta: weights.Delta | None = None
+
+
+def open_files(name_or_path: str | Path, *, variant: str | None = None) -> Files:
+    """A model's files by their headers. Raises MissingWeights or WeightsError where those already tell."""
+    here = place(name_or_path)
+    if not weights.is_delta(here):
+        return Files(weights.read_config(here, variant=variant), _parts(here, variant), _home(here))
+    delta = weights.read_delta(here)
+    base = _base_place(delta)
+    variant = delta.base.name if delta.base.name in PUBLISHED else None
+    under, parts = weights.read_config(base, variant=variant), _parts(base, variant)
+    check_over(delta, under)
+    return Files(delta.config, parts, _home(base), delta)
 
 
 def pick_device(device: str) -> torch.device:
@@ -167,6 +189,65 @@ def has_fast_bf16() -> bool:
     return usual > 1.5 * fastest(torch.bfloat16, 8)
 
 
+def _load_flow(files: Files, config: ModelConfig, dtype: torch.dtype, device: torch.device) -> FlowTransformer:
+    """The flow transformer with its weights; of a delta, with the base it was made from."""
+    wanted, lacks = config.flow, False
+    if files.delta is not None:
+        weights.check_base(files.delta, files.parts["flow"])
+        lacks = wanted.guidance_embed and not _has_guidance(files.parts["flow"])
+    with torch.device("meta"):
+        flow = FlowTransformer(replace(wanted, guidance_embed=wanted.guidance_embed and not lacks))
+    weights.load_into(flow, files.parts["flow"], dtype=dtype, device=device)
+    if lacks:
+        flow.config, flow.guidance_in = wanted, Embedder(256, wanted.hidden_size).to(device, dtype)
+        for parameter in flow.guidance_in.parameters():
+            nn.init.zeros_(parameter)
+    if files.delta is not None:
+        weights.apply_delta(flow, files.delta)
+    return flow
+
+
+def _has_guidance(flow: weights.Checkpoint) -> bool:
+    return any(name.startswith("guidance_in.") for name in flow.tensors)
+
+
+def _base_place(delta: weights.Delta) -> Path:
+    """Where the base of a delta lies: in the delta's own folder, or in the package by its name."""
+    beside = delta.path.parent
+    with suppress(MissingWeights):
+        weights.open_checkpoint(beside, "flow", variant=None)
+        return beside
+    try:
+        return place(delta.base.name)
+    except MissingWeights:
+        raise MissingWeights(
+            f"delta={delta.path.name!r}: is over {delta.base.name}, whose weights are not in {str(beside)!r}; put the "
+            "delta into their folder"
+        ) from None
+
+
+def check_over(delta: weights.Delta, base: ModelConfig) -> None:
+    """Raises WeightsError unless a delta's model is its base in all but guidance, attention and how it is asked."""
+    ours, theirs = delta.config, base
+    flow = replace(theirs.flow, guidance_embed=ours.flow.guidance_embed, context_attention=ours.flow.context_attention)
+    pairs = {"flow": (ours.flow, flow), "autoencoder": (ours.autoencoder, theirs.autoencoder)}
+    pairs |= {"text": (ours.text, theirs.text)}
+    apart = [name for name, (mine, found) in pairs.items() if mine != found]
+    if apart:
+        raise WeightsError(
+            f"delta={delta.path.name!r}: is over a {delta.base.name} of another {' and '.join(apart)}; the very base "
+            "it was made from accepted; put that beside the delta"
+        )
+
+
+def _check_adapter(path: str | Path) -> None:
+    if weights.is_delta(path):
+        raise ConfigError(
+            f"adapters={str(path)!r}: a delta over {weights.read_delta(path).base.name}, with steps and guidance of "
+            "its own; adapters accepted; load it as the model"
+        )
+
+
 def _parts(folder: Path, variant: str | None) -> dict[str, weights.Checkpoint]:
     parts = weights.open_all(folder, variant=variant)
     if folder.is_file():  # one file of several: the others lie beside it
@@ -184,9 +265,11 @@ def _home(place: Path) -> Path:
     return place if place.is_dir() else place.parent
 
 
-def _checksums(parts: Mapping[str, weights.Checkpoint], folder: Path) -> dict[str, str]:
+def _checksums(files: Files) -> dict[str, str]:
     """The hash of every file that was read, as "part/file"."""
-    files = {f"{name}/{file.name}": file for name, part in parts.items() for file in part.files}
-    if "text_encoder" not in parts:  # stand-alone encoders, which are no part of a checkpoint
-        files |= {f"text_encoder/{file.name}": file for file in stand_alone_files(folder)}
-    return {name: weights.checksum(file) for name, file in files.items()}
+    found = {f"{name}/{file.name}": file for name, part in files.parts.items() for file in part.files}
+    if "text_encoder" not in files.parts:  # stand-alone encoders, which are no part of a checkpoint
+        found |= {f"text_encoder/{file.name}": file for file in stand_alone_files(files.home)}
+    if files.delta is not None:
+        found[f"delta/{files.delta.path.name}"] = files.delta.path
+    return {name: weights.checksum(file) for name, file in found.items()}

@@ -8,6 +8,7 @@ from dataclasses import dataclass, fields
 from itertools import pairwise
 from typing import Any
 
+from recast.config import check_sampler
 from recast.errors import ConfigError
 
 ALIASES = {
@@ -18,10 +19,6 @@ ALIASES = {
 }
 
 
-# One evaluation a step: euler (first order), ab2 and dpmpp_2m (second). Two: heun. For distilled weights: renoise.
-SAMPLERS = ("euler", "heun", "ab2", "dpmpp_2m", "renoise")
-
-
 @dataclass(frozen=True, kw_only=True)
 class Options:
     """How to sample. None stands for the model's own default (`recast.config.Defaults`)."""
@@ -30,7 +27,7 @@ class Options:
     steps: int | None = None
     guidance: float | None = None  # fed to the guidance embedding, one evaluation a step
     true_guidance: float | None = None  # classifier-free guidance, two evaluations a step; 1.0 is off
-    sampler: str = "euler"  # one of `SAMPLERS`
+    sampler: str | None = None  # one of `recast.config.SAMPLERS`
     times: Sequence[float] | None = None  # a grid of one's own, from 1 to 0, instead of steps
     seed: int | None = None  # of the first picture; the next have seed + 1, seed + 2 ...; None draws one
     num_images: int = 1
@@ -45,9 +42,8 @@ class Options:
                 _check_number(name, getattr(self, name))
         if self.seed is not None:
             _check_whole("seed", self.seed, 0, 2**63 - self.num_images)
-        if self.sampler not in SAMPLERS:
-            *names, last = SAMPLERS
-            raise ConfigError(f"sampler={self.sampler!r}: {', '.join(names)} or {last} accepted; pass one")
+        if self.sampler is not None:
+            check_sampler("sampler", self.sampler)
         if self.negative_prompt is not None and not isinstance(self.negative_prompt, str):
             raise ConfigError(f"negative_prompt={self.negative_prompt!r}: a string accepted; pass one or leave it out")
         if self.times is not None:
@@ -60,7 +56,8 @@ class Options:
             raise ConfigError(f"times={times!r}: a list of numbers accepted, e.g. [1, 0.7, 0.4, 0]")
         for t in times:
             _check_number("times", t)
-        if len(times) < 2 or times[0] != 1 or times[-1] != 0 or not all(a > b for a, b in pairwise(times)):
+        starts = len(times) >= 2 and abs(times[0] - 1) < 1e-6  # a shifted schedule rounds: those of recipes may too
+        if not starts or times[-1] != 0 or not all(a > b for a, b in pairwise(times)):
             raise ConfigError(f"times={list(times)}: numbers that fall from 1 to 0 accepted, e.g. [1, 0.7, 0.4, 0]")
 
     @classmethod

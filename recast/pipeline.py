@@ -70,6 +70,7 @@ class Request:
     asked: list[str]  # the same as the caller wrote them, references by name
     options: Options
     times: list[float]
+    sampler: str
     guidance: float | None
     true_guidance: float
     seeds: list[int]
@@ -234,7 +235,10 @@ class Pipeline:
                 f"{task}: this network reads {flow.extra_channels} more channels beside the target (fill, canny or "
                 "depth), for which there is no argument yet; use `flow.condition(extra=...)` or another model"
             )
-        guidance = defaults.guidance if options.guidance is None else options.guidance
+        usual_guidance = defaults.guidance
+        if task == "edit" and defaults.edit_guidance is not None:
+            usual_guidance = defaults.edit_guidance
+        guidance = usual_guidance if options.guidance is None else options.guidance
         if guidance is not None and not flow.guidance_embed:
             raise ConfigError(
                 f"guidance={guidance}: {self.config.name} has no guidance embedding; "
@@ -253,7 +257,8 @@ class Pipeline:
             times = schedule.times(options.steps or defaults.steps, mu=mu)
         first = secrets.randbits(32) if options.seed is None else options.seed
         seeds = [first + i for i in range(options.num_images)]
-        return Request(task, prompts, prompts, options, times, guidance, true_guidance, seeds, grid, finish)
+        sampler = options.sampler or defaults.sampler
+        return Request(task, prompts, prompts, options, times, sampler, guidance, true_guidance, seeds, grid, finish)
 
     def _count(self, request: Request) -> int:
         batches = -(-len(request.seeds) // request.options.batch_size)
@@ -406,7 +411,7 @@ class Pipeline:
             "dpmpp_2m": samplers.dpm_solver_2m,
             "renoise": samplers.renoise(noise),
         }
-        walk = walks[request.options.sampler]
+        walk = walks[request.sampler]
         if source is not None and hold is not None:
             walk = samplers.held(walk, source, hold)
         return walk(velocity, noise(), request.times)
@@ -447,7 +452,7 @@ class Pipeline:
             negative_prompt=request.options.negative_prompt,
             seed=seed,
             times=tuple(request.times),
-            sampler=request.options.sampler,
+            sampler=request.sampler,
             guidance=request.guidance,
             true_guidance=request.true_guidance,
             width=picture.width,

@@ -28,7 +28,8 @@ from recast.config import VERSION
 from recast.errors import ConfigError, InputError
 from recast.flow.layers import rotate
 from recast.flow.transformer import FlowTransformer
-from recast.loading import NANO, load
+from recast.loading import load
+from recast.nano import NANO
 from recast.pipeline import Pipeline, Run
 from recast.pixels.image import Picture
 
@@ -254,7 +255,7 @@ def write_golden(path: Path = GOLDEN) -> None:
 
 def nano_checksums() -> dict[str, str]:
     """SHA-256 of each weight file of `nano`, by its name within the model."""
-    files = sorted(NANO.rglob("*.safetensors"))
+    files = sorted(file for part in weights.open_all(NANO).values() for file in part.files)
     return {file.relative_to(NANO).as_posix(): weights.checksum(file) for file in files}
 
 

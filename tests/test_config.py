@@ -39,6 +39,40 @@ def test_fill_and_control_have_room():
 @pytest.mark.parametrize(
     ("change", "message"),
     [
+        ({"sampler": "eular"}, r"defaults.sampler='eular': euler, heun, ab2, dpmpp_2m or renoise accepted"),
+        ({"steps": 0}, r"defaults.steps=0: a whole number from 1"),
+    ],
+)
+def test_defaults_that_cannot_work_are_refused(change, message):
+    with pytest.raises(ConfigError, match=message):
+        from_dict(to_dict(nano()) | {"defaults": to_dict(nano())["defaults"] | change})
+
+
+def test_a_config_from_before_samplers_were_written_means_euler():
+    data = json.loads(json.dumps(to_dict(nano())))
+    for name in ("sampler", "edit_guidance"):
+        del data["defaults"][name]
+    for name in ("is_few_step", "passed"):
+        del data[name]
+    assert from_dict(data) == nano()
+    assert nano().defaults.sampler == "euler"
+
+
+@pytest.mark.parametrize(
+    ("name", "mode"),
+    [("nano", "two-pass"), ("nano-dev", "embedded"), ("nano-turbo", "few-step"), ("schnell", "few-step")],
+)
+def test_how_a_model_is_guided_follows_from_its_numbers(name, mode):
+    config = preset(name)
+    assert config.guidance_mode == mode
+    plain = replace(config.defaults, edit_true_guidance=1.0, generate_true_guidance=1.0)
+    without = replace(config, is_few_step=False, flow=replace(config.flow, guidance_embed=False), defaults=plain)
+    assert without.guidance_mode == "none"
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
         ({"hidden_size": 100}, "hidden_size=100: must be a multiple of num_heads=24"),
         ({"axes_dim": (16, 56, 54)}, "axes_dim"),
         ({"axes_dim": (15, 57, 56)}, "even numbers"),
@@ -63,5 +97,5 @@ def test_an_unknown_name_is_refused_not_ignored():
 
 
 def test_an_unknown_preset_lists_the_known_ones():
-    with pytest.raises(ConfigError, match="nano, tiny, kontext_dev"):
+    with pytest.raises(ConfigError, match="nano, nano-dev, nano-turbo, tiny, kontext_dev"):
         preset("micro")

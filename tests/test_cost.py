@@ -23,7 +23,8 @@ from recast.context.t5 import T5Config, T5Encoder
 from recast.cost import Request, estimate
 from recast.flow.transformer import Condition, FlowTransformer
 from recast.latents.autoencoder import Autoencoder
-from recast.loading import NANO, load
+from recast.loading import load
+from recast.nano import NANO
 
 
 def on_meta(config: ModelConfig) -> tuple[FlowTransformer, Autoencoder]:

@@ -8,11 +8,12 @@ import psutil
 import pytest
 import torch
 
-from recast.config import tiny
+from recast.config import SAMPLERS, tiny
 from recast.errors import ConfigError, InputError, OutOfMemory
+from recast.flow import schedule
 from recast.latents.autoencoder import Autoencoder
 from recast.latents.tokens import pack
-from recast.options import SAMPLERS, Options
+from recast.options import Options
 from recast.pixels.image import Picture, read, read_recipe
 from recast.recipe import Recipe
 from tests.tiny import tiny_pipeline
@@ -399,6 +400,27 @@ def test_large_pictures_go_through_in_bands(monkeypatch):
     banded = model.edit(photo(96, 96), "red", steps=1, seed=0, size="source").pictures[0].rgb
     assert seen == [32]
     assert np.abs(banded.astype(int) - whole).max() <= 1
+
+
+def test_a_call_that_names_no_sampler_has_the_model_s_own():
+    model = tiny_pipeline(defaults=replace(tiny().defaults, sampler="renoise", steps=3))
+    usual, named, euler = (
+        model.edit(photo(), "red", seed=0, **asked).recipe
+        for asked in ({}, {"sampler": "renoise"}, {"sampler": "euler"})
+    )
+    assert [each.sampler for each in (usual, named, euler)] == ["renoise", "renoise", "euler"]
+    assert usual.output_sha256 == named.output_sha256 != euler.output_sha256
+    assert (usual.steps, model.start_generate("red", seed=0).request.sampler) == (3, "renoise")
+
+
+@pytest.mark.parametrize("tokens", [12, 20, 256])
+def test_the_times_of_a_recipe_are_taken_again_at_every_size(tokens):
+    """In fp32 a shifted schedule begins at 1 or at the number before it."""
+    made = schedule.times(4, mu=schedule.resolution_shift(tokens))
+    assert Options(times=made).times == made
+    assert (made[0] < 1) == (tokens < 256)
+    with pytest.raises(ConfigError, match="fall from 1 to 0"):
+        Options(times=[0.999, 0.5, 0.0])
 
 
 def test_options_document_their_defaults():

@@ -157,7 +157,7 @@ def asked(request: Request, seed: int, outline: Pipeline, model: Model) -> dict[
         "negative_prompt": request.options.negative_prompt,
         "seed": seed,
         "times": tuple(request.times),
-        "sampler": request.options.sampler,
+        "sampler": request.sampler,
         "guidance": request.guidance,
         "true_guidance": request.true_guidance,
         "width": source.width,

@@ -299,7 +299,11 @@ def _fits(device: str) -> Iterator[Check]:
     total, _ = device_bytes(target)
     needs = {name: _need(PRESETS[name]()) for name in PRESETS if name != "tiny"}
     fitting = [name for name, need in needs.items() if need <= total]
-    large = [f"{name} needs {need / GIB:.0f}" for name, need in needs.items() if need > total]
+    sizes: dict[str, list[str]] = {}
+    for name, need in needs.items():
+        if need > total:
+            sizes.setdefault(f"{need / GIB:.0f}", []).append(name)
+    large = [f"{', '.join(names)} {'need' if names[1:] else 'needs'} {size}" for size, names in sizes.items()]
     found = f"into {total / GIB:.1f} GiB of {target.type}: {', '.join(fitting) or 'none'}"
     yield Check(
         "fits",
@@ -331,10 +335,13 @@ def _nano_files() -> Iterator[Check]:
 
 def _model_files(model: str, variant: str | None) -> Iterator[Check]:
     """The headers of the model's files: whole, complete, of a known model. The tensors themselves are not read."""
-    from recast import weights
+    from recast import loading, weights
 
-    config = weights.read_config(model, variant=variant)
-    parts = weights.open_all(model, variant=variant)
+    if weights.is_delta(model):
+        files = loading.open_files(model)
+        config, parts = files.config, dict(files.parts)
+    else:
+        config, parts = weights.read_config(model, variant=variant), weights.open_all(model, variant=variant)
     missing = [part for part in ("flow", "autoencoder") if part not in parts]
     broken = [f"{name} lacks {part.incomplete[0]}" for name, part in parts.items() if part.incomplete]
     size = sum(part.size_bytes for part in parts.values())

@@ -60,7 +60,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument("--steps", "--num-inference-steps", type=int, metavar="N", help="usual: the model's")
     parser.add_argument(
-        "--sampler", metavar="NAME", help="euler (usual), ab2, dpmpp_2m, renoise; heun asks twice a step"
+        "--sampler", metavar="NAME", help="euler, ab2, dpmpp_2m, renoise; heun asks twice a step; usual: the model's"
     )
     parser.add_argument(
         "--true-guidance", "--true-cfg-scale", type=float, metavar="SCALE", help="two network calls a step unless 1"
@@ -78,10 +78,12 @@ def configure(parser: argparse.ArgumentParser) -> None:
 
 
 def run(args: argparse.Namespace) -> int:
+    from recast import models
+
     for flag in ("tflops", "memory"):
         if getattr(args, flag) is not None and not getattr(args, flag) > 0:
             raise ConfigError(f"--{flag}={getattr(args, flag)}: a number above 0 accepted")
-    config = _config(setting(args, "model") or "nano", args.variant)
+    config = _config(setting(args, "model") or models.default(), args.variant)
     name, device = _device(setting(args, "device") or "auto")
     request = _request(config, args, _dtype(setting(args, "dtype") or "auto", name, device))
     cost = estimate(config, request)
@@ -90,7 +92,7 @@ def run(args: argparse.Namespace) -> int:
         from recast.cli.doctor import device_bytes
 
         available = device_bytes(device)[0]
-    asked = planned_cost.asked(args)
+    asked = planned_cost.asked(args, config.defaults.sampler)
     rates = None
     if args.tflops is not None:
         rates = Rates(1e12 * args.tflops, 1e12 * args.tflops)
@@ -123,9 +125,13 @@ def seconds(cost: Estimate, rates: Rates) -> dict[str, float]:
 
 
 def _config(name: str, variant: str | None) -> ModelConfig:
+    from recast import models, weights
+
+    known = models.find(name)
+    if known is not None and (known.place is not None or not Path(name).exists()):
+        return known.config
     if name in PRESETS and not Path(name).exists():
         return preset(name)
-    from recast import weights
 
     return weights.read_config(name, variant=variant)
 
@@ -179,7 +185,7 @@ def _request(config: ModelConfig, args: argparse.Namespace, dtype: str) -> Reque
         raise ConfigError(f"--size={args.size}: of an edit; use --width and --height, or --references 1")
     options = Options(
         steps=args.steps,
-        sampler=args.sampler or "euler",
+        sampler=args.sampler or defaults.sampler,
         num_images=args.num_images,
         batch_size=args.batch_size,
         true_guidance=args.true_guidance,
@@ -211,7 +217,7 @@ def _request(config: ModelConfig, args: argparse.Namespace, dtype: str) -> Reque
         width=width,
         height=height,
         contexts=contexts,
-        evaluations=len(asked_at(options.sampler, options.steps or defaults.steps)),
+        evaluations=len(asked_at(options.sampler or defaults.sampler, options.steps or defaults.steps)),
         true_guidance=true_guidance if options.true_guidance is None else options.true_guidance,
         num_images=options.num_images,
         batch_size=options.batch_size,

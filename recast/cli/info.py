@@ -29,7 +29,9 @@ def configure(parser: argparse.ArgumentParser) -> None:
 def run(args: argparse.Namespace) -> int:
     path = Path(args.path)
     if args.path in PRESETS and not path.exists():
-        data = _of_preset(args)
+        data = _of_name(args)
+    elif _is_delta(path):
+        data = _of_delta(path, args)
     elif path.is_dir() or path.suffix.lower() in WEIGHTS or (not path.exists() and not path.suffix):
         data = _of_checkpoint(path, args)
     elif path.suffix.lower() == ".json":
@@ -75,12 +77,40 @@ def _of_recipe(path: str) -> dict[str, Any]:
     return {"kind": "recipe", "path": path, "recipe": parse(recipe_text(path, "PATH"))}
 
 
-def _of_preset(args: argparse.Namespace) -> dict[str, Any]:
-    if args.path == "nano":
-        from recast.nano import NANO
+def _of_name(args: argparse.Namespace) -> dict[str, Any]:
+    from recast import models
 
-        return _of_checkpoint(NANO, args)
-    return {"kind": "preset", **_model(preset(args.path)), "weights": "not here; give the path of a checkpoint"}
+    known = models.find(args.path)
+    if known is None:
+        return {"kind": "preset", **_model(preset(args.path)), "weights": "none; it is for tests"}
+    if known.place is None:
+        return {"kind": "preset", **_model(known.config), "weights": f"{known.note}; give the path of a checkpoint"}
+    return _of_delta(known.place, args) if _is_delta(known.place) else _of_checkpoint(known.place, args)
+
+
+def _is_delta(path: Path) -> bool:
+    from recast import weights
+
+    return weights.is_delta(path)
+
+
+def _of_delta(path: Path, args: argparse.Namespace) -> dict[str, Any]:
+    from recast import weights
+
+    delta = weights.read_delta(path)
+    return {
+        "kind": "delta",
+        "path": str(path),
+        **_model(delta.config),
+        "base": delta.base.name,
+        "base_sha256": delta.base.sha256,
+        "rank": delta.rank,
+        "error": delta.error,
+        "parameters": delta.parameters,
+        "bytes": path.stat().st_size,
+        "sha256": weights.checksum(path) if args.sha256 else None,
+        "about": dict(delta.about),
+    }
 
 
 def _of_checkpoint(path: Path, args: argparse.Namespace) -> dict[str, Any]:
@@ -122,6 +152,8 @@ def _model(config: ModelConfig) -> dict[str, Any]:
         "usual_width": defaults.width,
         "usual_height": defaults.height,
         "usual_steps": defaults.steps,
+        "usual_sampler": defaults.sampler,
+        "guidance_mode": config.guidance_mode,
         "usual_guidance": defaults.guidance,
         "multiple_of_px": config.pixels_per_token,
     }

@@ -54,7 +54,7 @@ SAMPLING = {
     "steps": Flag(int, "N", "sampler steps; more is finer and slower"),
     "guidance": Flag(float, "SCALE", "how closely to follow the words, for models that embed it"),
     "true_guidance": Flag(float, "SCALE", "the same by two network calls a step; 1 is off"),
-    "sampler": Flag(str, "NAME", "euler (usual), heun, ab2, dpmpp_2m, or renoise for distilled weights"),
+    "sampler": Flag(str, "NAME", "euler (usual), heun, ab2, dpmpp_2m, or renoise (usual of some few-step models)"),
     "times": Flag(numbers, "T,T,...", "times of one's own from 1 to 0, instead of --steps: 1,0.7,0.4,0"),
     "seed": Flag(int, "N", "of the first picture, the next have N + 1, N + 2 ...; drawn if left out"),
     "num_images": Flag(int, "N", "how many pictures (usual: 1)", ("-n",)),
@@ -89,7 +89,7 @@ def sampling(args: argparse.Namespace) -> dict[str, Any]:
 def add_model(parser: argparse.ArgumentParser) -> None:
     """Which model, where, and in which number format."""
     group = parser.add_argument_group("model (all but --lora and --approximate also by environment: RECAST_MODEL ...)")
-    group.add_argument("--model", metavar="PATH", help="a folder or file of weights; usual: nano, in the package")
+    group.add_argument("--model", metavar="PATH", help="a name (`recast models`), or the path of weights; usual: nano")
     group.add_argument("--variant", metavar="NAME", help="which model the files hold, where they do not tell")
     group.add_argument("--device", metavar="NAME", help="cpu, cuda, mps; usual: the best there is")
     group.add_argument(

@@ -64,8 +64,8 @@ def configure(parser: argparse.ArgumentParser) -> None:
     )
 
 
-def asked(args: argparse.Namespace) -> Asked | None:
-    """The flags of a plan, those of the environment included; None where none is given."""
+def asked(args: argparse.Namespace, usual_sampler: str) -> Asked | None:
+    """The flags of a plan, those of the environment included; None where none is given. usual_sampler: the model's."""
     plan, vram = setting(args, "plan"), setting(args, "vram")
     if not (plan or vram or args.approximate):
         for flag in ("changed", "bus"):
@@ -74,7 +74,7 @@ def asked(args: argparse.Namespace) -> Asked | None:
         return None
     if args.bus is not None and not args.bus > 0:
         raise ConfigError(f"--bus={args.bus}: GB/s above 0 accepted")
-    sampler = args.sampler or "euler"
+    sampler = args.sampler or usual_sampler
     return Asked(plan or "auto", vram, args.approximate, args.changed, sampler, args.tflops, args.bus)
 
 

@@ -172,7 +172,11 @@ def _kept(job: Job, recipe: Recipe, args: argparse.Namespace, source: str | byte
 
 
 def _model(recipe: Recipe, args: argparse.Namespace, adapters: list[tuple[str, float]]) -> Model:
-    place = args.model or ("nano" if recipe.model == "nano" else setting(args, "model"))
+    from recast import models
+
+    known = models.find(recipe.model)
+    is_here = known is not None and known.place is not None
+    place = args.model or (recipe.model if is_here else setting(args, "model"))
     if place is None:
         raise MissingWeights(f"--model: missing; the recipe was made with {recipe.model}; say where its weights are")
     plan, approximate = planned.split(recipe.plan)

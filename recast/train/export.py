@@ -1,4 +1,4 @@
-"""The best files of each stage, put together: a whole model folder that `recast` runs.
+"""The best files of each stage, put together: a whole model folder that `recast` runs, or a delta over one.
 
 A part may come from a checkpoint of a run, as its weights or as their averages; from a run, whose newest checkpoint is
 taken; from a model folder; or from one safetensors file.
@@ -7,22 +7,28 @@ taken; from a model folder; or from one safetensors file.
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, field
+import os
+from collections.abc import Mapping
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any, Literal
 
 import torch
 from torch import Tensor, nn
 
-from recast import weights
-from recast.config import ModelConfig
+from recast import models, weights
+from recast.config import ModelConfig, to_dict
 from recast.context.t5 import T5Config, T5Encoder
 from recast.errors import ConfigError, MissingWeights, WeightsError
 from recast.flow.transformer import FlowTransformer
 from recast.latents.autoencoder import Autoencoder
+from recast.loading import check_over
 from recast.train import state
-from recast.weights.files import arriving, checksum, few, read_header
+from recast.train.card import Card, page
+from recast.train.deltas import EMBEDDING, split
+from recast.weights.files import arriving, few, read_header
+from recast.weights.locate import FORMAT
+from recast.world.folder import write_whole
 
 Part = Literal["flow", "autoencoder", "text"]
 Take = Literal["averaged", "raw"]
@@ -35,16 +41,6 @@ FILES: Mapping[Part, str] = {
 NANO_LIMIT_BYTES = 50 * 10**6
 """What `nano` may weigh, all files together."""
 _TEXT_LANDMARK = "encoder.block.0.layer.0.SelfAttention.relative_attention_bias.weight"
-
-
-@dataclass(frozen=True, kw_only=True)
-class Card:
-    """What a model's page says beside what its files say."""
-
-    summary: str = ""  # a paragraph or two
-    made: Mapping[str, str] = field(default_factory=dict)  # how it was trained, in rows: part or phase → what was done
-    measured: Mapping[str, Mapping[str, str]] = field(default_factory=dict)  # tables: title → rows
-    limits: Sequence[str] = ()  # what it does not do, a line each
 
 
 def assemble(
@@ -61,8 +57,9 @@ def assemble(
 ) -> Path:
     """Write a whole model folder at `out`, in the layout of `recast/nano`, and return it; or nothing at all.
 
-    flow, autoencoder, text: where each part is (see above). take: which weights of a checkpoint. limit_bytes: the most
-    that all files together may weigh, None for no limit. Every name and shape is compared with what `config` says.
+    flow, autoencoder, text: where each part is (see above). config: its defaults are the steps, sampler and guidance
+    that the model is to be asked with. take: which weights of a checkpoint. limit_bytes: the most that all files
+    together may weigh, None for no limit. Every name and shape is compared with what `config` says.
     Raises MissingWeights for a part that is not there, WeightsError for one that does not fit or is not finite, for a
     folder in use, and for one that is too heavy.
     """
@@ -82,7 +79,8 @@ def assemble(
     parts = {"flow": tensors["flow"], "autoencoder": tensors["autoencoder"], "text_encoder": tensors["text"]}
     with arriving(out) as partial:
         weights.save(partial, parts, config, dtype=dtype, text_encoder_config=_text_json(encoder, dtype))
-        (partial / "README.md").write_text(_page(partial, config, card or Card(), take, tensors))
+        files = {partial / name: sum(map(torch.numel, tensors[part].values())) for part, name in FILES.items()}
+        (partial / "README.md").write_text(page(config, card or Card(), files, [_taken(take)]))
         total = sum(file.stat().st_size for file in partial.rglob("*") if file.is_file())
         if limit_bytes is not None and total > limit_bytes:
             raise WeightsError(
@@ -90,6 +88,86 @@ def assemble(
                 "higher limit needed"
             )
     return out
+
+
+def delta(
+    out: Path | str,
+    *,
+    flow: Path | str,
+    base: Path | str,
+    config: ModelConfig,
+    rank: int = 64,
+    most_error: float = 0.1,
+    take: Take = "averaged",
+    dtype: torch.dtype = torch.bfloat16,
+    about: Mapping[str, Any] | None = None,
+    card: Card | None = None,
+    variant: str | None = None,
+    device: str = "cpu",
+) -> weights.Delta:
+    """Write what a trained flow changes of its base as one file, its page beside it; what the file says of itself.
+
+    out: a .safetensors file; in the folder of the base, or in the package beside `nano`, `recast.load` reads it as a
+    model. flow: where the student is (see above). base: the model it was made from, a name or a path. config: of the
+    student, as `assemble` takes it. rank: of each pair; a change of that rank or less, as low-rank adapters make it, is
+    held but for rounding to `dtype`. most_error: the largest share of the change's length that may be lost. about: JSON
+    data for the header. variant: of the base, where its files do not tell. device: where the decompositions are done.
+    Raises WeightsError for a student of another network and for one that a delta of this rank does not hold.
+    """
+    if not (isinstance(rank, int) and rank >= 1):
+        raise ConfigError(f"rank={rank!r}: a whole number from 1 accepted; 64 is usual")
+    out, place = Path(out), models.place(base)
+    model, under = weights.read_config(place, variant=variant), weights.open_checkpoint(place, "flow", variant=variant)
+    said = weights.Delta(path=out, base=weights.Base(name=model.name, sha256=weights.digest(under)), config=config)
+    check_over(said, model)
+    trained = read_part(flow, "flow", take)
+    if config.flow.guidance_embed != any(name.startswith(EMBEDDING) for name in trained):
+        raise WeightsError(
+            f"flow={str(flow)!r}: guidance_embed={config.flow.guidance_embed} in the config, and the other in the "
+            "tensors; the student's own config accepted"
+        )
+    made = split(trained, under, rank=rank, dtype=dtype, device=device)
+    if made.error > most_error:
+        raise WeightsError(
+            f"rank={rank}: leaves {made.error:.3f} of the student's change, {made.worst[0]:.3f} of {made.worst[1]}; "
+            f"at most most_error={most_error:g} accepted; pass rank={made.rank_for(most_error)}, a higher most_error "
+            "once its pictures were judged, or write a whole model"
+        )
+    kept = {"worst": {made.worst[1]: round(made.worst[0], 6)}, **(about or {})}
+    said = replace(said, rank=made.rank, error=round(made.error, 6), about=kept)
+    written = weights.save_delta(out, made.tensors, said)
+    write_delta_page(written, card)
+    return written
+
+
+def write_delta_page(delta: weights.Delta, card: Card | None = None) -> Path:
+    """Write the page of a delta beside it, NAME.md for NAME.safetensors, over one that is there; its path."""
+    held = f"It changes `{delta.base.name}`, whose flow transformer has the hash `{delta.base.sha256}`: pairs of rank "
+    held += f"{delta.rank} and less, which leave {delta.error:.2%} of the change's length. It needs that model's files."
+    card = replace(card or Card(), base=delta.base.name)
+    text = page(delta.config, card, {delta.path: delta.parameters}, [held])
+    place = delta.path.with_suffix(".md")
+    write_whole(place, text.encode())
+    return place
+
+
+def mark_passed(place: Path | str, bar: str) -> ModelConfig:
+    """Write into a model folder's config, or a delta's, that it passed a benchmark's bar; the config as it is then.
+
+    The file is replaced whole; of a delta, the tensors stay and its hash changes. Raises what reading it raises.
+    """
+    place = models.place(place)
+    config = weights.read_config(place)
+    config = replace(config, passed=tuple(dict.fromkeys([*config.passed, bar])))
+    if weights.is_delta(place):
+        fresh = place.with_name(f".{place.stem}.marked.safetensors")
+        fresh.unlink(missing_ok=True)
+        weights.save_delta(fresh, _read_file(place), replace(weights.read_delta(place), config=config))
+        os.replace(fresh, place)
+    else:
+        content = {"format": FORMAT, **to_dict(config)}
+        write_whole(place / "config.json", (json.dumps(content, indent=1) + "\n").encode())
+    return config
 
 
 def write_text_encoder(
@@ -174,6 +252,10 @@ def _checkpoint(source: Path) -> Path | None:
     return state.latest(source) if (source / "checkpoints").is_dir() else None
 
 
+def _taken(take: Take) -> str:
+    return f"Weights of checkpoints are {'their averages' if take == 'averaged' else 'as of the last step'}."
+
+
 def _read_file(path: Path) -> dict[str, Tensor]:
     from safetensors.torch import load_file
 
@@ -222,32 +304,3 @@ def _text_json(config: T5Config, dtype: torch.dtype) -> dict[str, Any]:
         "tie_word_embeddings": True,
         "dtype": str(dtype).removeprefix("torch."),
     }
-
-
-def _page(
-    folder: Path, config: ModelConfig, card: Card, take: Take, tensors: Mapping[Part, Mapping[str, Tensor]]
-) -> str:
-    """The model's page, in Markdown."""
-    lines = [f"# {config.name}", ""]
-    if card.summary:
-        lines += [card.summary, ""]
-    lines += ["## Files", "", "| file | parameters | bytes | SHA-256 |", "|---|---|---|---|"]
-    for part, name in FILES.items():
-        count = sum(tensor.numel() for tensor in tensors[part].values())
-        size = (folder / name).stat().st_size
-        lines.append(f"| `{name}` | {count:,} | {size:,} | `{checksum(folder / name)[:16]}…` |")
-    lines += ["", f"Weights of checkpoints are {'their averages' if take == 'averaged' else 'as of the last step'}."]
-    lines += [f"Context attention: `{config.flow.context_attention}`.", ""]
-    for title, rows in {"How it was made": card.made, **card.measured}.items():
-        if rows:
-            lines += [f"## {title}", "", "| | |", "|---|---|"]
-            lines += [f"| {_cell(name)} | {_cell(value)} |" for name, value in rows.items()]
-            lines.append("")
-    if card.limits:
-        lines += ["## What it does not do", "", *(f"- {each}" for each in card.limits), ""]
-    lines += ["## Licence", "", f"{config.licence}.", ""]
-    return "\n".join(lines)
-
-
-def _cell(text: str) -> str:
-    return str(text).replace("|", "\\|").replace("\n", " ")

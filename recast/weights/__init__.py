@@ -1,7 +1,8 @@
 """Weights: read, write, convert, and fold adapters in; every key accounted for, or an error.
 
 Read `files` (the format), `names` (the two published layouts), `locate` and `checkpoint` (what is where), `reading`,
-`writing`, then `adapter_keys`, `adapters`, `adapter_writing` and `folding`. Looking at a file needs no torch: names are
+`writing`, then `adapter_keys`, `adapters`, `adapter_writing` and `folding`; `deltas` and `delta_weights` are models
+kept as what they change of another. Looking at a file needs no torch: names are
 resolved when first used.
 """
 
@@ -14,8 +15,10 @@ if TYPE_CHECKING:
     from recast.weights.adapter_writing import AdapterFormat, save_adapter
     from recast.weights.adapters import Adapter, AdapterReport, Change, read_adapter
     from recast.weights.checkpoint import PARTS, Checkpoint, Summary, open_all, open_checkpoint, read_config, summary
+    from recast.weights.delta_weights import apply_delta, check_base, digest, save_delta
+    from recast.weights.deltas import Base, Delta, is_delta, read_delta
     from recast.weights.files import checksum
-    from recast.weights.folding import Folded, fold, unfold
+    from recast.weights.folding import Folded, fold, settle, unfold
     from recast.weights.reading import Loaded, load_into
     from recast.weights.writing import convert, save
 
@@ -23,15 +26,18 @@ _HOMES = {
     "adapter_writing": ("AdapterFormat", "save_adapter"),
     "adapters": ("Adapter", "AdapterReport", "Change", "read_adapter"),
     "checkpoint": ("PARTS", "Checkpoint", "Summary", "open_all", "open_checkpoint", "read_config", "summary"),
+    "delta_weights": ("apply_delta", "check_base", "digest", "save_delta"),
+    "deltas": ("Base", "Delta", "is_delta", "read_delta"),
     "files": ("checksum",),
-    "folding": ("Folded", "fold", "unfold"),
+    "folding": ("Folded", "fold", "settle", "unfold"),
     "reading": ("Loaded", "load_into"),
     "writing": ("convert", "save"),
 }
 __all__ = [
-    "PARTS", "Adapter", "AdapterFormat", "AdapterReport", "Change", "Checkpoint", "Folded", "Loaded", "Summary",
-    "checksum", "convert", "fold", "load_into", "open_all", "open_checkpoint", "read_adapter", "read_config", "save",
-    "save_adapter", "summary", "unfold",
+    "PARTS", "Adapter", "AdapterFormat", "AdapterReport", "Base", "Change", "Checkpoint", "Delta", "Folded", "Loaded",
+    "Summary", "apply_delta", "check_base", "checksum", "convert", "digest", "fold", "is_delta", "load_into",
+    "open_all", "open_checkpoint", "read_adapter", "read_config", "read_delta", "save", "save_adapter", "save_delta",
+    "settle", "summary", "unfold",
 ]  # fmt: skip
 
 

@@ -14,9 +14,10 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from recast.config import PRESETS, AutoencoderConfig, FlowConfig, ModelConfig, from_dict
+from recast.config import PRESETS, AutoencoderConfig, FlowConfig, ModelConfig, from_dict, preset
 from recast.errors import MissingWeights, WeightsError
 from recast.weights import configs, names
+from recast.weights.deltas import is_delta, read_delta
 from recast.weights.files import Stored, checksum, count, few, require_local
 from recast.weights.locate import FORMAT, PARTS, Absent, Found, Layout, Part, find_files, settings_of
 
@@ -124,6 +125,11 @@ def open_checkpoint(path: str | Path, part: Part = "flow", *, variant: str | Non
     Raises MissingWeights if path or part is not there, WeightsError for a format that cannot be read.
     """
     path = Path(path)
+    if is_delta(path):
+        raise WeightsError(
+            f"weights={str(path)!r}: a delta, which changes {read_delta(path).base.name} and holds no {part} of its "
+            "own; `recast.load` reads it; where a checkpoint is asked for, pass its base or an exported model"
+        )
     found = find_files(path, part)
     stored = {name: tensor for header in found.headers for name, tensor in header.tensors.items()}
     _refuse_foreign(path, stored)
@@ -152,23 +158,25 @@ def open_checkpoint(path: str | Path, part: Part = "flow", *, variant: str | Non
 
 
 def read_config(path: str | Path, *, variant: str | None = None) -> ModelConfig:
-    """The config of the whole model at `path`; for published weights, the preset of their variant.
+    """The config of the whole model at `path`, or of a delta; for published weights, the preset of their variant.
 
     Raises WeightsError if the tensors cannot tell which model it is and neither names nor `variant` say so.
     """
     path = Path(path)
     require_local(path)
+    if is_delta(path):
+        return read_delta(path).config
     settings = settings_of(path) if path.is_dir() else {}
     if settings.get("format") == FORMAT:
         return from_dict({key: value for key, value in settings.items() if key != "format"})
     flow = open_checkpoint(path, "flow", variant=variant)
-    if flow.variant is None or (flow.variant not in configs.FILES and flow.variant not in PRESETS):
+    if flow.variant is None or flow.variant not in PRESETS:
         raise WeightsError(
             f"variant: {path.name!r} does not tell which model it is; kontext_dev, dev and krea_dev have the "
             f"same tensors; pass variant=... (accepted: {', '.join(configs.FILES)})"
         )
     assert isinstance(flow.config, FlowConfig)
-    model = replace(configs.model_of(flow.variant), flow=flow.config)
+    model = replace(preset(flow.variant), flow=flow.config)
     try:
         autoencoder = open_checkpoint(path, "autoencoder").config
     except Absent:

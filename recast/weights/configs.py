@@ -9,10 +9,9 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
-from dataclasses import replace
 from typing import Any, Literal
 
-from recast.config import AutoencoderConfig, FlowConfig, ModelConfig, dev, preset
+from recast.config import AutoencoderConfig, FlowConfig
 from recast.errors import WeightsError
 
 Variant = Literal["kontext_dev", "dev", "krea_dev", "schnell", "fill_dev", "control_dev"]
@@ -194,21 +193,6 @@ def find_variant(shapes: Shapes, hints: list[str], said: str | None = None) -> s
             if word in hint.lower():
                 return variant
     return "dev" if any(re.search(r"flux\W?1\W?dev|\bdev\b|FluxPipeline", hint) for hint in hints) else None
-
-
-def model_of(variant: str) -> ModelConfig:
-    """The preset for a variant, with the licence and defaults of the published model; ConfigError for other names."""
-    if variant in ("krea_dev", "fill_dev", "control_dev"):
-        base = dev()
-        channels = {"krea_dev": 64, "fill_dev": 384, "control_dev": 128}[variant]
-        guidance = {"krea_dev": 2.5, "fill_dev": 30.0, "control_dev": 30.0}[variant]
-        return replace(
-            base,
-            name=variant,
-            flow=replace(base.flow, in_channels=channels),
-            defaults=replace(base.defaults, guidance=guidance),
-        )
-    return preset(variant)
 
 
 def component(part: str, content: Mapping[str, Any]) -> FlowConfig | AutoencoderConfig:

@@ -66,6 +66,12 @@ def unfold(module: nn.Module, folded: Folded) -> None:
     _recompute(module, state, folded.parameters)
 
 
+def settle(module: nn.Module) -> None:
+    """Make what is folded in the weights themselves: it cannot be taken out, and the originals are let go."""
+    ORIGINALS.pop(module, None)
+    _STATES.pop(module, None)
+
+
 @torch.no_grad()
 def _recompute(module: nn.Module, state: _State, parameters: tuple[str, ...]) -> None:
     originals = ORIGINALS.setdefault(module, {})

@@ -9,17 +9,20 @@ import torch
 from safetensors.torch import load_file, save_file
 
 import recast
-from recast.config import nano, tiny
+from recast import weights
+from recast.config import kontext_dev, nano, tiny
 from recast.context.t5 import T5Config, T5Encoder
 from recast.context.text_files import load_byte_t5
 from recast.errors import ConfigError, MissingWeights, WeightsError
 from recast.flow.transformer import FlowTransformer
 from recast.latents.autoencoder import Autoencoder
 from recast.train import export, state
+from recast.train.card import guidance
 from recast.train.ema import Average
 from recast.train.export import Card, assemble, averaged, read_network, read_part, t5_config, write_text_encoder
 from recast.train.settings import Run, Settings
 from recast.train.text_stage import nano_encoder, new_encoder
+from tests.students import dev_config, trained, turbo_config, write_base
 
 TEXT = T5Config(vocab_size=384, d_model=24, d_kv=8, d_ff=32, num_layers=2, num_heads=2)
 
@@ -159,3 +162,72 @@ def test_tensors_of_something_else_are_no_text_encoder(tmp_path):
         read_network(tmp_path, "flow")
     with pytest.raises(MissingWeights, match="no whole checkpoint"):
         read_part(tmp_path, "flow")
+
+
+@pytest.fixture(scope="module")
+def student(tmp_path_factory) -> Path:
+    """A base, and beside it the flow of a few-step student, every number of which was trained."""
+    folder = write_base(tmp_path_factory.mktemp("models") / "nano")
+    weights.save(folder.parent / "student", {"flow": trained()}, turbo_config())
+    return folder.parent / "student"
+
+
+def test_how_a_student_is_asked_is_in_its_folder_and_on_its_page(student, tmp_path):
+    base = student.with_name("nano")
+    card = Card(base="nano", made={"adversarial": "400 steps"})
+    out = assemble(tmp_path / "t", flow=student, autoencoder=base, text=base, config=turbo_config(), card=card)
+    model = recast.load(out, device="cpu", dtype="fp32")
+    recipe = model.generate("red", seed=1, width=64, height=64).recipe
+    assert (recipe.model, recipe.steps, recipe.sampler, recipe.true_guidance) == ("nano-turbo", 4, "renoise", 1.0)
+    page = (out / "README.md").read_text()
+    rows = {
+        "base": "nano",
+        "steps": "4, and no other number of them",
+        "sampler": "renoise",
+        "guidance": "in the weights, one evaluation a step",
+        "adversarial": "400 steps",
+    }
+    sums = weights.checksum(out / "flow.safetensors"), f"{(out / 'ae.safetensors').stat().st_size:,}"
+    for said in (*(f"| {name} | {value} |" for name, value in rows.items()), *sums, "Apache-2.0"):
+        assert said in page
+
+
+def test_a_page_says_how_each_kind_of_model_is_guided():
+    assert guidance(nano()) == "two-pass, two evaluations a step (scale 3, of edits 1; 1 is one evaluation)"
+    assert guidance(dev_config()) == "embedded, one evaluation a step (scale 3, of edits 1)"
+    assert guidance(kontext_dev()) == "embedded, one evaluation a step (scale 2.5, of edits 2.5)"
+    plain = replace(nano().defaults, generate_true_guidance=1.0)
+    assert guidance(replace(nano(), defaults=plain)) == "none, one evaluation a step"
+
+
+def test_a_delta_that_loses_too_much_is_refused_and_says_what_would_do(student, tmp_path):
+    asked = {"flow": student, "base": student.with_name("nano"), "config": turbo_config()}
+    with pytest.raises(
+        WeightsError, match=r"rank=2: leaves 0\.\d+ of the .*; at most most_error=0.1 .*pass rank=\d+"
+    ) as no:
+        export.delta(tmp_path / "a.safetensors", rank=2, **asked)
+    assert not list(tmp_path.iterdir())
+    enough = int(str(no.value).rpartition("pass rank=")[2].partition(",")[0])
+    made = export.delta(tmp_path / "a.safetensors", rank=enough, about={"run": "r7"}, **asked)
+    assert made == weights.read_delta(tmp_path / "a.safetensors")
+    assert 0 < made.error <= 0.1
+    assert (made.base.name, made.config, made.about["run"]) == ("nano", turbo_config(), "r7")
+    page = (tmp_path / "a.md").read_text()
+    assert f"which leave {made.error:.2%} of the change's length" in page
+    assert made.base.sha256 in page
+    lossy = export.delta(tmp_path / "b.safetensors", rank=2, most_error=0.99, **asked)
+    assert lossy.rank == 2
+    assert lossy.error > 0.1
+    assert lossy.size_bytes < made.size_bytes
+
+
+def test_a_delta_of_another_model_is_not_made(student, tmp_path):
+    base, out = student.with_name("nano"), tmp_path / "a.safetensors"
+    with pytest.raises(WeightsError, match="guidance_embed=True in the config, and the other in the tensors"):
+        export.delta(out, flow=student, base=base, config=dev_config())
+    wider = replace(turbo_config(), autoencoder=replace(turbo_config().autoencoder, scale_factor=0.5))
+    with pytest.raises(WeightsError, match="a nano of another autoencoder"):
+        export.delta(out, flow=student, base=base, config=wider)
+    with pytest.raises(ConfigError, match="rank=0"):
+        export.delta(out, flow=student, base=base, config=turbo_config(), rank=0)
+    assert not out.exists()

@@ -16,6 +16,7 @@ from importlib import import_module
 from pathlib import Path
 from typing import Any
 
+from recast import models
 from recast.errors import ConfigError
 from recast.quality.systems.contract import Failed, Made, Request, Status, System
 
@@ -54,7 +55,7 @@ def named(spec: str, *, environ: Mapping[str, str] | None = None, **options: Any
 
             return Diffusers(rest, **options)
         is_said = bool(colon and kind == "recast" and rest)
-        if is_said or spec == "nano" or (spec and Path(spec).exists()):
+        if is_said or models.find(spec) is not None or (spec and Path(spec).exists()):
             from recast.quality.systems.local import Local
 
             return Local(rest if is_said else spec, **options)
