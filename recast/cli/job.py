@@ -31,12 +31,15 @@ class Model:
     plan: str | None = None  # None: the core as it is
     vram: str | None = None
     approximate: str | None = None
+    context_attention: Literal["full", "cached"] | None = None  # None: as the files' config says
 
     @classmethod
     def of(cls, args: argparse.Namespace) -> Model:
         """As the flags say, or the environment."""
+        from recast import models
+
         return cls(
-            setting(args, "model") or "nano",
+            setting(args, "model") or models.default(),
             setting(args, "variant"),
             setting(args, "device") or "auto",
             setting(args, "dtype") or "auto",
@@ -177,7 +180,7 @@ def describe(request: Request, pipeline: Pipeline, model: Model) -> dict[str, An
         ],
         "steps": len(request.times) - 1,
         "times": request.times,
-        "sampler": request.options.sampler,
+        "sampler": request.sampler,
         "guidance": request.guidance,
         "true_guidance": request.true_guidance,
         "batch_size": request.options.batch_size,

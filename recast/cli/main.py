@@ -26,11 +26,14 @@ VERBS: Mapping[str, str] = {
     "verify": "check that the rest was kept, byte for byte",
     "regions": "take single changes of a merge back, or in again",
     "thread": "keep a tree of edits: branch, replay, rebake",
+    "thumbnails": "make a checked set of thumbnails from a brief",
     "train": "make the weights, or adapt them",
+    "distill": "make a model that needs fewer evaluations",
     "evaluate": "ask a suite of a model and score the answers",
     "report": "show runs side by side on one page",
     "arena": "compare two answers blindly, again and again",
     "world": "draw the world that training and benchmarks come from",
+    "models": "list the models that have a name",
     "info": "say what is in a picture, a recipe or a checkpoint",
     "convert": "write a checkpoint in another layout",
     "estimate": "say what fits on this machine",
@@ -44,6 +47,13 @@ EXTRAS: Mapping[str, str] = {
     "requests": "quality",
     "onnxruntime": "quality",
     "transformers": "text",
+    "uharfbuzz": "thumbnails",
+    "fontTools": "thumbnails",
+    "resvg_py": "thumbnails",
+    "bidi": "thumbnails",
+    "yaml": "thumbnails",
+    "rapidocr": "reading",
+    "av": "video",
 }
 """Libraries that a plain installation leaves out, and the extra that brings each."""
 HELP = """Make and edit pictures with one in-context flow model.

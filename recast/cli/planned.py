@@ -51,7 +51,12 @@ def load(
     if not (model.plan or model.vram or model.approximate is not None):
         return Ready(
             loading.load(
-                model.place, device=model.device, dtype=model.dtype, variant=model.variant, adapters=model.adapters
+                model.place,
+                device=model.device,
+                dtype=model.dtype,
+                variant=model.variant,
+                adapters=model.adapters,
+                context_attention=model.context_attention,
             )
         )
     from recast.speed import accelerate
@@ -81,6 +86,7 @@ def load(
         dtype=dtype,
         variant=model.variant,
         adapters=model.adapters,
+        context_attention=model.context_attention,
     )
     fast = accelerate(pipeline, plan, device=target, vram=cap, approximate=model.approximate, request=asked)
     for line in fast.report:
@@ -112,6 +118,7 @@ def _load_among(model: Model, say: Say, parallel: str, here: Process) -> Ready:
         dtype=loading.pick_dtype(model.dtype, here.device),
         variant=model.variant,
         adapters=model.adapters,
+        context_attention=model.context_attention,
     )
     say(f"plan {plan}, {parallel} by {here.size} processes")
     fast = accelerate(pipeline, plan, device=here.device, approximate=model.approximate, several=several, here=here)
@@ -133,7 +140,7 @@ def sizes_of(request: Request, outline: Pipeline) -> Size:
         width=columns * side,
         height=rows * side,
         contexts=tuple((fit.width, fit.height) for fit in fits),
-        evaluations=len(asked_at(options.sampler, len(request.times) - 1)),
+        evaluations=len(asked_at(request.sampler, len(request.times) - 1)),
         true_guidance=request.true_guidance,
         num_images=len(request.seeds),
         batch_size=options.batch_size,
@@ -177,7 +184,7 @@ def check(model: Model, request: Request, outline: Pipeline) -> None:
         plan.approximate.check(
             has_context=bool(request.fits),
             has_mask=request.may_change is not None,
-            sampler=request.options.sampler,
+            sampler=request.sampler,
             is_cached=outline.config.flow.context_attention == "cached",
             one="--approximate",
         )

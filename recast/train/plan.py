@@ -40,7 +40,8 @@ BATCH_LIMIT = 1024
 class Method:
     """How a transformer is trained."""
 
-    lora_rank: int | None = None  # None: all of it; its byte encoder of text, if it has one, too
+    lora_rank: int | None = None  # None: all of it; its byte encoder of text, if it has one, too, or
+    trains_text: bool = True  # False: the transformer alone
     precision: Precision = "bf16"
     checkpointing: Checkpointing = "none"
     batch: int = 1  # examples at once in one part of the data
@@ -258,9 +259,13 @@ def _encoders(model: ModelConfig, method: Method) -> tuple[int, float]:
     """Parameters of the encoders that are trained too, and the bytes of all that are not."""
     frozen = 4.0 * cost.autoencoder_parameters(model.autoencoder)
     text = sum(sizes.parameters for sizes, _ in cost.text_encoders(model).values())
-    if model.text.kind == "byte_t5" and method.lora_rank is None:
+    if _trains_text(model, method):
         return text, frozen
     return 0, frozen + (2 if method.precision == "bf16" else 4) * text
+
+
+def _trains_text(model: ModelConfig, method: Method) -> bool:
+    return method.trains_text and model.text.kind == "byte_t5" and method.lora_rank is None
 
 
 def _state_bytes(config: FlowConfig, method: Method) -> float:
@@ -313,8 +318,7 @@ def _encoding(model: ModelConfig, shape: Shape, method: Method) -> float:
     sizes = (shape.target, *shape.contexts)
     pictures = sum(cost.encode_work(model.autoencoder, width=w, height=h).total for w, h in sizes)
     text = sum(sizes.flops(tokens) for sizes, tokens in cost.text_encoders(model).values())
-    is_trained = model.text.kind == "byte_t5" and method.lora_rank is None
-    return float(method.batch * (pictures + (3 if is_trained else 1) * text))
+    return float(method.batch * (pictures + (3 if _trains_text(model, method) else 1) * text))
 
 
 # Advice.

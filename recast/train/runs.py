@@ -61,12 +61,17 @@ class Starts:
 
 @dataclass(frozen=True)
 class Ready:
-    """A run before its first step. write: its weights, averaged, into a folder; the files."""
+    """A run before its first step.
+
+    write: its weights, averaged, into a folder; the files. verdict: why the run is over before its length, in a few
+    words, as soon as there is nothing more for it to do; None until then.
+    """
 
     stage: Stage
     batches: Batches
     settings: Settings
     write: Callable[[Path, Path], list[Path]]  # (the run's place, the folder)
+    verdict: Callable[[], str | None] = lambda: None
 
 
 def published(run: Ready, place: Path) -> list[Path]:
@@ -126,6 +131,28 @@ def held_out(data: Data, limit_bytes: int, count: int) -> list[Batch]:
     return batches
 
 
+def loader(
+    data: Data, model: ModelConfig, ranks: Ranks = parallel.ALONE, event: Callable[..., None] | None = None
+) -> Loader:
+    """The batches of these examples for this model, from the first."""
+    return Loader(
+        source(data, model.text.max_length - 1),
+        batching=batching(data, model),
+        ranks=ranks,
+        seed=data.seed,
+        workers=data.workers,
+        on_bad=data.on_bad,
+        only=None if data.only is None else _ids(data.only),
+        event=event,
+    )
+
+
+def latents(autoencoder: Autoencoder) -> dict[str, Any]:
+    """What tells an autoencoder's latents from another's, as JSON data; before it is sharded."""
+    factors = {"scale": autoencoder.config.scale_factor, "shift": autoencoder.config.shift_factor}
+    return {"encoder": adapters.fingerprint(autoencoder.encoder), **factors}
+
+
 # What is trained.
 
 
@@ -152,7 +179,7 @@ def _autoencoder(preset: Preset, starts: Starts, ranks: Ranks, event: Callable[.
         held_out=[picture for batch in judged for picture in _rows(batch.target)],
         ranks=ranks,
     )
-    loader = _loader(preset, ranks, event)
+    batches = loader(data, preset.model, ranks, event)
 
     def write(place: Path, folder: Path) -> list[Path]:
         started = replace(preset.model, autoencoder=autoencoder.config)  # with the factors of what it started from
@@ -164,7 +191,7 @@ def _autoencoder(preset: Preset, starts: Starts, ranks: Ranks, event: Callable[.
         file = weights.save(folder / "ae.safetensors", {"autoencoder": made}, config, layout="bfl")
         return [file, normalise.write(found, file)]
 
-    return Ready(stage, loader, _settings(preset, loader.about()), write)
+    return Ready(stage, batches, _settings(preset, batches.about()), write)
 
 
 def _text(preset: Preset, starts: Starts, ranks: Ranks, event: Callable[..., None] | None) -> Ready:
@@ -228,10 +255,9 @@ def _flow(preset: Preset, starts: Starts, ranks: Ranks, event: Callable[..., Non
         panel=held_out(data, limit, data.shown) if data.shown else [],
         panel_settings=Sampling(guidance=model.defaults.guidance or 1.0, shifts_schedule=model.shifts_schedule),
     )
-    loader = _loader(replace(preset, model=model), ranks, event)
-    about: dict[str, Any] = loader.about()
-    factors = {"scale": autoencoder.config.scale_factor, "shift": autoencoder.config.shift_factor}
-    about["latents"] = {"encoder": adapters.fingerprint(autoencoder.encoder), **factors}
+    batches = loader(data, model, ranks, event)
+    about: dict[str, Any] = batches.about()
+    about["latents"] = latents(autoencoder)
     about |= {"base": digest} if lora is not None else {}
 
     def write(place: Path, folder: Path) -> list[Path]:
@@ -244,7 +270,7 @@ def _flow(preset: Preset, starts: Starts, ranks: Ranks, event: Callable[..., Non
             files.append(export.write_text_encoder(folder, export.read_part(place, "text")))
         return files
 
-    return Ready(stage, loader, _settings(preset, about), write)
+    return Ready(stage, batches, _settings(preset, about), write)
 
 
 # Networks, new or read.
@@ -365,33 +391,19 @@ def _ids(path: str) -> list[str]:
         raise InputError(f"only={path!r}: {error}; a file of ids, one a line, as lint writes it, accepted") from None
 
 
-def _loader(preset: Preset, ranks: Ranks, event: Callable[..., None] | None) -> Loader:
-    data = preset.data
-    return Loader(
-        source(data, preset.model.text.max_length - 1),
-        batching=batching(data, preset.model),
-        ranks=ranks,
-        seed=data.seed,
-        workers=data.workers,
-        on_bad=data.on_bad,
-        only=None if data.only is None else _ids(data.only),
-        event=event,
-    )
-
-
 def _crops(preset: Preset, training: AutoencoderTraining, device: torch.device) -> Iterator[Tensor]:
     """Middles of targets, (b, 3, s, s) in [-1, 1], of `data.statistics` pictures, or of all if they are fewer."""
-    loader, left = _loader(preset, Ranks(device=device), None), preset.data.statistics
-    if isinstance(loader.stream, Shuffled):
-        left = min(left, loader.stream.count)
-    for batch in loader:
+    batches, left = loader(preset.data, preset.model, Ranks(device=device)), preset.data.statistics
+    if isinstance(batches.stream, Shuffled):
+        left = min(left, batches.stream.count)
+    for batch in batches:
         pictures = batch.target[:left].to(device)
         height, width = (min(side, training.crop) // 16 * 16 for side in pictures.shape[-2:])
         top, beside = (pictures.shape[-2] - height) // 2, (pictures.shape[-1] - width) // 2
         yield pictures[..., top : top + height, beside : beside + width].float() / 127.5 - 1
         left -= len(pictures)
         if left <= 0:
-            return loader.close()
+            return batches.close()
 
 
 def _rows(pictures: Tensor) -> list[np.ndarray]:

@@ -12,7 +12,6 @@ import recast
 from recast.cli.main import main
 from recast.errors import InputError
 from recast.train import runs
-from recast.train.parallel import ALONE
 from recast.train.presets import PRESETS, preset
 
 SMALL = ["--set", "data.held_out=2", "--set", "data.shown=2", "--set", "data.statistics=4", "--batch-size", "2"]
@@ -149,9 +148,9 @@ def test_lint_finds_a_shifted_pair_and_lists_the_good_ones(tmp_path: Path, capsy
 
     made = preset("nano-lora")
     made = replace(made, data=replace(made.data, places=(f"folder:{mine}",), only=str(kept)))
-    assert runs._loader(made, ALONE, None).stream.about()["source"]["kind"] == "selected"
+    assert runs.loader(made.data, made.model).stream.about()["source"]["kind"] == "selected"
     with pytest.raises(InputError, match="a file of ids"):
-        runs._loader(replace(made, data=replace(made.data, only=str(mine))), ALONE, None)
+        runs.loader(replace(made.data, only=str(mine)), made.model)
 
 
 @pytest.mark.parametrize(

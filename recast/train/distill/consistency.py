@@ -184,10 +184,8 @@ class ConsistencyStage(PairedStage):
         """
         numbers = dict(super().validate())
         if self.held_out:
-            errors = [self._inconsistency(batch.to(self.reading.device)) for batch in self.held_out]
-            count = sum(len(batch.numbers) for batch in self.held_out)
-            numbers["consistency"] = float(torch.stack(errors).sum()) / count
-            reshard(self.reading.flow)
+            (numbers["consistency"],) = self.over_held_out(self._inconsistency, 1)
+            reshard(self.teacher.flow)
         return numbers
 
     def seen(self, each: Pass, noise: Tensor, guidance: float, walk: Sampler = euler) -> list[Tensor]:
@@ -209,24 +207,24 @@ class ConsistencyStage(PairedStage):
 
     @torch.no_grad()
     def _inconsistency(self, batch: PairBatch) -> Tensor:
-        """The sum over a batch of each example's mean squared distance of neighbouring jumps."""
+        """The mean squared distance (1, b) of neighbouring jumps of each pair of a batch."""
         each, steps = batch.each, self.settings.teacher_steps
         with self.reading.autocast():
             condition, null, scale = asked(self.reading, self.teacher.flow, each, self.settings.guidance)
         velocity = at_one_time(self.velocity(each, self.settings.guidance))
-        fine, x, total, count = self.fine(each), batch.noise, torch.zeros((), device=self.reading.device), 0
+        fine, x, total, count = self.fine(each), batch.noise, batch.noise.new_zeros(len(batch.noise)), 0
         before: Tensor | None = None
         for i, (t, t_next) in enumerate(pairwise(fine)):
             end = fine[(i // steps + 1) * steps]
             jump = x + (end - t) * velocity(x, t)
             if before is not None and i % steps:
-                total, count = total + (jump - before).square().mean(dim=(1, 2)).sum(), count + 1
+                total, count = total + (jump - before).square().mean(dim=(1, 2)), count + 1
             before = jump
             with self.reading.autocast():
                 here = torch.full(x.shape[:1], t, device=x.device)
                 v = self.teacher.velocity(x, here, condition, null, scale, interval=self.settings.interval)
             x = x + (t_next - t) * v
-        return total / max(count, 1)
+        return total[None] / max(count, 1)
 
     @torch.no_grad()
     def _follow(self) -> None:

@@ -12,7 +12,8 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from typing import TypeVar
 
 import torch
 from einops import rearrange
@@ -23,7 +24,10 @@ from recast.config import FlowConfig
 from recast.context.text import Text
 from recast.errors import ConfigError, ShapeError
 from recast.flow.layers import layer_norm, sinusoid
+from recast.train.parallel import Ranks, wrap
+from recast.train.settings import Parallel, Run
 
+H = TypeVar("H", bound=nn.Module)
 TIME_WIDTH = 256
 HALVED_FROM = 32
 """Grids with this many tokens along both sides are halved inside a head."""
@@ -49,11 +53,17 @@ class HeadSettings:
             )
 
     def blocks(self, config: FlowConfig) -> tuple[int, ...]:
-        """The blocks that heads sit on, counted from 0, double ones first.
+        """The blocks of a transformer that heads sit on, counted from 0, double ones first.
 
         Raises ConfigError where two taps come to the same block.
         """
-        count = config.depth + config.depth_single_blocks
+        return self.of(config.depth + config.depth_single_blocks)
+
+    def of(self, count: int) -> tuple[int, ...]:
+        """The blocks that heads sit on, of a network of `count`, counted from 0.
+
+        Raises ConfigError where two taps come to the same block.
+        """
         if self.taps is None:
             return tuple(range(count))
         found = tuple(max(round(tap * count), 1) - 1 for tap in self.taps)
@@ -70,8 +80,36 @@ def text_vector(text: Text) -> Tensor:
     return text.tokens.mean(dim=1) if text.pooled is None else text.pooled
 
 
+def text_width(config: FlowConfig) -> int:
+    """The width of `text_vector` for a network of this config."""
+    return config.context_in_dim if config.vec_in_dim is None else config.vec_in_dim
+
+
+def shared(heads: H, run: Run, parallel: Parallel, ranks: Ranks) -> H:
+    """Heads, ready to be trained: on the device, whole in every process, their gradients averaged.
+
+    Theirs are a few layers without blocks: nothing of them is computed again, whatever the run says of its
+    transformers. To be called once, before their optimiser is built.
+    """
+    whole = wrap(heads, replace(run, checkpointing="none"), parallel, ranks)
+    assert whole is heads
+    return heads
+
+
+def initialise(heads: nn.Module, seed: int) -> None:
+    """Weights drawn by the seed, each scaled by its inputs, biases 0, norms as they are made."""
+    generator = torch.Generator().manual_seed(seed)
+    with torch.no_grad():
+        for name, parameter in heads.named_parameters():
+            if parameter.ndim > 1:
+                std = LAST if name.endswith("out.weight") else parameter[0].numel() ** -0.5
+                parameter.copy_(torch.randn(parameter.shape, generator=generator) * std)
+            elif name.endswith("bias"):
+                parameter.zero_()
+
+
 def inputs(features: Sequence[Tensor]) -> list[Tensor]:
-    """What heads are given: features (b, n, d) of blocks, each token of zero mean and unit variance, in fp32.
+    """What heads are given: features (b, ..., d) of blocks, each token of zero mean and unit variance, in fp32.
 
     Blocks differ in scale by orders of magnitude, and penalties on gradients with respect to heads' inputs with them.
     """
@@ -88,21 +126,12 @@ class Heads(nn.Module):
         """config: the teacher's."""
         super().__init__()
         self.taps = settings.blocks(config)
-        text_width = config.context_in_dim if config.vec_in_dim is None else config.vec_in_dim
-        self.heads = nn.ModuleList(
-            Head(config.hidden_size, settings.width, settings.groups, text_width) for _ in self.taps
-        )
+        told = TIME_WIDTH + text_width(config)
+        self.heads = nn.ModuleList(Head(config.hidden_size, settings.width, settings.groups, told) for _ in self.taps)
 
     def initialise(self, seed: int) -> Heads:
-        """Weights drawn by the seed, each scaled by its inputs, biases 0, norms as they are made; returns itself."""
-        generator = torch.Generator().manual_seed(seed)
-        with torch.no_grad():
-            for name, parameter in self.named_parameters():
-                if parameter.ndim > 1:
-                    std = LAST if name.endswith("out.weight") else parameter[0].numel() ** -0.5
-                    parameter.copy_(torch.randn(parameter.shape, generator=generator) * std)
-                elif name.endswith("bias"):
-                    parameter.zero_()
+        """As the function of that name says; returns itself."""
+        initialise(self, seed)
         return self
 
     def forward(self, given: Sequence[Tensor], grid: tuple[int, int], t: Tensor, text: Tensor) -> list[Tensor]:
@@ -121,25 +150,22 @@ class Heads(nn.Module):
 
     def flops(self, grid: tuple[int, int]) -> int:
         """Of one forward pass of all heads on one sample: two for each multiplication of matrices and kernels."""
-        tokens, places = grid[0] * grid[1], _places(grid)
-        per = {"enter": tokens, "convs.0": tokens, "convs.1": places, "out": places}
-        weights = [(name.split(".", 2)[2].rpartition("."), p.numel()) for name, p in self.named_parameters()]
-        return sum(2 * count * per.get(layer, 0) for (layer, _, kind), count in weights if kind == "weight")
+        return sum(head.flops(grid) for head in self.heads if isinstance(head, Head))
 
 
 class Head(nn.Module):
     """One block's head: two convolutions over the grid, then a logit a place, and the projection on what it is told."""
 
-    def __init__(self, width_in: int, width: int, groups: int, text_width: int) -> None:
+    def __init__(self, width_in: int, width: int, groups: int, width_told: int) -> None:
         super().__init__()
         self.enter = nn.Linear(width_in, width)
         self.convs = nn.ModuleList(nn.Conv2d(width, width, 3, padding=1) for _ in range(2))
         self.norms = nn.ModuleList(nn.GroupNorm(groups, width) for _ in range(2))
-        self.tell = nn.Sequential(nn.Linear(TIME_WIDTH + text_width, width), nn.SiLU(), nn.Linear(width, width))
+        self.tell = nn.Sequential(nn.Linear(width_told, width), nn.SiLU(), nn.Linear(width, width))
         self.out = nn.Conv2d(width, 1, 1)
 
     def forward(self, given: Tensor, grid: tuple[int, int], told: Tensor) -> Tensor:
-        """Logits (b, h, v) of inputs (b, n, d); told (b, TIME_WIDTH + c)."""
+        """Logits (b, h, v) of inputs (b, n, d); told (b, width_told)."""
         rows, columns = grid
         x = rearrange(self.enter(given), "b (h v) w -> b w h v", h=rows, v=columns)
         strides = (1, 2 if _is_halved(grid) else 1)
@@ -151,6 +177,13 @@ class Head(nn.Module):
             x, direction = x.float(), direction.float()
             projected = torch.einsum("bwhv,bw->bhv", x, direction) / math.sqrt(x.shape[1])
             return self.out(x)[:, 0] + projected
+
+    def flops(self, grid: tuple[int, int]) -> int:
+        """Of one forward pass on one sample: two for each multiplication of matrices and kernels."""
+        tokens, places = grid[0] * grid[1], _places(grid)
+        per = {"enter": tokens, "convs.0": tokens, "convs.1": places, "out": places}
+        weights = [(name.rpartition("."), p.numel()) for name, p in self.named_parameters()]
+        return sum(2 * count * per.get(layer, 0) for (layer, _, kind), count in weights if kind == "weight")
 
 
 def real_hinge(logits: Sequence[Tensor]) -> Tensor:
@@ -183,13 +216,13 @@ def difference(logits: Sequence[Tensor], others: Sequence[Tensor]) -> Tensor:
 
 def gradient_penalty(logits: Sequence[Tensor], given: Sequence[Tensor]) -> Tensor:
     """The penalty R1 (b,), with its graph: half the squared norm of the gradient of a head's summed logits with respect
-    to its inputs `given` (b, n, d), which ask for one; the mean over heads.
+    to its inputs `given` (b, ..., d), which ask for one; the mean over heads.
 
     It goes through the heads twice, never through the teacher. Source: Mescheder et al. 2018 (arXiv 1801.04406),
     equation 9; Sauer et al. 2023 (arXiv 2311.17042), section 3.2, on the inputs of heads.
     """
     gradients = torch.autograd.grad([each.sum() for each in logits], list(given), create_graph=True)
-    return torch.stack([each.float().square().sum(dim=(1, 2)) / 2 for each in gradients]).mean(dim=0)
+    return torch.stack([each.float().square().flatten(1).sum(dim=1) / 2 for each in gradients]).mean(dim=0)
 
 
 def _mean(values: Sequence[Tensor]) -> Tensor:

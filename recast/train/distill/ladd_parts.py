@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Generic, TypeVar
 
 import torch
 from torch import Tensor
@@ -10,6 +11,8 @@ from torch import Tensor
 from recast.flow.transformer import Condition
 from recast.train import objective
 from recast.train.uses import Pass
+
+P = TypeVar("P", bound="Part")
 
 
 @dataclass(frozen=True)
@@ -40,7 +43,7 @@ class Draws:
         return cls(start, end, over, disturbance, fresh, time, on_policy, (choice, quantile), context, picture)
 
 
-@dataclass
+@dataclass(kw_only=True)
 class Part:
     """One pass on its way: k examples of one length, on the device, in fp32."""
 
@@ -48,17 +51,23 @@ class Part:
     real: Tensor  # (k, n, d), clean: noised when heads look at it, and never before
     start: Tensor  # (k, n, d): noise that the student begins with
     is_end: Tensor  # (k,) bool: `real` is where the teacher's walk from `start` ends
-    level: Tensor  # (k,): of the noise in what heads see
-    condition: Condition  # the teacher's
     text: Tensor  # (k, c): what heads are told
     draws: Draws
     fake: Tensor | None = None  # (k, n, d), left by the student's phase
     seen: list[Tensor] | None = None  # the heads' inputs of it
 
 
+@dataclass(kw_only=True)
+class LatentPart(Part):
+    """What heads on the teacher's own blocks need beside it."""
+
+    level: Tensor  # (k,): of the noise in what heads see
+    condition: Condition  # the teacher's
+
+
 @dataclass(frozen=True)
-class Prepared:
+class Prepared(Generic[P]):
     """A batch, ready for both phases."""
 
-    parts: list[Part]
+    parts: list[P]
     count: int  # of this process's examples

@@ -5,72 +5,31 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 
 from recast.errors import ConfigError
-from recast.train.distill.gate import Blind
+from recast.train.distill.adversarial_settings import AdversarialSettings
 from recast.train.distill.heads import HeadSettings
-from recast.train.distill.student import SAMPLERS, Law, SamplerName
 from recast.train.times import TimeLaw
 
 
 @dataclass(frozen=True, kw_only=True)
-class LaddSettings:
-    """What a latent adversarial distillation does. Shares of examples are drawn, shares of the run run from 0 to 1."""
+class LaddSettings(AdversarialSettings):
+    """What a latent adversarial distillation does, beside what all adversarial ones do."""
 
-    law: Law = field(default_factory=Law)
-    sampler: SamplerName = "euler"  # the student's own walk, in training and in use
-    shifts_schedule: bool = True  # by resolution: the student's grid and the noise levels
-    guidance: float = 3.0  # that what counts as real was made with; fed to guidance embeddings
-    accepts_unguided: bool = False  # guidance may be 1
-    teacher_steps: int = 25  # of the teacher's walk, where pictures come instead of pairs
-    pictures: float = 0.0  # share of pictures, where they come, that count as real themselves
-    paired_noise: bool = True  # the student begins with the noise of the teacher's walk
-    on_policy: float = 0.5  # share of states that the student itself came to; the others are real ones, noised
     renoise_mean: float = -0.5  # of the logit of noise levels: higher looks at structure, lower at texture
     renoise_std: float = 1.0
     renoise_uniform: float = 0.0  # share of noise levels that are even over [0, 1]
     heads: HeadSettings = field(default_factory=HeadSettings)
-    adversarial: float = 1.0  # weight in the student's loss
-    regression: float = 0.0  # weight of its distance (L1) to the teacher's picture of the same noise
     mispaired: float = 0.5  # weight of real pictures under another example's words, as fakes
     copies: float = 0.5  # weight of edits that copy a context, as fakes
     approximate_r1: float = 0.1  # weight of the penalty on logits that move when what is seen is disturbed
     approximate_r1_noise: float = 0.05
-    r1: float = 0.0  # weight of the penalty on gradients with respect to the heads' inputs; 1e-5 is usual
-    discriminator_steps: int = 2  # for each of the student's
-    generator_from: float = 0.1  # share of the run in which the discriminator is trained alone
-    accuracy_needed: float = 0.55  # of the discriminator, at the end of that
-    blind: Blind = "stop"  # if it has less; skip leaves the student as it is
 
     def __post_init__(self) -> None:
-        if self.sampler not in SAMPLERS:
-            raise ConfigError(f"sampler={self.sampler!r}: {' or '.join(SAMPLERS)} accepted; choose one")
-        if self.blind not in ("stop", "skip"):
-            raise ConfigError(f"blind={self.blind!r}: stop or skip accepted; choose one")
-        for name in ("pictures", "on_policy", "renoise_uniform", "generator_from", "accuracy_needed"):
-            if not 0 <= getattr(self, name) <= 1:
-                raise ConfigError(f"{name}={getattr(self, name)}: a share from 0 to 1 accepted")
-        weights = ("adversarial", "regression", "mispaired", "copies", "approximate_r1", "r1")
-        for name in weights:
-            if not getattr(self, name) >= 0:
-                raise ConfigError(f"{name}={getattr(self, name)}: a number from 0 accepted")
+        super().__post_init__()
+        self._require_shares("renoise_uniform")
+        self._require_weights("mispaired", "copies", "approximate_r1")
         for name in ("renoise_std", "approximate_r1_noise"):
             if not getattr(self, name) > 0:
                 raise ConfigError(f"{name}={getattr(self, name)}: a number above 0 accepted")
-        if not (isinstance(self.discriminator_steps, int) and self.discriminator_steps >= 1):
-            raise ConfigError(f"discriminator_steps={self.discriminator_steps!r}: a whole number from 1 accepted")
-        if not self.teacher_steps > self.law.steps:
-            raise ConfigError(
-                f"teacher_steps={self.teacher_steps}: more than the {self.law.steps} of the student needed; 25 is usual"
-            )
-        if not (self.guidance > 1 or (self.guidance == 1 and self.accepts_unguided)):
-            raise ConfigError(
-                f"guidance={self.guidance}: a scale above 1 accepted: pictures made without guidance teach a student "
-                "that then has none; pass that of the teacher, 2.5 to 3.5 is usual, or 1 with accepts_unguided=true"
-            )
-        if self.regression and not self.paired_noise:
-            raise ConfigError(
-                f"regression={self.regression}: for paired_noise=true alone: another noise leads to another picture; "
-                "set regression=0, or pair the noise"
-            )
 
     def levels(self, mu: float) -> TimeLaw:
         """How often each noise level is looked at, mu the shift by resolution."""

@@ -16,9 +16,11 @@ from typing import Any, Literal
 import torch
 from torch import Tensor
 
-from recast.context.text import CachedEncoder
+from recast.context.text import CachedEncoder, TextEncoder
 from recast.errors import ConfigError, InputError, TrainingError
 from recast.flow.schedule import resolution_shift
+from recast.flow.transformer import FlowTransformer
+from recast.latents.autoencoder import Autoencoder
 from recast.train.adapters import fingerprint
 from recast.train.distill.asking import asked
 from recast.train.distill.pairs import MANIFEST, PROBE, Key, Manifest, noise_of, require_same_makers
@@ -72,11 +74,11 @@ class Written:
     shard: tuple[str, ...]  # its files
 
 
-def made_by(teacher: Teacher, reading: FlowStage) -> dict[str, str]:
+def made_by(teacher: FlowTransformer, autoencoder: Autoencoder, text: TextEncoder) -> dict[str, str]:
     """SHA-256 of the networks that pairs depend on, by name. To be taken before any of them is sharded."""
-    found = {"teacher": fingerprint(teacher.flow), "autoencoder": fingerprint(reading.autoencoder.encoder)}
-    if isinstance(reading.text, CachedEncoder):
-        digests = [fingerprint(network) for network in reading.text.networks]
+    found = {"teacher": fingerprint(teacher), "autoencoder": fingerprint(autoencoder.encoder)}
+    if isinstance(text, CachedEncoder):
+        digests = [fingerprint(network) for network in text.networks]
         found["text encoder"] = digests[0] if len(digests) == 1 else " ".join(digests)
     return found
 
@@ -104,7 +106,7 @@ def write(
         raise ConfigError(
             f"text_dropout={reading.training.text_dropout}: 0 needed: without its prompt a pair shows nothing of it"
         )
-    manifest = _started(place, makers or made_by(teacher, reading), settings, batches)
+    manifest = _started(place, makers or made_by(teacher.flow, reading.autoencoder, reading.text), settings, batches)
     ranks.barrier()  # all have read it before one writes
     batches.load_state(manifest.stream)
     stream = iter(batches)

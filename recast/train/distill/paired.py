@@ -63,20 +63,34 @@ class PairedStage:
 
         endpoint: mean squared error of the clean tokens. clean0, ...: of the clean end as each step of the walk saw it.
         """
-        sums = torch.zeros(self.steps + 1, dtype=torch.float64)
-        total = 0
-        with torch.no_grad():
-            for batch in self.held_out:
-                here = batch.to(self.reading.device)
-                seen = self.seen(here.each, here.noise, here.guidance)
-                errors = [(clean - here.each.clean).square().mean(dim=(1, 2)).sum() for clean in (seen[-1], *seen)]
-                sums += torch.stack(errors).double().cpu()
-                total += len(here.numbers)
-        reshard(self.reading.flow)
-        if not total:
-            return {}
+
+        def apart(batch: PairBatch) -> Tensor:
+            seen = self.seen(batch.each, batch.noise, batch.guidance)
+            return torch.stack([(clean - batch.each.clean).square().mean(dim=(1, 2)) for clean in (seen[-1], *seen)])
+
         names = ("endpoint", *(f"clean{k}" for k in range(self.steps)))
-        return dict(zip(names, (sums / total).tolist(), strict=True))
+        return dict(zip(names, self.over_held_out(apart, len(names)), strict=True)) if self.held_out else {}
+
+    def over_held_out(self, numbers: Callable[[PairBatch], Tensor], count: int) -> list[float]:
+        """Means over the held-out pairs of `count` numbers of each, (count, b) of a batch on the device.
+
+        The work is shared out among the processes, which call the network equally often, all with contexts or all
+        without: sharded networks are gathered together.
+        """
+        ranks = self.reading.ranks
+        sums, total = torch.zeros(count, dtype=torch.float64), 0
+        with torch.no_grad():
+            for has_context in (True, False):
+                alike = [batch for batch in self.held_out if (batch.each.context is not None) == has_context]
+                for turn in range(-(-len(alike) // ranks.data_size)):
+                    place = turn * ranks.data_size + ranks.data_rank
+                    here = alike[place % len(alike)].to(self.reading.device)
+                    found = numbers(here).double().sum(dim=1).cpu()
+                    if place < len(alike):
+                        sums, total = sums + found, total + len(here.numbers)
+        reshard(self.reading.flow)
+        every = [sum(column) for column in zip(*ranks.gather((*sums.tolist(), total)), strict=True)]
+        return [each / every[-1] for each in every[:-1]]
 
     def seen(self, each: Pass, noise: Tensor, guidance: float, walk: Sampler = euler) -> list[Tensor]:
         """The clean ends (k, n, d) that each step of a walk from noise (k, n, d) sees; the last is its end."""

@@ -224,6 +224,21 @@ class Pairs:
         self._running = self._batches()
         return self._running
 
+    def once(self) -> list[PairBatch]:
+        """Every pair of the folder once, in the order in which they were written, in batches of one shape.
+
+        They are whole in every process, and the stream stays where it is: what a run is judged by.
+        """
+        found: list[PairBatch] = []
+        first = 0
+        for key in self._keys:
+            shape = self._shapes[key]
+            for start in range(0, shape.count, self.batch):
+                indices = range(start, min(start + self.batch, shape.count))
+                found.append(self._rows(key, indices, first, len(indices)))
+                first += len(indices)
+        return found
+
     def state(self) -> dict[str, Any]:
         return {**self.about(), "step": self._at.step, "taken": list(self._at.taken)}
 
@@ -276,28 +291,34 @@ class Pairs:
         start = own * self.ranks.data_rank
         key = self._keys[chosen]
         shape = self._shapes[key]
-        rows = []
+        indices = []
         for place in range(at.taken[chosen] + start, at.taken[chosen] + start + own):
             epoch, inside = divmod(place, shape.count)
-            index = Permutation(shape.count, self.seed, epoch, chosen)[inside]
+            indices.append(Permutation(shape.count, self.seed, epoch, chosen)[inside])
+        made = self._rows(key, indices, at.step * self.batch + start, self.batch)
+        return made.pin_memory() if self.ranks.device.type == "cuda" else made
+
+    def _rows(self, key: Key, indices: Sequence[int], first: int, of: int) -> PairBatch:
+        """Pairs of a shape by their places in it; first: the number of the first, of: pairs in the whole batch."""
+        shape = self._shapes[key]
+        rows = []
+        for index in indices:
             part = bisect_right(shape.ends, index) - 1
             rows.append((shape.parts[part], index - shape.ends[part]))
-        first = at.step * self.batch + start
         uses = tuple(_use(part, row, i, first + i, len(key.contexts)) for i, (part, row) in enumerate(rows))
         clean = torch.stack([self._row(part, "endpoint", row) for part, row in rows])
         numbers = [int(part.words["numbers"][row]) for part, row in rows]
         noise = noise_of(numbers, int(self.manifest.settings["seed"]), clean.shape[1:])
         _require_probe(noise, torch.stack([self._row(part, "probe", row) for part, row in rows]), self.place)
         context = torch.stack([self._row(part, "context", row) for part, row in rows]) if key.contexts else None
-        made = PairBatch(
+        return PairBatch(
             each=Pass(uses=uses, clean=clean, grid=key.grid, context=context, context_grids=key.contexts, mask=None),
             noise=noise,
-            of=self.batch,
+            of=of,
             ids=tuple(str(part.words["ids"][row]) for part, row in rows),
             guidance=self.guidance,
             steps=self.steps,
         )
-        return made.pin_memory() if self.ranks.device.type == "cuda" else made
 
     def _row(self, part: _Part, what: str, row: int) -> Tensor:
         """One row of a stored tensor; its memory is the file's."""

@@ -11,6 +11,8 @@ from recast.context.text import Text
 from recast.errors import ConfigError, ShapeError
 from recast.train.distill import heads as critic
 from recast.train.distill.heads import Heads, HeadSettings
+from recast.train.parallel import ALONE
+from recast.train.settings import Parallel, Run
 
 SMALL = HeadSettings(width=16, groups=4)
 CONFIG = tiny().flow
@@ -136,6 +138,13 @@ def test_the_gradient_penalty_is_half_the_squared_norm_of_the_inputs_gradient():
     torch.testing.assert_close(found, (one + other) / 2)
     (gradient,) = torch.autograd.grad(found.sum(), weight)
     torch.testing.assert_close(gradient, 4 * weight.detach())
+
+
+def test_heads_are_shared_out_whole_whatever_the_run_computes_again():
+    heads = new()
+    assert critic.shared(heads, Run(steps=1, checkpointing="full"), Parallel(), ALONE) is heads
+    before = [each.clone() for each in heads.parameters()]
+    assert all(torch.equal(one, other) for one, other in zip(before, heads.parameters(), strict=True))
 
 
 def test_flops_count_every_product():

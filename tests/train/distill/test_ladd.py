@@ -17,13 +17,11 @@ from recast.flow.schedule import resolution_shift
 from recast.train import optim
 from recast.train.distill import student
 from recast.train.distill.ladd import LaddStage
-from recast.train.distill.ladd_parts import Part, Prepared
 from recast.train.distill.ladd_settings import LaddSettings
 from recast.train.distill.student import Law
-from recast.train.flow_stage import FlowTraining
 from recast.train.settings import Optimiser
 from recast.train.stage import trained
-from tests.train.distill.adversaries import made, pair_batch, part_of
+from tests.train.distill.adversaries import EDITS, made, of_parts, pair_batch, part_of, student_inputs
 from tests.train.pairs import pairs
 
 
@@ -37,19 +35,6 @@ def noised_for_heads(of: LaddStage, monkeypatch: pytest.MonkeyPatch) -> list[Ten
         return inner(x_t, *rest)
 
     monkeypatch.setattr(of.teacher, "features", spy)
-    return given
-
-
-def student_inputs(of: LaddStage, monkeypatch: pytest.MonkeyPatch) -> list[tuple[Tensor, Tensor]]:
-    """States and times that the student's network is given, call by call."""
-    given: list[tuple[Tensor, Tensor]] = []
-    inner = of.reading.flow.forward
-
-    def spy(x_t: Tensor, t: Tensor, condition: Any) -> Tensor:
-        given.append((x_t, t))
-        return inner(x_t, t, condition)
-
-    monkeypatch.setattr(of.reading.flow, "forward", spy)
     return given
 
 
@@ -121,10 +106,6 @@ def test_bug_3_the_students_input_below_noise_is_not_pure_noise(
     assert (float((x_t - batch.noise).abs().max()) > 0.1) == (k > 0)
 
 
-def of_parts(*parts: Part) -> Prepared:
-    return Prepared(list(parts), sum(len(part.each.uses) for part in parts))
-
-
 def test_bug_4_the_fake_is_the_clean_end_and_not_the_velocity(monkeypatch: pytest.MonkeyPatch):
     """A student whose velocity leads to a known picture makes that picture, at every time of its grid."""
     of = made()
@@ -157,12 +138,20 @@ def gradients(of: LaddStage, name: str) -> list[Tensor | None]:
     return [parameter.grad for parameter in of.networks[name].parameters()]
 
 
-@pytest.mark.parametrize("contexts", [0, 1, 2])
-@pytest.mark.parametrize("attention", ["full", "cached"])
-def test_the_student_learns_in_its_phase_and_the_heads_in_theirs_and_the_teacher_never(contexts: int, attention: str):
-    training = FlowTraining(edit=1, text_to_image=0, keep=0, reverse=0, text_dropout=0)
+@pytest.mark.parametrize(
+    ("contexts", "attention", "conditioning"),
+    [
+        (0, "full", "sequence"), (1, "full", "sequence"), (2, "full", "sequence"), (0, "cached", "sequence"),
+        (1, "cached", "sequence"), (3, "cached", "sequence"), (0, "full", "channels"), (1, "full", "channels"),
+    ],
+)  # fmt: skip
+def test_the_student_learns_in_its_phase_and_the_heads_in_theirs_and_the_teacher_never(
+    contexts: int, attention: str, conditioning: Any
+):
+    training = replace(EDITS, conditioning=conditioning)
+    wider = {"in_channels": 128} if conditioning == "channels" else {}
     changes = {"mispaired": 0.5, "copies": 0.5, "approximate_r1": 0.1, "r1": 1e-3, "regression": 0.1}
-    of = made({"context_attention": attention}, training=training, **changes)
+    of = made({"context_attention": attention, **wider}, training=training, **changes)
     before = copy.deepcopy(of.teacher.flow.state_dict())
     prepared = of.prepare(pair_batch(of, contexts=contexts), 0.5)
     loss = of.loss("generator", prepared, 0.5)

@@ -14,6 +14,7 @@ import torch
 from recast.errors import ConfigError, TrainingError
 from recast.train import optim
 from recast.train.distill import student
+from recast.train.distill.adversarial import AdversarialStage
 from recast.train.distill.heads import HeadSettings
 from recast.train.distill.ladd import LaddStage
 from recast.train.distill.ladd_settings import LaddSettings
@@ -30,14 +31,15 @@ from tests.train.pairs import pairs
 class Stream:
     """The same pairs again and again, each time under new numbers."""
 
-    def __init__(self, of: LaddStage) -> None:
-        self.batch, self.next = pair_batch(of, 4), 0
+    def __init__(self, of: AdversarialStage, count: int = 4) -> None:
+        self.batch, self.next = pair_batch(of, count), 0
 
     def __iter__(self) -> Iterator[PairBatch]:
         batch = self.batch
         while True:
             self.next += 1
-            numbers = range(4 * self.next, 4 * self.next + 4)
+            first = len(batch.numbers) * self.next
+            numbers = range(first, first + len(batch.numbers))
             uses = tuple(replace(use, number=n) for use, n in zip(batch.each.uses, numbers, strict=True))
             yield replace(batch, each=replace(batch.each, uses=uses))
 

@@ -1,15 +1,21 @@
-"""Latent adversarial distillation on two processes that share student and teacher out between them."""
+"""Adversarial distillations on two processes that share student and teacher out between them."""
 
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Literal
 
 import pytest
 
 from recast.train import parallel
+from recast.train.distill import heads as critic
+from recast.train.distill.add import AddStage
+from recast.train.distill.add_settings import AddSettings
 from recast.train.distill.heads import Heads, HeadSettings
 from recast.train.distill.ladd import LaddStage
 from recast.train.distill.ladd_settings import LaddSettings
+from recast.train.distill.pixel_features import AutoencoderFeatures
+from recast.train.distill.pixel_heads import PixelHeads
 from recast.train.distill.teacher import Teacher
 from recast.train.flow_stage import FlowStage, FlowTraining
 from recast.train.loop import run
@@ -18,28 +24,30 @@ from tests.tiny import tiny_autoencoder, tiny_text
 from tests.train.processes import Meeting, small_flow, together, values
 from tests.train.small_runs import Stream
 
+Kind = Literal["ladd", "add"]
 RATE = Optimiser(lr=1e-3, warmup_steps=0)
 HEADS = HeadSettings(taps=(0.34, 0.67), width=16, groups=4)
-SETTINGS = LaddSettings(
-    heads=HEADS,
-    generator_from=0.3,
-    accuracy_needed=0.0,
-    discriminator_steps=1,
-    teacher_steps=5,
-    r1=1e-4,
-    regression=0.1,
-    mispaired=0.0,  # pairs within what one process has
-)
+COURSE = {"generator_from": 0.3, "accuracy_needed": 0.0, "discriminator_steps": 1, "r1": 1e-4}
+STEPS: dict[Kind, int] = {"ladd": 4, "add": 2}
 
 
-def course(meeting: Meeting | None, place: Path, steps: int = 4) -> list[dict[str, float]]:
+def course(meeting: Meeting | None, place: Path, kind: Kind, steps: int = 4) -> list[dict[str, float]]:
     """What is logged at each step, some of the examples with a context and some without."""
     layout = Parallel(shard=2 if meeting else 1)
     ranks = meeting.start(layout) if meeting else parallel.ALONE
-    told = Run(steps=4, log_every_steps=1, save_every_steps=2, sample_every_steps=0, peak_tflops=1.0)
-    student, teacher = (parallel.wrap(small_flow(seed), told, layout, ranks) for seed in (0, 1))
-    heads = Heads(student.config, HEADS).initialise(0)
-    parallel.wrap(heads, told, layout, ranks)
+    # Blocks of student and teacher are computed again; heads have none.
+    told = Run(
+        steps=STEPS[kind],
+        log_every_steps=1,
+        save_every_steps=2,
+        sample_every_steps=0,
+        peak_tflops=1.0,
+        checkpointing="full",
+    )
+    attention = "cached" if kind == "ladd" else "full"
+    student, teacher = (
+        parallel.wrap(small_flow(seed, context_attention=attention), told, layout, ranks) for seed in (0, 1)
+    )
     reading = FlowStage(
         flow=student,
         autoencoder=tiny_autoencoder(),
@@ -49,7 +57,7 @@ def course(meeting: Meeting | None, place: Path, steps: int = 4) -> list[dict[st
         run=told,
         ranks=ranks,
     )
-    of = LaddStage(reading, Teacher(teacher), heads, SETTINGS, discriminator_optimiser=RATE)
+    of = latent(reading, Teacher(teacher), layout) if kind == "ladd" else pixels(reading, Teacher(teacher), layout)
     found: list[dict[str, float]] = []
 
     def should_stop() -> bool:
@@ -59,19 +67,48 @@ def course(meeting: Meeting | None, place: Path, steps: int = 4) -> list[dict[st
     for event in run(of, Stream(ranks), planned, place, ranks=ranks, should_stop=should_stop):
         if not event.is_last:
             found.append(dict(event.numbers))
+    parallel.stop(ranks)
     return found
+
+
+def latent(reading: FlowStage, teacher: Teacher, layout: Parallel) -> LaddStage:
+    # mispaired negatives pair within what one process has
+    settings = LaddSettings(**COURSE, heads=HEADS, teacher_steps=5, regression=0.1, mispaired=0.0)  # type: ignore[arg-type]
+    heads = Heads(teacher.flow.config, HEADS).initialise(0)
+    critic.shared(heads, reading.run, layout, reading.ranks)
+    return LaddStage(reading, teacher, heads, settings, discriminator_optimiser=RATE)
+
+
+def pixels(reading: FlowStage, teacher: Teacher, layout: Parallel) -> AddStage:
+    settings = AddSettings(**COURSE | {"generator_from": 0.0}, heads=HEADS, crop_px=32)  # type: ignore[arg-type]
+    features = AutoencoderFeatures(reading.autoencoder)
+    heads = PixelHeads(features, teacher.flow.config, HEADS).initialise(0)
+    critic.shared(heads, reading.run, layout, reading.ranks)
+    return AddStage(reading, teacher, features, heads, settings, discriminator_optimiser=RATE)
+
+
+def same(one: list[dict[str, float]], other: list[dict[str, float]]) -> None:
+    for alone, shared in zip(one, other, strict=True):
+        assert set(alone) == set(shared)
+        for name in alone:
+            if name.endswith(("/loss", "/grad_norm")):
+                assert shared[name] == pytest.approx(alone[name], rel=1e-3, abs=1e-5)
+
+
+def both(meeting: Meeting, place: Path) -> tuple[list[dict[str, float]], list[dict[str, float]]]:
+    """The first steps in latents, and all of them in pixels."""
+    return course(meeting, place / "ladd", "ladd", 2), course(meeting, place / "add", "add")
 
 
 @pytest.mark.slow
 def test_two_processes_take_the_steps_of_one_also_after_a_stop(tmp_path: Path):
-    alone = course(None, tmp_path / "alone")
-    first = values(together(2, tmp_path / "a", course, tmp_path / "both", 2))[0]
-    rest = values(together(2, tmp_path / "b", course, tmp_path / "both"))[0]
+    alone = course(None, tmp_path / "alone", "ladd")
+    first, in_pixels = values(together(2, tmp_path / "a", both, tmp_path / "both"))[0]
+    rest = values(together(2, tmp_path / "b", course, tmp_path / "both" / "ladd", "ladd"))[0]
     assert (len(alone), len(first), len(rest)) == (4, 2, 2)
     moved = ["generator/loss" in numbers for numbers in alone]
     assert moved == [False, False, True, True]
-    for one, two in zip(alone, [*first, *rest], strict=True):
-        assert set(one) == set(two)
-        for name in one:
-            if name.endswith(("/loss", "/grad_norm")):
-                assert two[name] == pytest.approx(one[name], rel=1e-3, abs=1e-5)
+    same(alone, [*first, *rest])
+    pixels_alone = course(None, tmp_path / "pixels", "add")
+    assert ["generator/loss" in numbers for numbers in pixels_alone] == [True, True]
+    same(pixels_alone, in_pixels)

@@ -145,7 +145,7 @@ def test_killed_while_writing_and_continued_the_files_are_the_same(whole, tmp_pa
 def test_pairs_of_other_networks_settings_or_folders_are_refused(whole, tmp_path):
     with pytest.raises(WeightsError, match="made by the teacher"):
         next(write(teacher(1), reading(), Stream(ALONE), whole, replace(TOLD, count=100)))
-    other = made_by(teacher(1), reading())
+    other = made_by(teacher(1).flow, reading().autoencoder, reading().text)
     with pytest.raises(WeightsError, match="made by the teacher"):
         Pairs(whole, batch=4, made_by=other)
     assert len(Pairs(whole, batch=4, made_by={"text encoder": other["text encoder"]})) == 12

@@ -1,0 +1,156 @@
+"""What a distillation leaves: a flow that says how it is asked, and a model made of it."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import replace
+from pathlib import Path
+
+from torch import Tensor, nn
+
+from recast import models, weights
+from recast.config import FlowConfig, ModelConfig
+from recast.errors import ConfigError, MissingWeights, WeightsError
+from recast.flow.transformer import FlowTransformer
+from recast.train import adapters, export, state
+from recast.train.card import Card
+from recast.train.distill.student import SamplerName
+
+FLOW, ADAPTER = "flow.safetensors", "adapter.safetensors"
+
+
+def guided(base: ModelConfig, flow: FlowConfig) -> ModelConfig:
+    """The model of a student that does in one evaluation what `base` does in two, at the scales `base` usually has."""
+    usual = base.defaults
+    defaults = replace(
+        usual,
+        guidance=usual.generate_true_guidance,
+        edit_guidance=usual.edit_true_guidance,
+        generate_true_guidance=1.0,
+        edit_true_guidance=1.0,
+    )
+    return replace(base, name=f"{base.name}-dev", flow=flow, defaults=defaults, passed=())
+
+
+def few_step(
+    base: ModelConfig, flow: FlowConfig, *, steps: int, sampler: SamplerName, guidance: float, shifts_schedule: bool
+) -> ModelConfig:
+    """The model of a student of few steps of `base`: by default it is asked for what it was trained for."""
+    defaults = replace(
+        base.defaults,
+        steps=steps,
+        sampler=sampler,
+        guidance=guidance if flow.guidance_embed else None,
+        edit_guidance=None,
+        generate_true_guidance=1.0,
+        edit_true_guidance=1.0,
+    )
+    return replace(
+        base,
+        name=f"{base.name.removesuffix('-dev')}-turbo",
+        flow=flow,
+        defaults=defaults,
+        shifts_schedule=shifts_schedule,
+        is_few_step=True,
+        passed=(),
+    )
+
+
+def write(folder: Path, flow: nn.Module | Mapping[str, Tensor], config: ModelConfig) -> list[Path]:
+    """A student whole, in `folder`: flow.safetensors, and config.json that says what it is and how it is asked."""
+    made = weights.save(folder / ".flow", {"flow": flow}, config)
+    files = [each.rename(folder / each.name) for each in sorted(made.iterdir())]
+    made.rmdir()
+    return files
+
+
+def write_adapted(
+    folder: Path, place: Path, flow: FlowTransformer, low_rank: adapters.Adapters, config: ModelConfig, base_sha256: str
+) -> list[Path]:
+    """A student that was trained by adapters, whole, and, unless its embedding was trained too, the adapters as a file.
+
+    place: the run. flow: what the adapters are for, without them.
+    """
+    file = adapters.save(
+        folder / ADAPTER,
+        low_rank,
+        format="bfl",
+        about={"base": config.name, "base_sha256": base_sha256},
+        tensors=export.read_network(place, "adapters"),
+    )
+    flow.float()
+    weights.fold(flow, weights.read_adapter(file, flow), 1.0)
+    if config.is_few_step:
+        return [*write(folder, flow, config), file]
+    flow.guidance_in.load_state_dict(export.read_network(place, "guidance_in"))
+    file.unlink()  # of no use without the embedding; `export --delta` writes both
+    return write(folder, flow, config)
+
+
+def published(run: Path) -> Path:
+    """The weights of a run that is over. Raises MissingWeights for one that is not."""
+    if not (run / "weights" / FLOW).is_file():
+        raise MissingWeights(
+            f"run={str(run)!r}: no weights/{FLOW} in it; a distillation that is over accepted; go on with it by its "
+            "command"
+        )
+    return run / "weights"
+
+
+def model(run: Path, base: str, out: Path) -> Path:
+    """Write a whole model folder: the student of a run that is over, with autoencoder and text encoder of `base`.
+
+    Its config asks by default for what the student was trained for. Raises WeightsError for a base of other parts,
+    ConfigError for one whose text encoders are not a part of a model folder, and whatever `export.assemble` raises.
+    """
+    found, place = published(run), models.place(base)
+    config, under = weights.read_config(found), weights.read_config(place)
+    if under.text.kind != "byte_t5":
+        raise ConfigError(
+            f"base={base!r}: its text encoders are files of their own; a base such as nano accepted; pass --delta, or "
+            f"put {found / FLOW} beside the base's files"
+        )
+    for name in ("autoencoder", "text"):
+        if getattr(config, name) != getattr(under, name):
+            raise WeightsError(
+                f"base={base!r}: its {name} is another one than the student's teacher had ({getattr(under, name)}, "
+                f"{getattr(config, name)}); that teacher accepted"
+            )
+    card = Card(summary=_summary(config, base), made=_made(run))
+    home = place if place.is_dir() else place.parent
+    return export.assemble(out, flow=found / FLOW, autoencoder=home, text=home, config=config, card=card)
+
+
+def delta(run: Path, base: str, out: Path, *, rank: int) -> Path:
+    """Write what the student of a run that is over changes of `base`, as one file (`export.delta`)."""
+    found = published(run)
+    config = weights.read_config(found)
+    made = _made(run)
+    card = Card(summary=_summary(config, base), made=made)
+    return export.delta(out, flow=found / FLOW, base=base, config=config, rank=rank, about=dict(made), card=card).path
+
+
+def _summary(config: ModelConfig, base: str) -> str:
+    """A line on what the student is."""
+    teacher = f"`{base}`" if "/" not in base else "its teacher"
+    if config.is_few_step:
+        return f"A student of {teacher} that makes a picture in {config.defaults.steps} steps of one evaluation each."
+    return f"A student of {teacher} that is told its guidance, and does in one evaluation what takes that model two."
+
+
+def _made(run: Path) -> dict[str, str]:
+    """How a run went, in rows, by its newest checkpoint."""
+    newest = state.latest(run)
+    if newest is None:
+        return {}
+    said = json.loads((newest / "run.json").read_text(encoding="utf-8"))
+    stage, progress = said["settings"]["stage"], said["progress"]
+    made = {
+        "way": str(stage["what"]),
+        "steps": f"{progress['step']:,}",
+        "examples": f"{progress['samples']:,}",
+        "minutes": f"{progress['seconds'] / 60:.1f}",
+        "teacher": str(said["settings"]["data"]["makers"]["teacher"]),
+    }
+    return made | ({"adapters": f"rank {stage['lora']['rank']}"} if stage["lora"] else {})

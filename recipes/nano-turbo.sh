@@ -1,0 +1,81 @@
+#!/bin/sh
+# From many evaluations to four: pictures of `nano`, its guidance in one evaluation, a student of four steps, its model.
+#
+#   recipes/nano-turbo.sh --minutes 30 [--out runs/turbo] [--stage STAGE] [--model nano] [--preset nano]
+#                         [--pieces FOLDER] [-- options of `recast distill`]
+#
+# Stages run one after another, each from the best files of the one before; a stage that is over is not run again, and
+# one that was stopped goes on where it was, today or on another day:
+#   pairs     the teacher's pictures, with their noise                                     30 % of --minutes
+#   guidance  nano-dev: one evaluation a step; OUT/nano-dev.safetensors, over the teacher  15 %
+#   direct    four steps, by regression on the pairs, from nano-dev                        25 %
+#   ladd      four steps, judged by a discriminator, from direct                           30 %
+#   model     OUT/model: nano-turbo, a folder that `recast --model` takes
+# Where the discriminator stays blind, ladd leaves the student as direct has made it, says so, and the recipe goes on.
+# --pieces FOLDER: after each stage what came of it, packed and cut into files of at most 16 MiB (`cat model.tar.* |
+# tar x`); at the end there are eight at most, of dev and model. Anything after -- is handed to every run: -- --set
+# data.workers=4. To see every stage work on a CPU, at 64 x 64: --minutes 1 --preset tiny
+set -eu
+cd "$(dirname "$0")/.."
+out=runs/turbo minutes= stage=all model=nano preset=nano pieces=
+while [ $# -gt 0 ]; do
+  case $1 in
+    --minutes) minutes=$2; shift 2 ;;
+    --out) out=$2; shift 2 ;;
+    --stage) stage=$2; shift 2 ;;
+    --model) model=$2; shift 2 ;;
+    --preset) preset=$2; shift 2 ;;
+    --pieces) pieces=$2; shift 2 ;;
+    --) shift; break ;;
+    *) echo "recipes/nano-turbo.sh: $1: not an option; see the head of the file" >&2; exit 2 ;;
+  esac
+done
+[ -n "$minutes" ] || {
+  echo "recipes/nano-turbo.sh: --minutes: missing; a number of minutes accepted, 30 is usual" >&2; exit 2; }
+case $stage in all|pairs|guidance|direct|ladd|model) ;; *)
+  echo "recipes/nano-turbo.sh: --stage $stage: all, pairs, guidance, direct, ladd or model accepted" >&2; exit 2 ;;
+esac
+python=${PYTHON:-.venv/bin/python}
+workers=0
+[ "$preset" = tiny ] || workers=$(($(nproc) > 2 ? $(nproc) - 2 : 0))
+share() { awk "BEGIN { print $minutes * $1 }"; }
+wanted() { [ "$stage" = all ] || [ "$stage" = "$1" ]; }
+pack() { # pack NAME FOLDER-OR-FILE: into NAME.tar.aa, NAME.tar.ab, ...
+  [ -n "$pieces" ] || return 0
+  mkdir -p "$pieces"
+  rm -f "$pieces/$1".tar.*
+  tar c -C "$out" "$2" | split -b 16m - "$pieces/$1.tar."
+}
+distill() { # distill STAGE MINUTES [options]: goes on with it
+  what=$1 length=$2
+  shift 2
+  "$python" -m recast distill "$what" --preset "$preset" --model "$model" --minutes "$length" --out "$out/$what" \
+    --workers "$workers" "$@"
+}
+train() { # train STAGE ...: unless it is over
+  [ -d "$out/$1/weights" ] || distill "$@"
+}
+
+! wanted pairs || distill pairs "$(share 0.3)" "$@"
+if wanted guidance; then
+  train guidance "$(share 0.15)" "$@"
+  if [ ! -f "$out/nano-dev.safetensors" ]; then
+    "$python" -m recast distill export --delta --run "$out/guidance" --base "$model" --out "$out/nano-dev.safetensors"
+  fi
+  pack dev nano-dev.safetensors
+fi
+if wanted direct; then
+  train direct "$(share 0.25)" --pairs "$out/pairs" --init "$out/guidance" "$@"
+  pack direct direct/weights
+fi
+if wanted ladd; then
+  train ladd "$(share 0.3)" --pairs "$out/pairs" --init "$out/direct" --set settings.blind=skip "$@"
+  pack ladd ladd/weights
+  [ -z "$pieces" ] || rm -f "$pieces"/direct.tar.*  # ladd goes on from it
+fi
+if wanted model; then
+  rm -rf "$out/model"
+  "$python" -m recast distill export --run "$out/ladd" --base "$model" --out "$out/model"
+  pack model model
+  [ -z "$pieces" ] || rm -f "$pieces"/ladd.tar.*  # the model holds it
+fi

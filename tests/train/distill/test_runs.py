@@ -1,0 +1,177 @@
+"""What a distillation is put together from: where students begin, what they are asked, and what a plan counts."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+
+from recast import config, cost, weights
+from recast.errors import ConfigError, MissingWeights
+from recast.latents.tokens import positions
+from recast.train import plan as training_plan
+from recast.train.distill import plan, result, start
+from recast.train.distill.pairs import noise_of
+from recast.train.distill.presets import PRESETS, preset
+from recast.train.hardware import device
+from tests.test_cost import Alive
+from tests.tiny import randomise, tiny_autoencoder, tiny_flow
+from tests.train.distill import adversaries
+from tests.train.distill.toy import ends, pairs_of, picked, reading, teacher_of
+
+WORDS = torch.randn(2, 8, config.tiny().flow.context_in_dim, generator=torch.Generator().manual_seed(1))
+
+
+def velocity(flow: Any, guidance: float | None) -> torch.Tensor:
+    x_t, t = noise_of([0, 1], 0, (4, 64)), torch.tensor([0.9, 0.2])
+    context = noise_of([2, 3], 0, (4, 64))
+    condition = flow.condition(
+        positions=positions((2, 2)),
+        text=WORDS,
+        pooled=WORDS.mean(dim=1),
+        guidance=None if guidance is None else torch.full((2,), guidance),
+        context=context,
+        context_positions=positions((2, 2), index=1),
+    )
+    found: torch.Tensor = flow(x_t, t, condition)
+    return found
+
+
+def test_a_student_told_its_scale_for_good_does_what_it_does_at_that_scale():
+    flow = tiny_flow()
+    fixed = start.at_scale(flow, 2.5)
+    assert not any(name.startswith("guidance_in") for name, _ in fixed.named_parameters())
+    torch.testing.assert_close(velocity(fixed, None), velocity(flow, 2.5))
+    assert not torch.allclose(velocity(fixed, None), velocity(flow, 4.0), atol=1e-3)
+    assert flow.config.guidance_embed
+    with pytest.raises(ConfigError, match="cached"):
+        start.at_scale(tiny_flow(context_attention="cached"), 2.5)
+    with pytest.raises(ConfigError, match="no guidance embedding"):
+        start.at_scale(fixed, 2.5)
+
+
+def test_a_student_begins_as_a_copy_of_its_own():
+    flow = tiny_flow().to(torch.bfloat16)
+    made = start.whole(flow)
+    assert all(p.requires_grad and p.dtype == torch.float32 for p in made.parameters())
+    assert torch.equal(made.img_in.weight, flow.img_in.weight.float())
+    made.img_in.weight.data.zero_()
+    assert flow.img_in.weight.any()
+
+
+def test_a_student_of_another_network_or_a_run_that_is_not_over_is_refused(tmp_path: Path):
+    small = config.tiny().flow
+    start.require_kin(small, replace(small, guidance_embed=False))
+    with pytest.raises(ConfigError, match="begin with a student of this teacher"):
+        start.require_kin(replace(small, depth=1), small)
+    (tmp_path / "run" / "checkpoints").mkdir(parents=True)
+    with pytest.raises(MissingWeights, match="not over"):
+        start.read(tmp_path / "run")
+    with pytest.raises(MissingWeights, match="a distillation that is over"):
+        result.published(tmp_path / "run")
+
+
+def test_students_of_nano_ask_for_what_the_registry_says():
+    base = config.nano()
+    dev = result.guided(base, replace(base.flow, guidance_embed=True))
+    assert dev == config.nano_dev()
+    turbo = result.few_step(dev, base.flow, steps=4, sampler="euler", guidance=2.5, shifts_schedule=True)
+    assert turbo == config.nano_turbo()
+    told = result.few_step(
+        config.kontext_dev(), config.kontext_dev().flow, steps=2, sampler="renoise", guidance=2.5, shifts_schedule=True
+    )
+    assert (told.name, told.defaults.guidance, told.defaults.sampler) == ("kontext_dev-turbo", 2.5, "renoise")
+
+
+def test_held_out_numbers_are_those_of_all_pairs_whatever_the_batches():
+    from recast.train.distill.direct import DirectSettings, DirectStage
+
+    made = reading()
+    whole = pairs_of(made, teacher_of(made), range(6))
+    parts = [picked(whole, rows, rows[0]) for rows in ([0, 1, 2, 3], [4, 5])]
+    one, two = (dict(DirectStage(made, DirectSettings(), held_out=each).validate()) for each in ([whole], parts))
+    assert one == pytest.approx(two, rel=1e-5)
+    apart = (ends(made, teacher_of(made), range(6), steps=4) - whole.each.clean).square().mean()
+    assert one["endpoint"] != pytest.approx(float(apart), rel=1e-3)  # the student is not guided
+
+
+def test_the_plan_of_an_adversarial_step_counts_what_the_stage_counts():
+    """The mean of a step of the discriminator and one of both, as the stage itself adds them up."""
+    of = adversaries.made(discriminator_steps=2, on_policy=1.0, approximate_r1=0.1, mispaired=0.5)
+    batch = adversaries.pair_batch(of, contexts=1)
+    counted = []
+    for _ in range(2):
+        of.prepare(batch, 0.5)
+        counted.append(of.flops(batch))
+    told = preset("ladd", "tiny")
+    settings = replace(of.settings, copies=0.0)
+    (rows, columns), side = batch.each.grid, 16
+    data = replace(told.data, sizes=((columns * side, rows * side),))
+    model = replace(
+        config.tiny(),
+        flow=of.reading.flow.config,
+        text=replace(config.tiny().text, max_length=of.reading.encode([""]).tokens.shape[1]),
+    )
+    work = plan.loads(replace(told, settings=settings, data=data), model, has_pairs=True)
+    assert sum(each.evaluations * each.flops for each in work) * 4 == pytest.approx(sum(counted) / 2, rel=0.02)
+
+
+@pytest.mark.parametrize("part", ["encoder", "decoder"])
+def test_a_gradient_through_the_autoencoder_keeps_what_the_formula_says(part: str):
+    autoencoder = tiny_autoencoder()
+    size = {"encoder": (1, 3, 64, 64), "decoder": (1, 16, 8, 8)}[part]
+    network = getattr(autoencoder, part)
+    given = torch.randn(size).requires_grad_()
+    with Alive(network) as alive:
+        out = network([given] if part == "encoder" else given)
+        kept = alive.now - out.numel() * 4
+    told = cost.graph_bytes(autoencoder.config, part, width=64, height=64)  # type: ignore[arg-type]
+    assert told == pytest.approx(kept, rel=0.15)
+
+
+def test_a_plan_grows_with_what_stands_beside_the_student_and_shrinks_with_devices():
+    kontext, h200 = config.kontext_dev(), device("H200")
+    ladd, direct = preset("ladd", "kontext_dev"), preset("direct", "kontext_dev")
+    of_ladd, of_direct = (plan.forecast(each, kontext, h200, has_pairs=True) for each in (ladd, direct))
+    assert of_direct.fits
+    assert of_ladd.layout.devices >= of_direct.layout.devices
+    assert "teacher" not in of_direct.layout.memory_gib
+    one, many = (
+        plan.forecast(replace(ladd, lora=lora), kontext, h200, has_pairs=True).layout.devices
+        for lora in (preset("guidance", "nano").lora, None)
+    )
+    assert one < many
+    without = plan.loads(ladd, kontext, has_pairs=False)
+    assert {each.name: each.evaluations for each in without}["teacher, to make what is real"] == 25
+
+
+def test_the_text_encoder_of_a_student_is_not_trained():
+    shape = plan.shape_of(preset("direct", "nano"), config.nano())
+    method = training_plan.Method(precision="fp32")
+    both = [
+        training_plan.plan(config.nano(), shape, preset("direct", "nano").parallel, device("H200"), each)
+        for each in (method, replace(method, trains_text=False))
+    ]
+    assert both[0].memory_gib["encoders"] > both[1].memory_gib["encoders"]
+    assert both[0].executed_flops > both[1].executed_flops
+
+
+def test_presets_are_found_by_model_and_way():
+    assert preset("ladd", "nano") == preset("ladd", "nano-ladd")
+    assert all(PRESETS[name]().what == name.rpartition("-")[2] for name in PRESETS)
+    with pytest.raises(ConfigError, match="tiny-pairs"):
+        preset("pairs", "large")
+    with pytest.raises(ConfigError, match="critic=None"):
+        replace(preset("ladd", "nano"), critic=None)
+
+
+def test_a_written_student_is_read_back(tmp_path: Path):
+    flow = randomise(tiny_flow(), 3)
+    model = replace(config.tiny(), name="tiny-turbo", is_few_step=True)
+    files = result.write(tmp_path, flow, model)
+    assert sorted(file.name for file in files) == ["config.json", "flow.safetensors"]
+    assert weights.read_config(tmp_path) == model
+    assert torch.equal(start.read(tmp_path).img_in.weight, flow.img_in.weight)
