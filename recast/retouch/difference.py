@@ -8,7 +8,7 @@ import cv2
 import numpy as np
 
 from recast.errors import ShapeError
-from recast.retouch.delta_e import ciede2000, lab
+from recast.pixels.lab import ciede2000, lab
 from recast.retouch.thresholds import GRID_PIXELS, THRESHOLDS, Differing
 
 

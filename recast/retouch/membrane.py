@@ -11,7 +11,7 @@ from __future__ import annotations
 import cv2
 import numpy as np
 
-from recast.retouch.delta_e import ciede2000, lab
+from recast.pixels.lab import ciede2000, lab
 from recast.retouch.thresholds import THRESHOLDS, Composing
 
 CELL_PX = 4

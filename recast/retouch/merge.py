@@ -198,7 +198,7 @@ def merge(
         reason = "all that changed lies outside mask and boxes; try another seed, or widen them"
     is_elsewhere = verdict == "reframed" and not is_strict
     if (verdict == "global" or is_elsewhere) and look == "auto" and asked.where is not None:
-        if is_elsewhere:  # what was asked for is where it was asked for
+        if is_elsewhere or not _lies_so(frame, registration, asked):  # what was asked for is where it was asked for
             registration, valid = _in_place(frame.grid, reason), np.ones_like(found.valid)
         asked, fitted = replace(asked, is_strict=True), NO_FIT  # a new look is no drift
         labels = asked.areas(frame.grid, valid)
@@ -424,6 +424,20 @@ def _unmerged(draft: _Draft, verdict: Verdict, reason: str) -> Merge:
     report = made.report | {"changed_share": 1.0, "preserved": 0, "regions": [], "rejected": [],
                             "warnings": list(made.warnings)}  # fmt: skip
     return replace(made, result=result, support=np.ones(made.support.shape, bool), report=report)
+
+
+def _lies_so(frame: Frame, registration: Registration, asked: Asked) -> bool:
+    """Whether what was to stay speaks for a motion: it lies nearer to the source with it than without.
+
+    Where nearly everything is new, keypoints find likeness by chance.
+    """
+    where = asked.on_grid(frame.grid)
+    if registration.is_identity or where is None:
+        return True
+    moved, valid = frame.on_grid(registration)
+    stays = ~where & valid
+    source, still = frame.source.astype(np.int16), frame.small[..., :3].astype(np.int16)
+    return bool(np.abs(source - moved)[stays].sum() < np.abs(source - still)[stays].sum())
 
 
 def _in_place(grid: tuple[int, int], reason: str) -> Registration:

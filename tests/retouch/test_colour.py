@@ -8,8 +8,8 @@ import pytest
 from skimage import data
 
 from recast.errors import ShapeError
+from recast.pixels.lab import ciede2000, lab
 from recast.retouch.colour import TERMS, ColourFit, fit, unclipped
-from recast.retouch.delta_e import ciede2000, lab
 from recast.retouch.thresholds import THRESHOLDS
 
 PHOTO = data.coffee()

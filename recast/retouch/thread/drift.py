@@ -10,7 +10,7 @@ import cv2
 import numpy as np
 import PIL.Image
 
-from recast.retouch.delta_e import ciede2000, lab
+from recast.pixels.lab import ciede2000, lab
 
 Identity = Callable[[np.ndarray, np.ndarray], float | None]
 """A face model: root and node, rgb (H, W, 3) uint8, to the likeness of their faces, or None where there is no face."""

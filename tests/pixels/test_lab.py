@@ -1,10 +1,10 @@
-"""Claims of recast.retouch.delta_e."""
+"""Claims of recast.pixels.lab."""
 
 import numpy as np
 import pytest
 from skimage.color import deltaE_ciede2000, rgb2lab
 
-from recast.retouch.delta_e import STRIP_PIXELS, ciede2000, lab
+from recast.pixels.lab import STRIP_PIXELS, ciede2000, lab
 
 # Sharma, Wu, Dalal 2005, table 1: L1 a1 b1 L2 a2 b2 and the distance.
 PUBLISHED = """
