@@ -16,6 +16,7 @@ from skimage.color import deltaE_ciede2000, rgb2lab
 from benchmarks import merge_cases
 from benchmarks.merge_cases import case
 from recast.errors import ConfigError, GateFailed, InputError
+from recast.retouch import register
 from recast.retouch.certificate import verify
 from recast.retouch.detectors import Unit
 from recast.retouch.frame import Frame
@@ -607,6 +608,26 @@ def test_no_two_pictures_and_no_mask_break_it(data: st.DataObject) -> None:
     kept_outside(made)
     if is_strict:
         assert np.array_equal(made.result.samples[~mask], source[~mask])
+
+
+def test_where_all_but_one_thing_is_new_a_chance_likeness_moves_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The motion that keypoints of a new background agree on by chance would leave a strip of the old one."""
+    rng = np.random.default_rng(4)
+    coarse = rng.integers(0, 256, (2, 12, 20, 3)).astype(np.uint8)
+    source, edited = (cv2.resize(each, (320, 192), interpolation=cv2.INTER_CUBIC) for each in coarse)
+    kept = np.zeros((192, 320), bool)
+    kept[48:144, 176:272] = True
+    edited[kept] = source[kept]
+    found = register.register(source, edited)
+    chance = np.array([[1.0, 0, -9.0], [0, 1.0, -6.0]])
+    moved = replace(found, kind="similarity", matrix=chance, is_reframed=False, reason="")
+    monkeypatch.setattr(register, "register", lambda *args, **options: moved)
+    made = merge(source, edited, mask=~kept)
+    assert made.verdict == "local"
+    assert made.registration.is_identity
+    assert np.array_equal(made.result.samples[:, :4], edited[:, :4])
+    assert np.array_equal(made.result.samples[-4:], edited[-4:])
+    kept_outside(made)
 
 
 def test_the_cases_are_what_they_say() -> None:
