@@ -1,15 +1,32 @@
-"""A brief: what one video's thumbnails are to be, as plain data."""
+"""A brief: what one video's thumbnails are to be, as plain data, and its file.
+
+The dataclasses are the schema of the file: a key each field, read and refused as `documents` does. What contradicts
+itself, or names what the kit has not, is refused before anything is made.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import re
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
+from difflib import get_close_matches
 from pathlib import Path
-from typing import Literal
+from typing import Annotated, Literal
+
+from recast.thumbnails.documents import NAME, PAINT, SOME, Between, Like, PictureFile, check_sides, error, read_document
+from recast.thumbnails.kit import Kit, Percent, ProfileName, read_kit
 
 Factor = Literal["text", "layout", "colour", "background", "expression", "prop", "style"]
 """What the variants of a set differ in. text, layout, colour: set anew over one picture; the others: edited."""
 SCHEMA = 1
+CARRIES = {"text": "text", "layout": "layout", "colour": "colour"}
+"""The key of a level that holds the value of a factor; of the other factors it is `edit`."""
+MOST_WORDS, MOST_CHARACTERS = 12, 60
+"""Of a title on a picture: at a tenth of the height, the least that is read at 168 pixels, no more has room."""
+FRAME_PX = 64
+"""The least side of a frame to start from: the smallest picture that the models take."""
+LEVEL = Like("[A-Za-z0-9][A-Za-z0-9 _-]{0,39}", "a name of letters, digits, spaces, _ and - (files are called by it)")
+MENTION = re.compile(r"(?<![\w@])@([A-Za-z][A-Za-z0-9_-]*)")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -20,11 +37,11 @@ class Level:
     title, layout: the id of a layout, colour: fill of the letters, each None for the brief's own.
     """
 
-    name: str
-    edit: str | None = None
+    name: Annotated[str, LEVEL]
+    edit: Annotated[str, SOME] | None = None
     text: str | None = None
     layout: str | None = None
-    colour: str | None = None
+    colour: Annotated[str, PAINT] | None = None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -35,11 +52,12 @@ class Base:
     percent of the frame come as `keep_boxes`.
     """
 
-    frame: Path | None = None
-    prompt: str | None = None
-    edit: str | None = None
+    frame: Annotated[Path, PictureFile(FRAME_PX)] | None = None
+    prompt: Annotated[str, SOME] | None = None
+    edit: Annotated[str, SOME] | None = None
     keep: Literal["characters", "nothing"] = "characters"
-    keep_boxes: tuple[tuple[float, float, float, float], ...] = ()
+    keep_boxes: tuple[tuple[Percent, Percent, Percent, Percent], ...] = ()
+    keep_mask: Annotated[Path, PictureFile()] | None = None  # of the frame's size, white where nothing may change
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -47,10 +65,10 @@ class Variants:
     """factor and levels; each is made with `seeds_per_level` seeds. retries: new seeds for a face that is lost."""
 
     factor: Factor
-    levels: tuple[Level, ...]
-    seeds_per_level: int = 1
-    retries: int = 2
-    ship: int = 3  # how many of those that pass are exported, best first, one a level
+    levels: Annotated[tuple[Level, ...], Between(1, 100)]
+    seeds_per_level: Annotated[int, Between(1, 100)] = 1
+    retries: Annotated[int, Between(0, 20)] = 2
+    ship: Annotated[int, Between(1, 100)] = 3  # how many of those that pass are exported, best first, one a level
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -61,7 +79,7 @@ class Brief:
     product: the instructions call them @product; @host and @logo come from the kit.
     """
 
-    title: str
+    title: Annotated[str, SOME]
     text: str
     kit: Path
     folder: Path
@@ -70,12 +88,158 @@ class Brief:
     topic: str = ""
     promise: str = ""
     audience: str = ""
-    hooks: tuple[str, ...] = ()
+    hooks: Annotated[tuple[str, ...], Between(0, 3)] = ()
     hypothesis: str = ""
     characters: tuple[str, ...] = ()
-    images: Mapping[str, Path] = field(default_factory=dict)
+    images: Mapping[str, Annotated[Path, PictureFile(16)]] = field(default_factory=dict)
     layout: str | None = None
     text_in_scene: bool = False  # glyphs set into the scene by the model, read back, else the layer
-    seed: int = 0
-    steps: int | None = None
-    profiles: tuple[str, ...] = ()  # none: the kit's
+    seed: Annotated[int, Between(0, 2**31 - 1)] = 0
+    steps: Annotated[int, Between(1, 200)] | None = None
+    profiles: Annotated[tuple[ProfileName, ...], Between(0, 8)] = ()  # none: the kit's
+
+    @property
+    def levels(self) -> tuple[Level, ...]:
+        return self.variants.levels
+
+
+def read_brief(path: Path) -> Brief:
+    """The brief in a YAML file, itself without contradictions; its kit exists, and is not opened.
+
+    Raises InputError that names the line for whatever in it cannot be used.
+    """
+    return _read(path)[0]
+
+
+def read_brief_and_kit(path: Path) -> tuple[Brief, Kit]:
+    """The brief in a YAML file and the kit it names, which fit each other. Raises InputError with file and line."""
+    brief, lines = _read(path)
+    kit = read_kit(brief.kit)
+    for name, words in _unknown(brief, kit):
+        raise error(path, _line(lines, name), name, words)
+    return brief, kit
+
+
+def _read(path: Path) -> tuple[Brief, dict[str, int]]:
+    brief, lines = read_document(path, Brief, schema=SCHEMA, folder=path.parent)
+    for name, words in _contradictions(brief):
+        raise error(path, _line(lines, name), name, words)
+    for i, sides in enumerate(brief.base.keep_boxes):
+        check_sides(path, lines[f"base.keep_boxes[{i}]"], f"base.keep_boxes[{i}]", sides)
+    return brief, lines
+
+
+def _line(lines: Mapping[str, int], name: str) -> int:
+    """The line of a value, or of the nearest that holds it and was written."""
+    while name and name not in lines:
+        name = re.sub(r"(\.[^.\[]*|\[\d+\]|^[^.\[]*)$", "", name)
+    return lines.get(name, 1)
+
+
+def _contradictions(brief: Brief) -> Iterator[tuple[str, str]]:
+    """What in a brief cannot be together: the name of the value, and the words of the error."""
+    base, variants = brief.base, brief.variants
+    if base.frame and base.prompt:
+        yield "base.prompt", "comes beside base.frame; one of the two accepted; remove one, or call it base.edit"
+    if not base.frame and not base.prompt:
+        yield "base", "neither frame nor prompt came; one of the two accepted; add frame: picture.jpg or prompt: words"
+    if base.edit and not base.frame:
+        yield "base.edit", "comes without base.frame, which it would change; say it in base.prompt"
+    yield from _too_long("text", brief.text)
+    if brief.text_in_scene and variants.factor in CARRIES:
+        yield (
+            "text_in_scene",
+            (
+                f"true came beside variants.factor: {variants.factor}; lettering painted into the picture that all "
+                "variants share cannot differ between them; write false, or choose another factor"
+            ),
+        )
+    if brief.text_in_scene and not brief.text.strip():
+        yield "text_in_scene", "true came beside an empty text; write the text, or false"
+    if variants.ship > len(variants.levels):
+        came = f"{variants.ship} came, of {len(variants.levels)} levels"
+        yield "variants.ship", f"{came}; one of each level is shipped; write at most {len(variants.levels)}"
+    yield from _levels(brief)
+    for name in ("characters", "profiles", "hooks"):
+        came = getattr(brief, name)
+        for i, each in enumerate(came):
+            if each in came[:i]:
+                yield f"{name}[{i}]", f"{each!r} came twice; every one once accepted; remove one"
+    for name in brief.images:
+        if name == "logo" or not re.fullmatch(NAME.pattern, name):
+            yield f"images.{name}", f"{name!r} came; {NAME.words} accepted, other than logo, which is the kit's"
+
+
+def _levels(brief: Brief) -> Iterator[tuple[str, str]]:
+    """Levels that differ in more or less than the declared factor."""
+    factor, levels = brief.variants.factor, brief.variants.levels
+    carries = CARRIES.get(factor, "edit")
+    own = {"text": brief.text, "layout": brief.layout}.get(carries)  # what a level without a value has
+    names: dict[str, int] = {}
+    values: dict[str | None, int] = {}
+    for i, level in enumerate(levels):
+        at = f"variants.levels[{i}]"
+        if level.name.lower() in names:
+            first = f"levels[{names[level.name.lower()]}]"
+            yield f"{at}.name", f"{level.name!r} came, as in {first}; a name of its own accepted; rename one"
+        names[level.name.lower()] = i
+        for key in ("edit", "text", "layout", "colour"):
+            if key != carries and getattr(level, key) is not None:
+                words = f"comes beside factor: {factor}; levels that differ in {carries} alone accepted"
+                yield f"{at}.{key}", f"{words}; remove it, or declare another factor"
+        value = getattr(level, carries)
+        value = own if value is None else value
+        if value in values:
+            came = f"{carries} {value!r}" if getattr(level, carries) is not None else f"no {carries}"
+            words = f"{came} came, which is what levels[{values[value]}] has; levels that differ accepted"
+            yield (
+                f"{at}.{carries}" if getattr(level, carries) is not None else at,
+                f"{words}; write a {carries}: of its own",
+            )
+        values[value] = i
+        yield from _too_long(f"{at}.text", level.text or "")
+
+
+def _too_long(name: str, text: str) -> Iterator[tuple[str, str]]:
+    words, characters = len(text.split()), len(text)
+    if words > MOST_WORDS or characters > MOST_CHARACTERS:
+        yield (
+            name,
+            (
+                f"{words} words, {characters} characters came; at most {MOST_WORDS} words and {MOST_CHARACTERS} "
+                "characters have room on a picture; write two to five words"
+            ),
+        )
+
+
+def _unknown(brief: Brief, kit: Kit) -> Iterator[tuple[str, str]]:
+    """What a brief names that its kit has not."""
+    people, layouts = [each.id for each in kit.characters], [each.id for each in kit.layouts]
+    for i, each in enumerate(brief.characters):
+        if each not in people:
+            yield f"characters[{i}]", _none_such(each, people, "characters", brief)
+    named = [("layout", brief.layout)]
+    named += [(f"variants.levels[{i}].layout", level.layout) for i, level in enumerate(brief.levels)]
+    for name, layout in named:
+        if layout is not None and layout not in layouts:
+            yield name, _none_such(layout, layouts, "layouts", brief)
+    roles = [each.role for each in kit.palette]
+    for i, level in enumerate(brief.levels):
+        if level.colour and not level.colour.startswith("#") and level.colour not in roles:
+            yield f"variants.levels[{i}].colour", _none_such(level.colour, roles, "roles of the palette", brief)
+    for name in brief.images:
+        if name in people:
+            yield f"images.{name}", f"a character of {brief.kit.name} is called so; choose another name"
+    known = [*people, *(["logo"] if kit.logo else []), *brief.images]
+    instructions = [("base.prompt", brief.base.prompt), ("base.edit", brief.base.edit)]
+    instructions += [(f"variants.levels[{i}].edit", level.edit) for i, level in enumerate(brief.levels)]
+    for name, words in instructions:
+        for mention in MENTION.findall(words or ""):
+            if mention not in known:
+                yield name, _none_such(f"@{mention}", [f"@{each}" for each in known], "pictures", brief)
+
+
+def _none_such(came: str, known: list[str], what: str, brief: Brief) -> str:
+    near = get_close_matches(came, known, 1)
+    hint = f"did you mean {near[0]}?" if near else f"add it to {brief.kit.name}, or leave it out"
+    return f"{came!r} came; {what} there are: {', '.join(known) or 'none'}; {hint}"

@@ -32,11 +32,20 @@ class Shadow:
 
 
 @dataclass(frozen=True, kw_only=True)
+class Plate:
+    """A box of one colour behind the letters. radius: of its corners, a share of the frame's height."""
+
+    colour: str
+    box: Box
+    radius: float = 0.0
+
+
+@dataclass(frozen=True, kw_only=True)
 class Line:
     """One line as it is set. path: its outlines as SVG path data in a frame 1000 units high, y down.
 
     text: what it says, in reading order. box: around the ink, without stroke and shadow. cap_height: of its capitals,
-    or of its tallest letters in a script that has none, as a share of the frame's height.
+    or of the title's tallest letters in a script that has none, as a share of the frame's height.
     """
 
     text: str
@@ -56,6 +65,7 @@ class Lettering:
     fill: str
     stroke: Stroke | None = None
     shadow: Shadow | None = None
+    plate: Plate | None = None
     aspect: float = 16 / 9  # of the frame that it was set in: width / height
 
 

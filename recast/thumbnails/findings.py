@@ -39,6 +39,12 @@ class Finding:
         }
 
 
+def from_dict(data: Mapping[str, Any]) -> Finding:
+    """The finding that `to_dict` made plain."""
+    boxes = tuple(Box(*sides) for sides in data["boxes"])
+    return Finding(**{**data, "boxes": boxes})
+
+
 def is_failed(findings: tuple[Finding, ...] | list[Finding]) -> bool:
     """Whether any finding fails: such a picture is not shipped."""
     return any(each.verdict == "fail" for each in findings)

@@ -1,0 +1,489 @@
+"""From a brief to a finished set, stage by stage; each goes on where an earlier call, finished or killed, has left it.
+
+    concepts → base → variants → designs → checks → rank → export
+
+A set lives in one folder; what each stage has made is recorded there (`stages`), and nothing finished is made again
+while what it was made from is the same. Progress is data: `make` yields steps, and whoever stops iterating stops the
+work; what was finished until then stays finished.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Generator, Mapping, Sequence
+from dataclasses import asdict, dataclass, field, replace
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from recast.errors import ConfigError, GateFailed
+from recast.pixels import image
+from recast.pixels.image import Picture
+from recast.thumbnails import base as bases
+from recast.thumbnails import export as exports
+from recast.thumbnails import made_from
+from recast.thumbnails.boxes import Box
+from recast.thumbnails.brief import Brief, Level
+from recast.thumbnails.checks import Evidence, Expected, Limits, check, check_set
+from recast.thumbnails.delivery import Finished, deliver
+from recast.thumbnails.design import Design
+from recast.thumbnails.export import Exported
+from recast.thumbnails.findings import Finding, from_dict
+from recast.thumbnails.identity import Sheet, cast, sheet
+from recast.thumbnails.instructions import concepts, named_images
+from recast.thumbnails.kit import SCORES, Kit
+from recast.thumbnails.manifest import Entry
+from recast.thumbnails.profiles import PROFILES, Profile
+from recast.thumbnails.rank import Candidate, Measure, rank, shipped
+from recast.thumbnails.render import render
+from recast.thumbnails.scene_text import into_the_scene
+from recast.thumbnails.seeing import Sight
+from recast.thumbnails.setting import design, text_of
+from recast.thumbnails.stages import Record, Stages, sha256
+from recast.thumbnails.variants import SEED_STRIDE, Asked, Made, Step, make, unedited
+
+STAGES = ("concepts", "base", "variants", "designs", "checks", "rank", "export")
+CHECKED_IN = "youtube-portable"
+"""The profile that every candidate is written and checked in, when the brief's first is none for 16:9."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Tools:
+    """What a set is made with.
+
+    generator: loads what makes and edits pictures when it is first needed (recast.retouch around recast.pipeline, or
+    anything with their `start_generate` and `start_edit`). model: what decides its pictures, for the records: name,
+    plan, adapters. size: width and height at which it makes a 16:9 picture from words. keeps: whether `start_edit`
+    takes `mask` and `preserve`. certificate: from a file to its certificate, or None. measure: see `rank`.
+    """
+
+    generator: Callable[[], Any]
+    model: Mapping[str, Any]
+    size: tuple[int, int]
+    keeps: bool = True
+    sight: Sight = field(default_factory=Sight)
+    certificate: Callable[[Path], str | None] | None = None
+    measure: Measure | None = None
+    together: int = 5
+    licences: Mapping[str, str] = field(default_factory=dict)
+
+
+class Set:
+    """One brief on its way. `make` runs every stage; `until` ends after one of STAGES."""
+
+    def __init__(self, brief: Brief, kit: Kit, folder: Path, tools: Tools) -> None:
+        self.brief, self.kit, self.folder, self.tools = brief, kit, folder, tools
+        self.stages = Stages(folder)
+        self.did: list[str] = []
+        self._seen: dict[str, Evidence] = {}
+
+    def make(self, *, until: str = "export") -> Generator[Step, None, Finished | None]:
+        """Every stage up to `until`; the finished set, or None where the work ended before the export.
+
+        Raises what stands in the way: InputError and ConfigError of the brief's files, GateFailed where no variant
+        passes. Bad input is found before anything is written.
+        """
+        if until not in STAGES:
+            raise ConfigError(f"until={until!r}: one of {', '.join(STAGES)} accepted")
+        self.check()
+        self.folder.mkdir(parents=True, exist_ok=True)
+        last = STAGES.index(until)
+        self._concepts()
+        if last >= STAGES.index("base"):
+            yield from self._base()
+        if last >= STAGES.index("variants"):
+            made = yield from self._variants()
+        if last >= STAGES.index("designs"):
+            designs = yield from self._designs(made)
+        if last >= STAGES.index("checks"):
+            entries = yield from self._checks(made, designs)
+        if last < STAGES.index("rank"):
+            return None
+        entries, findings = self._rank(entries, designs)
+        if last < STAGES.index("export"):
+            return None
+        return (yield from deliver(self, entries, findings, designs))
+
+    def check(self) -> None:
+        """Raise for whatever would stop the work later: references without a face, fonts, logos, the frame."""
+        if self.brief.base.frame is not None:
+            picture = bases.given(self.brief.base)
+            bases.free(self.brief.base, picture, self.tools.sight.faces)
+            design(picture, self.brief, self.kit, self.brief.levels[0], None, profile=self._first)
+        _ = self.sheets
+        if self.wanted and self.tools.sight.faces is None:
+            why = self.tools.sight.why.get("faces", "pass a face recogniser")
+            raise ConfigError(f"characters={', '.join(self.wanted)}: nothing can tell who is in a picture; {why}")
+
+    @property
+    def wanted(self) -> tuple[str, ...]:
+        """The characters that must show."""
+        return self.brief.characters
+
+    @cached_property
+    def sheets(self) -> list[Sheet]:
+        faces = self.tools.sight.faces
+        people = [each for each in self.kit.characters if each.id in self.wanted]
+        return [] if faces is None else [sheet(each, faces) for each in people]
+
+    @cached_property
+    def profiles(self) -> list[Profile]:
+        return [PROFILES[name] for name in (self.brief.profiles or self.kit.export.profiles)]
+
+    @cached_property
+    def references(self) -> dict[str, list[Path]]:
+        """Context images by the name that instructions call them by."""
+        named = {each.id: list(each.references) for each in self.kit.characters}
+        if self.kit.logo is not None and self.kit.logo.file.suffix.lower() != ".svg":
+            named["logo"] = [self.kit.logo.file]
+        return named | {name: [path] for name, path in self.brief.images.items()}
+
+    # The stages, in their order.
+
+    def _concepts(self) -> None:
+        inputs = {
+            "brief": self._said("title", "topic", "text", "hooks", "characters", "seed"),
+            "kit": [asdict(each) for each in self.kit.palette],
+            "rules": asdict(self.kit.rules),
+        }
+        if self.stages.find("concepts", inputs) is None:
+            ideas = [each.to_dict() for each in concepts(self.brief, self.kit)]
+            self.done("concepts", inputs, {"concepts": ideas}, [])
+
+    def _base(self) -> Generator[Step, None, None]:
+        """folder/base.png, and folder/free.png where something of it is to be kept."""
+        said = self.brief.base
+        inputs = {
+            "base": asdict(said),
+            "files": made_from.hashes([said.frame, said.keep_mask]),
+            "model": None if said.frame and not said.edit else dict(self.tools.model),
+            "seed": self.brief.seed,
+            "steps": self.brief.steps,
+            "faces": made_from.name(self.tools.sight.faces),
+        }
+        if self.stages.find("base", inputs) is not None:
+            return
+        yield Step("base", 0, 1, "reading")
+        notes: list[str] = []
+        path, files = self.folder / "base.png", [self.folder / "base.png"]
+        if said.frame is not None:
+            picture = bases.given(said)
+            image.write(picture, path)
+        else:
+            called = named_images([str(said.prompt)], list(self.references))
+            picture, _, notes = yield from bases.generated(
+                said,
+                self.tools.generator(),
+                size=self.tools.size,
+                references={name: self.references[name] for name in called},
+                seed=self.brief.seed,
+                steps=self.brief.steps,
+            )
+            image.write(picture, path)
+        if said.edit is not None:
+            picture = yield from self._edited_base(picture, path)
+        faces = self.tools.sight.faces
+        may_change = bases.free(said, picture, faces)
+        if may_change is not None:
+            files.append(image.write(np.dstack([may_change] * 3), self.folder / "free.png"))
+        seen = [_sides(each) for each in bases.faces_of(picture, faces)]
+        self.done("base", inputs, {"notes": notes, "faces": seen}, files)
+
+    def _edited_base(self, picture: Picture, path: Path) -> Generator[Step, None, Picture]:
+        """The base after its own edit, what is kept of it as it was."""
+        options = self._options(bases.free(self.brief.base, picture, self.tools.sight.faces))
+        run = self.tools.generator().start_edit(path, self.brief.base.edit, seed=self.brief.seed, **options)
+        for step, _ in enumerate(run, start=1):
+            yield Step("base", step, run.of, "its edit")
+        run.result.save(path)
+        edited: Picture = run.result.pictures[0]
+        return edited
+
+    def _variants(self) -> Generator[Step, None, list[Made]]:
+        """folder/variants/NAME.png: every level with every seed."""
+        folder, base_path = self.folder / "variants", self.folder / "base.png"
+        free = self.folder / "free.png"
+        has_mask = "free.png" in self.stages.last("base").files
+        asked = self.asked()
+        called = named_images([each.prompt for each in asked], list(self.references))
+        references = {name: self.references[name] for name in called}
+        shared = {
+            "base": sha256(base_path),
+            "free": sha256(free) if has_mask else None,
+            "references": made_from.hashes([path for paths in references.values() for path in paths]),
+            "sheets": made_from.identity(self.sheets),
+            "model": dict(self.tools.model),
+            "steps": self.brief.steps,
+        }
+        made: dict[str, Made] = {}
+        missing: list[Asked] = []
+        for each in asked:
+            record = self.stages.find(f"variant-{each.name}", {**shared, "asked": asdict(each)})
+            if record is None:
+                missing.append(each)
+            else:
+                made[each.name] = _made(record)
+        yield Step("variants", len(made), len(asked), "")
+        plain = [each for each in missing if not each.prompt]
+        for each in plain:
+            made[each.name] = unedited(each, base_path, folder, self._judge)
+            self._keep(made[each.name], each, shared)
+        edits = [each for each in missing if each.prompt]
+        if edits:
+            options = self._options(free if has_mask else None)
+            work = make(
+                edits,
+                generator=self.tools.generator(),
+                base=base_path,
+                folder=folder,
+                judge=self._judge,
+                options=options,
+                references={name: paths[0] if len(paths) == 1 else paths for name, paths in references.items()},
+                together=self.tools.together,
+            )
+            for event in work:
+                if isinstance(event, Made):
+                    made[event.name] = event
+                    self._keep(event, next(each for each in edits if each.name == event.name), shared)
+                    yield Step("variants", len(made), len(asked), event.name)
+                else:
+                    share = (event.done / event.all) * len(edits) + (len(asked) - len(edits))
+                    yield Step("variants", round(100 * share), 100 * len(asked), event.say)
+        return [made[each.name] for each in asked]
+
+    def asked(self) -> list[Asked]:
+        """Every variant of the brief: levels by seeds, named LEVEL or LEVEL-2, LEVEL-3 ..."""
+        variants = self.brief.variants
+        asked: list[Asked] = []
+        for again in range(variants.seeds_per_level):
+            for level in variants.levels:
+                first = self.brief.seed + len(asked)
+                tries = tuple(first + SEED_STRIDE * attempt for attempt in range(1 + variants.retries))
+                name = level.name if again == 0 else f"{level.name}-{again + 1}"
+                asked.append(Asked(name=name, level=level, prompt=level.edit or "", tries=tries))
+        return asked if any(each.prompt for each in asked) else asked[: len(variants.levels)]
+
+    def _designs(self, made: Sequence[Made]) -> Generator[Step, None, dict[str, Design]]:
+        """folder/candidates/NAME.jpg: each variant with its lettering, in the first 16:9 profile."""
+        designs: dict[str, Design] = {}
+        kept = [each for each in made if each.is_kept]
+        for done, each in enumerate(kept):
+            yield Step("designs", done, len(kept), each.name)
+            level = self.level(each)
+            picture = image.read(self.folder / "variants" / str(each.file), name=each.name)
+            faces = bases.faces_of(picture, self.tools.sight.faces)
+            plan = design(picture, self.brief, self.kit, level, faces, profile=self._first)
+            inputs = {
+                "variant": sha256(self.folder / "variants" / str(each.file)),
+                "kit": made_from.design_kit(self.kit),
+                "text": text_of(self.brief, level),
+                "level": asdict(level),
+                "layout": plan.layout,
+                "in_scene": self.brief.text_in_scene,
+                "profile": self._first.name,
+            }
+            record = self.stages.find(f"design-{each.name}", inputs)
+            if self.brief.text_in_scene:
+                plan = yield from self._in_scene(each, plan, record)
+            designs[each.name] = plan
+            if record is None:
+                folder = self.folder / "candidates"
+                folder.mkdir(exist_ok=True)
+                flat = render(plan, width=self._first.width, height=self._first.height)
+                written = exports.export(flat, self._first, folder, each.name)
+                files = [folder / written.file]
+                if self.brief.text_in_scene:
+                    files.append(self._scene_file(each))
+                result = {
+                    "file": written.to_dict(),
+                    "notes": list(plan.notes),
+                    "is_lettered": plan.lettering is not None,
+                }
+                self.done(f"design-{each.name}", inputs, result, files)
+        return designs
+
+    def _in_scene(self, each: Made, plan: Design, record: Record | None) -> Generator[Step, None, Design]:
+        """The design with its title painted by the model, where it can be read there; else as it came."""
+        path = self._scene_file(each)
+        if record is not None:
+            picture = image.read(path, name=each.name)
+            return plan if record.result["is_lettered"] else replace(plan, base=picture, lettering=None)
+        path.parent.mkdir(exist_ok=True)
+        return (
+            yield from into_the_scene(
+                plan, self.tools.generator(), self.tools.sight.text, path, seed=each.seed, keeps=self.tools.keeps
+            )
+        )
+
+    def _checks(self, made: Sequence[Made], designs: Mapping[str, Design]) -> Generator[Step, None, list[Entry]]:
+        """Every check of every candidate, on the file that was written."""
+        entries = []
+        for done, each in enumerate(made):
+            level = self.level(each)
+            entry = Entry(made=each, text=text_of(self.brief, level), layout=None)
+            if each.name not in designs:
+                entries.append(entry)
+                continue
+            yield Step("checks", done, len(made), each.name)
+            plan = designs[each.name]
+            record = self.stages.last(f"design-{each.name}")
+            written = Exported(**record.result["file"])
+            path = self.folder / "candidates" / written.file
+            evidence = Evidence(
+                source=path,
+                design=plan,
+                kit=self.kit,
+                expected=Expected(
+                    text=entry.text,
+                    characters=self.wanted,
+                    allowed=tuple(self.kit.name.split()),
+                    is_edit=self.brief.base.frame is not None,
+                ),
+                sight=self.tools.sight,
+                limits=Limits.of(self.kit),
+                profile=self._first,
+                sheets=self.sheets or None,
+                certificate=self._certificate(each),
+            )
+            self._seen[each.name] = evidence
+            findings = self._findings(each, evidence, record)
+            entries.append(
+                replace(
+                    entry,
+                    layout=plan.layout,
+                    findings=findings,
+                    brand=_brand(findings),
+                    notes=tuple(record.result["notes"]),
+                )
+            )
+        return entries
+
+    def _findings(self, each: Made, evidence: Evidence, design: Record) -> tuple[Finding, ...]:
+        """What the checks say of one candidate, or have said of the same."""
+        sight = self.tools.sight
+        inputs = {
+            "design": design.inputs,
+            "file": design.files,
+            "expected": asdict(evidence.expected),
+            "limits": asdict(evidence.limits),
+            "least": dict(self.kit.rules.brand_min),
+            "look": [asdict(self.kit.look), made_from.hashes([self.kit.look.style])],
+            "sheets": made_from.identity(self.sheets),
+            "seen_by": [made_from.name(eye) for eye in (sight.faces, sight.text, sight.style)],
+        }
+        record = self.stages.find(f"checks-{each.name}", inputs)
+        if record is None:
+            found = [finding.to_dict() for finding in check(evidence)]
+            record = self.done(f"checks-{each.name}", inputs, {"findings": found}, [])
+        return tuple(from_dict(finding) for finding in record.result["findings"])
+
+    def _rank(self, entries: Sequence[Entry], designs: Mapping[str, Design]) -> tuple[list[Entry], tuple[Finding, ...]]:
+        """The order, who is shipped, and the checks of those together. Raises GateFailed where nobody passes."""
+        candidates = [
+            Candidate(
+                name=each.made.name,
+                level=each.made.level,
+                rgb=render(designs[each.made.name], width=672, height=378).rgb,
+                findings=each.findings,
+                brand=each.brand.get("score"),
+            )
+            for each in entries
+            if each.made.name in designs
+        ]
+        ranked = {each.name: each for each in rank(candidates, self.tools.measure)}
+        chosen = shipped(list(ranked.values()), candidates, self.brief.variants.ship, self._is_apart)
+        entries = [
+            replace(
+                each,
+                place=ranked[each.made.name].place if each.made.name in ranked else None,
+                points=ranked[each.made.name].points if each.made.name in ranked else None,
+                is_shipped=each.made.name in chosen,
+            )
+            for each in entries
+        ]
+        if not chosen:
+            raise GateFailed(self._nobody(entries))
+        findings: list[Finding] = []
+        if len(chosen) > 1:
+            findings = check_set({name: self._seen[name] for name in chosen}, factor=self.brief.variants.factor)
+        order = {name: ranked[name].place or len(ranked) + 1 for name in ranked}
+        return sorted(entries, key=lambda each: order.get(each.made.name, 10**6)), tuple(findings)
+
+    def _is_apart(self, one: str, other: str) -> bool:
+        """Whether two variants differ enough to learn from (V1)."""
+        pair = {name: self._seen[name] for name in (one, other)}
+        found = check_set(pair, factor=self.brief.variants.factor)
+        return not any(each.check == "V1" and each.verdict == "fail" for each in found)
+
+    def _nobody(self, entries: Sequence[Entry]) -> str:
+        """Why nothing is shipped: each reason once, the commonest first."""
+        reasons: dict[str, int] = {}
+        for each in entries:
+            failed = [f"{finding.check}: {finding.says}" for finding in each.findings if finding.verdict == "fail"]
+            for words in failed or [each.made.reason]:
+                reasons[words] = reasons.get(words, 0) + 1
+        said = "; ".join(f"{words} ({count})" for words, count in sorted(reasons.items(), key=lambda row: -row[1])[:4])
+        return f"{self.folder}: none of {len(entries)} variants passes: {said}; change the brief and make it again"
+
+    # What stages are made from.
+
+    def _judge(self, rgb: np.ndarray) -> tuple[Mapping[str, float | None], str]:
+        faces = self.tools.sight.faces
+        if faces is None or not self.sheets:
+            return {}, ""
+        seen = cast(rgb, self.sheets, faces)
+        return {each.character: each.similarity for each in seen.matches}, seen.reason()
+
+    def _options(self, free: Path | np.ndarray | None) -> dict[str, Any]:
+        options: dict[str, Any] = {} if self.brief.steps is None else {"steps": self.brief.steps}
+        if not self.tools.keeps:
+            return options
+        return options | ({"preserve": "auto"} if free is None else {"mask": free, "preserve": "strict"})
+
+    def _certificate(self, each: Made) -> Callable[[Path], str | None] | None:
+        """Of the variant before its lettering: what is exported carries none, and is another picture."""
+        found = self.tools.certificate
+        return None if found is None else lambda _: found(self.folder / "variants" / str(each.file))
+
+    def _keep(self, made: Made, asked: Asked, shared: Mapping[str, Any]) -> None:
+        files = [] if made.file is None else [self.folder / "variants" / made.file]
+        self.done(f"variant-{made.name}", {**shared, "asked": asdict(asked)}, asdict(made), files)
+
+    def done(self, stage: str, inputs: Mapping[str, Any], result: Mapping[str, Any], files: Sequence[Path]) -> Record:
+        """Record that a stage is over."""
+        self.did.append(stage)
+        return self.stages.done(stage, inputs, result, files)
+
+    def _said(self, *names: str) -> dict[str, Any]:
+        return {name: getattr(self.brief, name) for name in names}
+
+    def level(self, made: Made) -> Level:
+        return next(each for each in self.brief.levels if each.name == made.level)
+
+    @cached_property
+    def _first(self) -> Profile:
+        """The profile in which candidates are checked."""
+        wide = [each for each in self.profiles if each.width * 9 == each.height * 16 and each.width <= 1920]
+        return wide[0] if wide else PROFILES[CHECKED_IN]
+
+    def _scene_file(self, each: Made) -> Path:
+        return self.folder / "in-scene" / f"{each.name}.png"
+
+
+def _made(record: Record) -> Made:
+    found = dict(record.result)
+    found["tried"] = tuple((seed, fate) for seed, fate in found["tried"])
+    return Made(**found)
+
+
+def _brand(findings: Sequence[Finding]) -> dict[str, float]:
+    """The sub-scores that B1 has measured, and "score", their mean by weight."""
+    found: Mapping[str, Any] = next((each.numbers.get("scores", {}) for each in findings if each.check == "B1"), {})
+    known = {name: value for name, value in found.items() if value is not None}
+    weight = sum(SCORES[name] for name in known)
+    return known | ({"score": sum(SCORES[name] * known[name] for name in known) / weight} if known else {})
+
+
+def _sides(box: Box) -> list[float]:
+    return [box.left, box.top, box.right, box.bottom]
