@@ -1,4 +1,4 @@
-# make demo   install into .venv, edit a real photograph with `nano`, make a thumbnail, show where they are
+# make demo   install into .venv, edit a real photograph with `nano`, make a set of thumbnails, show where they are
 # make test   install into .venv, then style, types and every test
 # make check  style and types alone
 .PHONY: demo test check clean
@@ -18,7 +18,7 @@ check: .venv/installed-tests
 
 .venv/installed: pyproject.toml constraints.txt
 	$(PYTHON) -m venv .venv
-	$(BIN)/pip install --quiet --disable-pip-version-check -c constraints.txt -e .
+	$(BIN)/pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[thumbnails]'
 	touch $@
 
 .venv/installed-tests: .venv/installed
