@@ -8,7 +8,7 @@ from pathlib import Path
 
 PACKAGE = Path(__file__).parent.parent / "recast"
 CORE = {"errors", "config", "pixels", "latents", "flow", "context", "weights", "recipe", "options", "cost"}
-CORE |= {"run", "pipeline", "loading", "selftest", "nano"}
+CORE |= {"run", "pipeline", "loading", "models", "selftest", "nano"}
 ROOMS = {"quality", "retouch", "safety", "serve", "speed", "studio", "thumbnails", "train", "world"}
 MAY = {
     "errors": set(),
@@ -22,7 +22,8 @@ MAY = {
     "options": {"config", "errors"},
     "cost": {"config", "errors"},
     "run": {"pixels", "recipe", "errors"},
-    "pipeline": CORE - {"loading", "selftest"},
+    "pipeline": CORE - {"loading", "models", "selftest"},
+    "models": {"config", "cost", "weights", "nano", "errors"},
     "loading": CORE - {"selftest"},
     "selftest": CORE,
     **dict.fromkeys(ROOMS, CORE),
@@ -30,7 +31,7 @@ MAY = {
     "train": CORE | {"world"},
     "quality": CORE | {"world"},
     "cli": CORE | ROOMS,
-    "nano": set(),
+    "nano": {"errors"},
     "__main__": {"cli"},
     "__init__": CORE | {"retouch"},  # by name only, in its table of public names
 }

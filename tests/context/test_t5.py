@@ -1,19 +1,17 @@
 """Our T5 encoder is T5: the published buckets, and the published implementation on the same weights."""
 
 from dataclasses import asdict
-from pathlib import Path
 
 import pytest
 import torch
 import transformers
 from torch.testing import assert_close
 
-import recast
 from recast.config import nano
 from recast.context.t5 import Norm, T5Config, T5Encoder, buckets
 from recast.context.text_files import load_byte_t5
+from recast.nano import NANO
 
-NANO = Path(recast.__file__).parent / "nano"
 PUBLISHED_BUCKETS = {
     **{-200: 15, -128: 15, -91: 15, -90: 14, -64: 14, -63: 13, -46: 13, -45: 12, -32: 12, -23: 11, -22: 10},
     **{-16: 10, -12: 9, -11: 8, -8: 8, -1: 1, 0: 0, 1: 17, 7: 23, 8: 24, 12: 25, 16: 26, 32: 28, 64: 30, 128: 31},

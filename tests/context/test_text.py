@@ -16,14 +16,13 @@ from safetensors.torch import load_file, save_file
 from tokenizers.pre_tokenizers import ByteLevel
 from torch.testing import assert_close
 
-import recast
 from recast.config import TextConfig, nano
 from recast.context.t5 import T5Config, T5Encoder
 from recast.context.text import ByteT5, byte_ids
 from recast.context.text_files import load_byte_t5, load_clip_t5
 from recast.errors import ConfigError, InputError, MissingWeights, WeightsError
+from recast.nano import NANO
 
-NANO = Path(recast.__file__).parent / "nano"
 CONFIG = TextConfig(max_length=64)  # of 77 for CLIP: so that each of the two can be the one that cuts
 LETTERS = " ".join("abcdefghijklmnopqrstuvwxyz" * 4)  # 104 tokens for CLIP and T5 alike
 PROMPTS = ["", "A red house, by the sea #! at night!", "ﬁre  ½ in 日本", LETTERS]
@@ -206,7 +205,7 @@ from recast.context.text_files import load_byte_t5
 load_byte_t5({str(NANO)!r}, nano().text, "cpu", torch.float32).encode(["a red hat"])
 assert not [name for name in ("transformers", "tokenizers", "torch._dynamo") if name in sys.modules]
 """
-    paths = {**os.environ, "PYTHONPATH": str(NANO.parent.parent)}
+    paths = {**os.environ, "PYTHONPATH": str(Path(__file__).parent.parent.parent)}
     done = subprocess.run([sys.executable, "-c", program], env=paths, capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
 
