@@ -115,6 +115,7 @@ class WorldPeople:
         self._world: WorldFaces = WorldFaces(path)
         self._limit = None if calibration is None else read_limit(calibration, network=checksum(self._world.path))
         self.name, self.smallest_px = self._world.name, self._world.smallest_px
+        self.path = Path(self._world.path)
 
     @property
     def limit(self) -> float:

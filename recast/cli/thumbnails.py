@@ -43,11 +43,11 @@ WHAT = {
     "make": What("BRIEF", 1, 1, ("out", "until", "together", "context", *SEEING, *MODEL)),
     "check": What("PICTURE ...", 1, None, ("kit", "text", "character", "profile", "overlay", *SEEING, "model")),
     "list": What("SET", 1, 1),
-    "animate": What("SET [VARIANT ...]", 1, None, ("out", "seconds", *MODEL)),
+    "animate": What("SET [VARIANT ...]", 1, None, ("out", "seconds", "fps", "width", "limit", *MODEL)),
     "results": What("SET VARIANT=SHARE ...", 2, None, ("channel", "impressions")),
     "learned": What("CHANNEL", 1, 1, ()),
-    "upload": What("SET VARIANT", 2, 2, ("video", "credentials", "endpoint", "yes")),
-    "calibrate": What("FOLDER", 1, 1, ("out", "faces", "detector", "model")),
+    "upload": What("SET VARIANT", 2, 2, ("video", "credentials", "endpoint", "yes", "again")),
+    "calibrate": What("FOLDER", 1, 1, ("out", "faces", "detector")),
 }
 EVERY = ("what", "words", "json", "quiet", "traceback")
 
@@ -59,7 +59,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "-o", "--out", metavar="PATH",
         help="make: the set's folder (usual: NAME beside NAME.yaml; set for brief.yaml); learn: the kit's folder; "
-        "animate: the file; calibrate: the file",
+        "animate: the .webp or .mp4 file (usual: loop.webp in the set); calibrate: the file",
     )  # fmt: skip
     group = parser.add_argument_group("make")
     group.add_argument("--until", metavar="STAGE", help="stop after concepts, base, variants, designs, checks or rank")
@@ -89,10 +89,14 @@ def configure(parser: argparse.ArgumentParser) -> None:
     group.add_argument("--channel", metavar="FILE", help="results: where the channel's tests are kept")
     group.add_argument("--impressions", type=int, metavar="N", help="results: of all variants together")
     group.add_argument("--seconds", type=float, metavar="S", help="animate: length, 3 to 6 (usual: 4)")
+    group.add_argument("--fps", type=int, metavar="N", help="animate: frames a second, 6 to 30 in sixes (usual: 12)")
+    group.add_argument("--width", type=int, metavar="PX", help="animate: of the loop (usual: 640)")
+    group.add_argument("--limit", type=float, metavar="MB", help="animate: of the file (usual: 5 for WebP, 8 for MP4)")
     group.add_argument("--video", metavar="ID", help="upload: the video's id")
     group.add_argument("--credentials", metavar="FILE", help="upload: your own OAuth token, as JSON")
     group.add_argument("--endpoint", metavar="URL", help="upload: another server of the same API")
     group.add_argument("--yes", action="store_true", help="upload: do it; without it the request is only printed")
+    group.add_argument("--again", action="store_true", help="upload: also what the video was sent last")
     add_model(parser)
     add_report(parser)
 

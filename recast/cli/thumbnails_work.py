@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 import sys
 from collections.abc import Callable, Mapping
-from dataclasses import replace
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, TypeAlias
 
@@ -13,6 +13,7 @@ from recast.cli.job import Model
 from recast.cli.main import Exit
 from recast.cli.output import print_json, say
 from recast.cli.progress import Progress
+from recast.cli.thumbnails_after import animate, upload
 from recast.cli.thumbnails_results import learned, results
 from recast.errors import ConfigError, InputError
 
@@ -134,7 +135,7 @@ def check(args: argparse.Namespace) -> Exit:
         if args.overlay is not None:
             from recast.thumbnails.overlay import write
 
-            write(Path(args.overlay), Path(word), findings)
+            write(Path(args.overlay), Path(word), findings, profile=where)
     if args.json:
         print_json({"pictures": rows})
     return Exit.GATE if failed else Exit.DONE
@@ -158,6 +159,37 @@ def listed(args: argparse.Namespace) -> Exit:
     return Exit.DONE
 
 
+def calibrate(args: argparse.Namespace) -> Exit:
+    """The limit of a recogniser, from one's own pictures: a folder of folders, one a person."""
+    from recast.cli.sight import AuraFaces, WorldPeople, sight
+    from recast.thumbnails.calibration import calibrate_folder
+    from recast.weights.files import checksum
+
+    if args.faces in (None, "none"):
+        raise ConfigError("--faces: missing; the recogniser to calibrate accepted: world, or auraface:FILE")
+    if args.out is None:
+        raise ConfigError("--out: missing; the file for the limit accepted, such as --out glintr100.json")
+    faces = sight(faces=args.faces, detector=args.detector, read="none", style=False).faces
+    assert isinstance(faces, AuraFaces | WorldPeople)
+    with Progress(quiet=args.quiet) as progress:
+        progress.note(f"looking for faces in {args.words[0]}")
+        found, left_out = calibrate_folder(args.words[0], faces, network=checksum(faces.path))
+    path = found.write(Path(args.out))
+    if args.json:
+        print_json({"path": str(path), "left_out": list(left_out), **asdict(found)})
+        return Exit.DONE
+    for each in [] if args.quiet else left_out:
+        say(f"left out: {each}")
+    print(path)
+    print(
+        f"limit {found.limit:.3f}: {found.true_accept:.1%} of {found.same_pairs} pairs of one person pass, "
+        f"{found.false_accept:.2%} of {found.different_pairs} pairs of different people"
+    )
+    if not found.is_certain and not args.quiet:
+        say(f"too few pairs to show {found.asked:.1%}: it may be up to {found.at_most:.1%}; add people")
+    return Exit.DONE
+
+
 DO: Mapping[str, Callable[[argparse.Namespace], Exit]] = {
     "new": new,
     "learn": learn,
@@ -165,6 +197,9 @@ DO: Mapping[str, Callable[[argparse.Namespace], Exit]] = {
     "make": make,
     "check": check,
     "list": listed,
+    "animate": animate,
+    "upload": upload,
+    "calibrate": calibrate,
     "results": results,
     "learned": learned,
 }

@@ -128,6 +128,29 @@ class Posterior:
             )
         return tuple(sorted(found, key=lambda each: (each.tests == 0, -each.mean, each.level)))
 
+    def next_levels(self, levels: Sequence[str], count: int = 3, seed: int = 0) -> tuple[str, ...]:
+        """Which `count` of these levels to test next, or all of them if there are fewer.
+
+        Thompson sampling for each place: a draw from the posterior, and the best in it of the levels not yet chosen. So
+        levels that may be the best meet each other, and those that surely are not drop out.
+        Source: Russo 2020, Simple Bayesian Algorithms for Best-Arm Identification (arXiv 1602.08448), of two levels.
+        Raises ConfigError for a count under 2, fewer than two levels, since a test compares, and unknown levels.
+        """
+        wanted = _names(levels)
+        if count < 2 or len(wanted) < 2:
+            raise ConfigError(
+                f"count={count}, {len(wanted)} levels: 2 or more of each accepted; a test compares levels"
+            )
+        left = [i for i, level in enumerate(self.levels) if _key(level) in wanted]
+        if len(left) < len(wanted):
+            raise ConfigError(f"levels: {', '.join(levels)} came; {', '.join(self.levels)} accepted; `learn` with them")
+        rng = np.random.default_rng([seed, sum(self.tests)])
+        chosen = []
+        for row in self.draws[rng.integers(0, len(self.draws), min(count, len(left)))]:
+            best = left.pop(int(np.argmax(row[left])))
+            chosen.append(self.levels[best])
+        return tuple(chosen)
+
     def still_to_gain(self) -> float:
         """What knowing the best level, tested or not, would gain on average over the best guess: log share.
 
@@ -163,49 +186,28 @@ def learn(
         square += weight * float(logs @ logs)
         free += count - 1
         tests[sorted({place[_key(level)] for level in each.levels})] += 1
-    weights, means, covariances, taus = _mixture(precision, pull, square, free)
     center = np.eye(len(names)) - (tests > 0) / max(1, (tests > 0).sum())  # on the mean of the levels tested
-    means, covariances = means @ center.T, center @ covariances @ center.T
-    mean = weights @ means
-    apart = means - mean
+    mixture = _mixture(precision, pull, square, free)
+    apart = mixture.means - mixture.weights @ mixture.means
+    covariance = np.einsum("k,ki,kj->ij", mixture.weights, apart, apart)
+    covariance += np.diag(mixture.weights @ mixture.variances)
+    turn = center @ mixture.axes
     return Posterior(
         factor=factor,
         levels=tuple(names.values()),
         tests=tuple(tests.tolist()),
-        mean=mean,
-        covariance=np.tensordot(weights, covariances, 1) + np.einsum("k,ki,kj->ij", weights, apart, apart),
-        draws=_draw(weights, means, covariances, draws, seed),
-        tau=float(weights @ taus),
+        mean=turn @ (mixture.weights @ mixture.means),
+        covariance=turn @ covariance @ turn.T,
+        draws=_draw(mixture, draws, seed) @ turn.T,
+        tau=float(mixture.weights @ mixture.taus),
     )
 
 
 def next_levels(
-    outcomes: Sequence[Outcome],
-    factor: str,
-    levels: Sequence[str],
-    count: int = 3,
-    seed: int = 0,
-    *,
-    draws: int = DRAWS,
+    outcomes: Sequence[Outcome], factor: str, levels: Sequence[str], count: int = 3, seed: int = 0
 ) -> tuple[str, ...]:
-    """Which `count` of these levels to test next, or all of them if there are fewer; they may be untested.
-
-    Thompson sampling for each place: a draw from the posterior, and the best in it of the levels not yet chosen. So
-    levels that may be the best meet each other, and those that surely are not drop out.
-    Source: Russo 2020, Simple Bayesian Algorithms for Best-Arm Identification (arXiv 1602.08448), section 3, for two.
-    Raises ConfigError for a count under 2, or fewer than two levels: a test compares.
-    """
-    wanted = _names(levels)
-    if count < 2 or len(wanted) < 2:
-        raise ConfigError(f"count={count}, {len(wanted)} levels: 2 or more of each accepted; a test compares levels")
-    known = learn(outcomes, factor, levels, draws=draws, seed=seed)
-    left = [i for i, level in enumerate(known.levels) if _key(level) in wanted]
-    chosen = []
-    for row in np.random.default_rng([seed, len(outcomes)]).integers(0, len(known.draws), min(count, len(left))):
-        best = max(left, key=lambda i, row=row: known.draws[row, i])  # type: ignore[misc]
-        left.remove(best)
-        chosen.append(known.levels[best])
-    return tuple(chosen)
+    """Which `count` of these levels to test next, as `Posterior.next_levels` has it; they may be untested."""
+    return learn(outcomes, factor, levels, seed=seed).next_levels(levels, count, seed)
 
 
 def noise_variance(impressions: int, variants: int) -> float:
@@ -240,42 +242,40 @@ def videos_needed(
     return math.ceil(_z(power, confidence) ** 2 * noise / _log_ratio(difference, variants) ** 2)
 
 
-def _mixture(
-    precision: np.ndarray, pull: np.ndarray, square: float, free: int
-) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
-    """For each of the grid's k pairs of tau and s: weight (k,), mean (k, l) and covariance (k, l, l); and tau (k,).
-
-    precision (l, l), pull (l,): of beta by the data at s = 1. square: of the contrasts, weighed; free: how many.
+@dataclass(frozen=True, eq=False)
+class _Mixture:
+    """The posterior as a sum of k normals, one for each tau and s of the grid: of beta = axes @ x, where x (l,) has the
+    means (k, l) and, as the axes (l, l) are those of the data's precision, the variances (k, l) and no covariance.
     """
+
+    weights: np.ndarray
+    means: np.ndarray
+    variances: np.ndarray
+    taus: np.ndarray
+    axes: np.ndarray
+
+
+def _mixture(precision: np.ndarray, pull: np.ndarray, square: float, free: int) -> _Mixture:
+    """precision (l, l), pull (l,): of beta by the data at s = 1. square: of the contrasts, weighed; free: how many."""
     taus, noises = (each.ravel() for each in np.meshgrid(TAUS, NOISES, indexing="ij"))
-    variance, tau2 = noises**2, taus**2
-    inner = np.eye(len(pull)) + (tau2 / variance)[:, None, None] * precision
-    covariances = tau2[:, None, None] * np.linalg.inv(inner)
-    covariances = (covariances + covariances.transpose(0, 2, 1)) / 2
-    means = covariances @ pull / variance[:, None]
-    fit = square / variance - means @ pull / variance
-    likelihood = -0.5 * (free * np.log(variance) + np.linalg.slogdet(inner)[1] + fit)
+    known, axes = np.linalg.eigh(precision)
+    known, pull = np.maximum(known, 0), axes.T @ pull
+    noise2, tau2 = noises[:, None] ** 2, taus[:, None] ** 2
+    growth = 1 + known * tau2 / noise2
+    variances = tau2 / growth
+    means = variances * pull / noise2
+    fit = (square - means @ pull) / noises**2
+    likelihood = -0.5 * (free * np.log(noises**2) + np.log(growth).sum(1) + fit)
     prior = np.log(taus / (1 + (taus / WEAK) ** 2)) - 0.5 * (np.log(noises) / LOG_NOISE) ** 2  # tau: a step of its log
     weights = np.exp(likelihood + prior - (likelihood + prior).max())
-    return weights / weights.sum(), means, covariances, taus
+    return _Mixture(weights / weights.sum(), means, variances, taus, axes)
 
 
-def _draw(weights: np.ndarray, means: np.ndarray, covariances: np.ndarray, count: int, seed: int) -> np.ndarray:
-    """Draws (count, l) from the mixture, its parts one after another, shuffled."""
+def _draw(mixture: _Mixture, count: int, seed: int) -> np.ndarray:
+    """Draws (count, l) along the axes, from each of the normals as often as its weight says, in any order."""
     rng = np.random.default_rng(seed)
-    normal = rng.standard_normal((count, means.shape[1]))
-    counts = np.bincount(
-        np.searchsorted(np.cumsum(weights)[:-1], (np.arange(count) + 0.5) / count), minlength=len(weights)
-    )
-    start = 0
-    for k in np.flatnonzero(counts):
-        stop = start + counts[k]
-        values, vectors = np.linalg.eigh(covariances[k])
-        root = vectors * np.sqrt(np.maximum(values, 0))  # of a matrix that centring makes singular
-        normal[start:stop] = means[k] + normal[start:stop] @ root.T
-        start = stop
-    rng.shuffle(normal)
-    return normal
+    part = np.searchsorted(np.cumsum(mixture.weights)[:-1], (rng.permutation(count) + 0.5) / count)
+    return mixture.means[part] + np.sqrt(mixture.variances[part]) * rng.standard_normal((count, len(mixture.axes)))
 
 
 def _key(level: str) -> str:

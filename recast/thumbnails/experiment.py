@@ -34,8 +34,8 @@ FOLDERS_UP = 3
 
 @dataclass(frozen=True, kw_only=True)
 class Experiment:
-    """What a set tests. variants: the level of each that was shipped. pictures: SHA-256 of the files of each; id is made
-    of them. levels: all of the brief's, shipped or not. distances: of pairs of variants, as check V1 measured them.
+    """What a set tests. variants: the level of each that was shipped. pictures: SHA-256 of the files of each, of which
+    id is made. levels: all of the brief's, shipped or not. distances: of pairs of variants, as check V1 measured them.
     """
 
     id: str

@@ -53,6 +53,29 @@ def write(path: Path, layers: Sequence[tuple[str, Picture]], merged: Picture, *,
     return image.write_bytes(file.getvalue(), path)
 
 
+def read_above(path: Path) -> Picture:
+    """All layers but the lowest of a file that `write` wrote, laid over one another, with alpha.
+
+    Raises InputError for a file that is none, or has one layer alone.
+    """
+    try:
+        with zipfile.ZipFile(path) as archive:
+            names = sorted((name for name in archive.namelist() if name.startswith("data/layer")), key=_number)
+            found = [image.read(archive.read(name), name=name).to_pil().convert("RGBA") for name in names[1:]]
+    except (OSError, zipfile.BadZipFile, KeyError, ValueError) as error:
+        raise InputError(f"{path}: no layered file ({error}); one that `thumbnails make` wrote accepted") from None
+    if not found:
+        raise InputError(f"{path}: {len(names)} layer; two or more accepted; make the set again")
+    whole = found[0]
+    for each in found[1:]:
+        whole = Image.alpha_composite(whole, each)
+    return image.read(whole)
+
+
+def _number(name: str) -> int:
+    return int(name.removeprefix("data/layer").removesuffix(".png"))
+
+
 def _stack(layers: Sequence[tuple[str, Picture]], merged: Picture) -> str:
     """The topmost layer comes first in the file."""
     rows = [

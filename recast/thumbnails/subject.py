@@ -32,7 +32,8 @@ def people(rgb: np.ndarray, faces: Sequence[Box]) -> np.ndarray:
     small = cv2.resize(rgb, (max(8, round(width * scale)), max(8, round(height * scale))), interpolation=cv2.INTER_AREA)
     labels = _expected(small.shape[0], small.shape[1], faces)
     cv2.setRNGSeed(0)
-    cv2.grabCut(small, labels, None, np.zeros((1, 65)), np.zeros((1, 65)), ROUNDS, cv2.GC_INIT_WITH_MASK)
+    models = np.zeros((1, 65)), np.zeros((1, 65))
+    cv2.grabCut(small, labels, (0, 0, 1, 1), *models, ROUNDS, cv2.GC_INIT_WITH_MASK)  # with a mask no rectangle counts
     cut = np.isin(labels, (cv2.GC_FGD, cv2.GC_PR_FGD))
     cut = _with_faces(cut, faces)
     share = float(cut.mean())

@@ -10,36 +10,30 @@ work; what was finished until then stays finished.
 from __future__ import annotations
 
 from collections.abc import Callable, Generator, Mapping, Sequence
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import asdict, dataclass, field
 from functools import cached_property
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from recast.errors import ConfigError, GateFailed
+from recast.errors import ConfigError
 from recast.pixels import image
 from recast.pixels.image import Picture
 from recast.thumbnails import base as bases
-from recast.thumbnails import export as exports
 from recast.thumbnails import made_from
 from recast.thumbnails.boxes import Box
 from recast.thumbnails.brief import Brief, Level
-from recast.thumbnails.checks import Evidence, Expected, Limits, check, check_set
+from recast.thumbnails.candidates import checked, designed, ranked
+from recast.thumbnails.checks import Evidence
 from recast.thumbnails.delivery import Finished, deliver
-from recast.thumbnails.design import Design
-from recast.thumbnails.export import Exported
-from recast.thumbnails.findings import Finding, from_dict
 from recast.thumbnails.identity import Sheet, cast, sheet
 from recast.thumbnails.instructions import concepts, named_images
-from recast.thumbnails.kit import SCORES, Kit
-from recast.thumbnails.manifest import Entry
+from recast.thumbnails.kit import Kit
 from recast.thumbnails.profiles import PROFILES, Profile
-from recast.thumbnails.rank import Candidate, Measure, rank, shipped
-from recast.thumbnails.render import render
-from recast.thumbnails.scene_text import into_the_scene
+from recast.thumbnails.rank import Measure
 from recast.thumbnails.seeing import Sight
-from recast.thumbnails.setting import design, text_of
+from recast.thumbnails.setting import design
 from recast.thumbnails.stages import Record, Stages, sha256
 from recast.thumbnails.variants import SEED_STRIDE, Asked, Made, Step, make, unedited
 
@@ -76,7 +70,7 @@ class Set:
         self.brief, self.kit, self.folder, self.tools = brief, kit, folder, tools
         self.stages = Stages(folder)
         self.did: list[str] = []
-        self._seen: dict[str, Evidence] = {}
+        self.seen: dict[str, Evidence] = {}
 
     def make(self, *, until: str = "export") -> Generator[Step, None, Finished | None]:
         """Every stage up to `until`; the finished set, or None where the work ended before the export.
@@ -95,12 +89,12 @@ class Set:
         if last >= STAGES.index("variants"):
             made = yield from self._variants()
         if last >= STAGES.index("designs"):
-            designs = yield from self._designs(made)
+            designs = yield from designed(self, made)
         if last >= STAGES.index("checks"):
-            entries = yield from self._checks(made, designs)
+            entries = yield from checked(self, made, designs)
         if last < STAGES.index("rank"):
             return None
-        entries, findings = self._rank(entries, designs)
+        entries, findings = ranked(self, entries, designs)
         if last < STAGES.index("export"):
             return None
         return (yield from deliver(self, entries, findings, designs))
@@ -110,7 +104,7 @@ class Set:
         if self.brief.base.frame is not None:
             picture = bases.given(self.brief.base)
             bases.free(self.brief.base, picture, self.tools.sight.faces)
-            design(picture, self.brief, self.kit, self.brief.levels[0], None, profile=self._first)
+            design(picture, self.brief, self.kit, self.brief.levels[0], None, profile=self.first)
         _ = self.sheets
         if self.wanted and self.tools.sight.faces is None:
             why = self.tools.sight.why.get("faces", "pass a face recogniser")
@@ -264,168 +258,6 @@ class Set:
                 asked.append(Asked(name=name, level=level, prompt=level.edit or "", tries=tries))
         return asked if any(each.prompt for each in asked) else asked[: len(variants.levels)]
 
-    def _designs(self, made: Sequence[Made]) -> Generator[Step, None, dict[str, Design]]:
-        """folder/candidates/NAME.jpg: each variant with its lettering, in the first 16:9 profile."""
-        designs: dict[str, Design] = {}
-        kept = [each for each in made if each.is_kept]
-        for done, each in enumerate(kept):
-            yield Step("designs", done, len(kept), each.name)
-            level = self.level(each)
-            picture = image.read(self.folder / "variants" / str(each.file), name=each.name)
-            faces = bases.faces_of(picture, self.tools.sight.faces)
-            plan = design(picture, self.brief, self.kit, level, faces, profile=self._first)
-            inputs = {
-                "variant": sha256(self.folder / "variants" / str(each.file)),
-                "kit": made_from.design_kit(self.kit),
-                "text": text_of(self.brief, level),
-                "level": asdict(level),
-                "layout": plan.layout,
-                "in_scene": self.brief.text_in_scene,
-                "profile": self._first.name,
-            }
-            record = self.stages.find(f"design-{each.name}", inputs)
-            if self.brief.text_in_scene:
-                plan = yield from self._in_scene(each, plan, record)
-            designs[each.name] = plan
-            if record is None:
-                folder = self.folder / "candidates"
-                folder.mkdir(exist_ok=True)
-                flat = render(plan, width=self._first.width, height=self._first.height)
-                written = exports.export(flat, self._first, folder, each.name)
-                files = [folder / written.file]
-                if self.brief.text_in_scene:
-                    files.append(self._scene_file(each))
-                result = {
-                    "file": written.to_dict(),
-                    "notes": list(plan.notes),
-                    "is_lettered": plan.lettering is not None,
-                }
-                self.done(f"design-{each.name}", inputs, result, files)
-        return designs
-
-    def _in_scene(self, each: Made, plan: Design, record: Record | None) -> Generator[Step, None, Design]:
-        """The design with its title painted by the model, where it can be read there; else as it came."""
-        path = self._scene_file(each)
-        if record is not None:
-            picture = image.read(path, name=each.name)
-            return plan if record.result["is_lettered"] else replace(plan, base=picture, lettering=None)
-        path.parent.mkdir(exist_ok=True)
-        return (
-            yield from into_the_scene(
-                plan, self.tools.generator(), self.tools.sight.text, path, seed=each.seed, keeps=self.tools.keeps
-            )
-        )
-
-    def _checks(self, made: Sequence[Made], designs: Mapping[str, Design]) -> Generator[Step, None, list[Entry]]:
-        """Every check of every candidate, on the file that was written."""
-        entries = []
-        for done, each in enumerate(made):
-            level = self.level(each)
-            entry = Entry(made=each, text=text_of(self.brief, level), layout=None)
-            if each.name not in designs:
-                entries.append(entry)
-                continue
-            yield Step("checks", done, len(made), each.name)
-            plan = designs[each.name]
-            record = self.stages.last(f"design-{each.name}")
-            written = Exported(**record.result["file"])
-            path = self.folder / "candidates" / written.file
-            evidence = Evidence(
-                source=path,
-                design=plan,
-                kit=self.kit,
-                expected=Expected(
-                    text=entry.text,
-                    characters=self.wanted,
-                    allowed=tuple(self.kit.name.split()),
-                    is_edit=self.brief.base.frame is not None,
-                ),
-                sight=self.tools.sight,
-                limits=Limits.of(self.kit),
-                profile=self._first,
-                sheets=self.sheets or None,
-                certificate=self._certificate(each),
-            )
-            self._seen[each.name] = evidence
-            findings = self._findings(each, evidence, record)
-            entries.append(
-                replace(
-                    entry,
-                    layout=plan.layout,
-                    findings=findings,
-                    brand=_brand(findings),
-                    notes=tuple(record.result["notes"]),
-                )
-            )
-        return entries
-
-    def _findings(self, each: Made, evidence: Evidence, design: Record) -> tuple[Finding, ...]:
-        """What the checks say of one candidate, or have said of the same."""
-        sight = self.tools.sight
-        inputs = {
-            "design": design.inputs,
-            "file": design.files,
-            "expected": asdict(evidence.expected),
-            "limits": asdict(evidence.limits),
-            "least": dict(self.kit.rules.brand_min),
-            "look": [asdict(self.kit.look), made_from.hashes([self.kit.look.style])],
-            "sheets": made_from.identity(self.sheets),
-            "seen_by": [made_from.name(eye) for eye in (sight.faces, sight.text, sight.style)],
-        }
-        record = self.stages.find(f"checks-{each.name}", inputs)
-        if record is None:
-            found = [finding.to_dict() for finding in check(evidence)]
-            record = self.done(f"checks-{each.name}", inputs, {"findings": found}, [])
-        return tuple(from_dict(finding) for finding in record.result["findings"])
-
-    def _rank(self, entries: Sequence[Entry], designs: Mapping[str, Design]) -> tuple[list[Entry], tuple[Finding, ...]]:
-        """The order, who is shipped, and the checks of those together. Raises GateFailed where nobody passes."""
-        candidates = [
-            Candidate(
-                name=each.made.name,
-                level=each.made.level,
-                rgb=render(designs[each.made.name], width=672, height=378).rgb,
-                findings=each.findings,
-                brand=each.brand.get("score"),
-            )
-            for each in entries
-            if each.made.name in designs
-        ]
-        ranked = {each.name: each for each in rank(candidates, self.tools.measure)}
-        chosen = shipped(list(ranked.values()), candidates, self.brief.variants.ship, self._is_apart)
-        entries = [
-            replace(
-                each,
-                place=ranked[each.made.name].place if each.made.name in ranked else None,
-                points=ranked[each.made.name].points if each.made.name in ranked else None,
-                is_shipped=each.made.name in chosen,
-            )
-            for each in entries
-        ]
-        if not chosen:
-            raise GateFailed(self._nobody(entries))
-        findings: list[Finding] = []
-        if len(chosen) > 1:
-            findings = check_set({name: self._seen[name] for name in chosen}, factor=self.brief.variants.factor)
-        order = {name: ranked[name].place or len(ranked) + 1 for name in ranked}
-        return sorted(entries, key=lambda each: order.get(each.made.name, 10**6)), tuple(findings)
-
-    def _is_apart(self, one: str, other: str) -> bool:
-        """Whether two variants differ enough to learn from (V1)."""
-        pair = {name: self._seen[name] for name in (one, other)}
-        found = check_set(pair, factor=self.brief.variants.factor)
-        return not any(each.check == "V1" and each.verdict == "fail" for each in found)
-
-    def _nobody(self, entries: Sequence[Entry]) -> str:
-        """Why nothing is shipped: each reason once, the commonest first."""
-        reasons: dict[str, int] = {}
-        for each in entries:
-            failed = [f"{finding.check}: {finding.says}" for finding in each.findings if finding.verdict == "fail"]
-            for words in failed or [each.made.reason]:
-                reasons[words] = reasons.get(words, 0) + 1
-        said = "; ".join(f"{words} ({count})" for words, count in sorted(reasons.items(), key=lambda row: -row[1])[:4])
-        return f"{self.folder}: none of {len(entries)} variants passes: {said}; change the brief and make it again"
-
     # What stages are made from.
 
     def _judge(self, rgb: np.ndarray) -> tuple[Mapping[str, float | None], str]:
@@ -440,11 +272,6 @@ class Set:
         if not self.tools.keeps:
             return options
         return options | ({"preserve": "auto"} if free is None else {"mask": free, "preserve": "strict"})
-
-    def _certificate(self, each: Made) -> Callable[[Path], str | None] | None:
-        """Of the variant before its lettering: what is exported carries none, and is another picture."""
-        found = self.tools.certificate
-        return None if found is None else lambda _: found(self.folder / "variants" / str(each.file))
 
     def _keep(self, made: Made, asked: Asked, shared: Mapping[str, Any]) -> None:
         files = [] if made.file is None else [self.folder / "variants" / made.file]
@@ -462,27 +289,16 @@ class Set:
         return next(each for each in self.brief.levels if each.name == made.level)
 
     @cached_property
-    def _first(self) -> Profile:
+    def first(self) -> Profile:
         """The profile in which candidates are checked."""
         wide = [each for each in self.profiles if each.width * 9 == each.height * 16 and each.width <= 1920]
         return wide[0] if wide else PROFILES[CHECKED_IN]
-
-    def _scene_file(self, each: Made) -> Path:
-        return self.folder / "in-scene" / f"{each.name}.png"
 
 
 def _made(record: Record) -> Made:
     found = dict(record.result)
     found["tried"] = tuple((seed, fate) for seed, fate in found["tried"])
     return Made(**found)
-
-
-def _brand(findings: Sequence[Finding]) -> dict[str, float]:
-    """The sub-scores that B1 has measured, and "score", their mean by weight."""
-    found: Mapping[str, Any] = next((each.numbers.get("scores", {}) for each in findings if each.check == "B1"), {})
-    known = {name: value for name, value in found.items() if value is not None}
-    weight = sum(SCORES[name] for name in known)
-    return known | ({"score": sum(SCORES[name] * known[name] for name in known) / weight} if known else {})
 
 
 def _sides(box: Box) -> list[float]:

@@ -27,6 +27,8 @@ LOOKED_AT_PX = 1280
 SMALL_PX = 168
 """The longer side of a thumbnail in a list beside a video, where it must still work."""
 ENLARGED = 4
+IN_A_FACE = 0.6
+"""The share of a read line's box within a face from which on it is no text: readers take round eyes for zeros."""
 HOW_TO_READ = "no reader of text is there; pip install 'recast[reading]'"
 HOW_TO_SEE = "nothing finds faces; pass a face recogniser"
 
@@ -185,7 +187,12 @@ class Evidence:
     def _read(self, rgb: np.ndarray) -> list[ReadLine]:
         if self.sight.text is None:
             raise Unseen(self.sight.why.get("text", HOW_TO_READ))
-        return [each for each in self.sight.text.read(rgb) if each.text.strip()]
+        faces = [] if self.sight.faces is None else [each.box for each in self.all_faces]
+        return [
+            each
+            for each in self.sight.text.read(rgb)
+            if each.text.strip() and not any(each.box.overlap(face) > IN_A_FACE * each.box.area for face in faces)
+        ]
 
 
 def logo_boxes(seen: Evidence) -> Sequence[Box]:

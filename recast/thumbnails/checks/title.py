@@ -16,6 +16,8 @@ from recast.thumbnails.seeing import ReadLine
 
 HEADLINE = 0.5
 """Of the tallest line's height: lower lines are not part of the title but small print, or signs in the picture."""
+AROUND = 0.12  # of a read line's height, looked at beyond its box
+LEAST_INK = 0.08  # of the box around a read line: less cannot be all of its letters
 SPECK = 0.25  # of a line's height: lower parts of it are dots, commas and accents
 
 
@@ -77,10 +79,12 @@ def read_title(lines: Sequence[ReadLine], rgb: np.ndarray) -> Title | None:
     ink = np.zeros(rgb.shape[:2], np.float32)
     measured = []
     for line in chosen:
-        left, top, right, bottom = line.box.pixels(width=rgb.shape[1], height=rgb.shape[0])
+        down = AROUND * line.box.height
+        around = line.box.grown(down * rgb.shape[0] / rgb.shape[1], down)
+        left, top, right, bottom = around.pixels(width=rgb.shape[1], height=rgb.shape[0])
         letters = _letters(rgb[top:bottom, left:right])
         ink[top:bottom, left:right] = np.maximum(ink[top:bottom, left:right], letters)
-        measured.append(TitleLine(line.text, line.box, _tall(letters) / rgb.shape[0]))
+        measured.append(TitleLine(line.text, _tight(letters, line.box, left, top, rgb), _tall(letters) / rgb.shape[0]))
     return Title(" ".join(each.text for each in chosen), tuple(measured), ink=ink)
 
 
@@ -128,13 +132,38 @@ def misread(read: str, meant: str) -> float:
 def _letters(rgb: np.ndarray) -> np.ndarray:
     """Which pixels of a read line look like its letters, (h, w) float32 0 or 1: one of two classes of grey (Otsu 1979).
 
-    Letters lie inside the box and the ground around it: they are the class with less of the border.
+    Letters lie inside the box and the ground around it. So what hangs together with the border is ground, in either
+    class: a light ground and light letters are kept apart by a dark stroke. Of what is left the class with more pixels
+    is the letters. Where hardly anything is left, the letters reach the border: then the class with less of it.
     """
     grey = cv2.cvtColor(rgb, cv2.COLOR_RGB2GRAY)
     _, light = cv2.threshold(grey, 0, 1, cv2.THRESH_BINARY | cv2.THRESH_OTSU)
+    inside = max((_inside(each) for each in (light, 1 - light)), key=lambda each: int(each.sum()))
+    if inside.mean() >= LEAST_INK:
+        return inside.astype(np.float32)
     border = np.concatenate([light[0], light[-1], light[:, 0], light[:, -1]])
     made: np.ndarray = light if border.mean() <= 0.5 else 1 - light
     return made.astype(np.float32)
+
+
+def _tight(letters: np.ndarray, box: Box, left: int, top: int, rgb: np.ndarray) -> Box:
+    """The box around the ink of a line, whose reader draws boxes with room around; its own where no ink is seen."""
+    _, parts, stats, _ = cv2.connectedComponentsWithStats(letters.astype(np.uint8))
+    tall = np.flatnonzero(stats[1:, cv2.CC_STAT_HEIGHT] >= SPECK * letters.shape[0]) + 1
+    seen = np.isin(parts, tall)
+    rows, columns = np.flatnonzero(seen.any(1)), np.flatnonzero(seen.any(0))
+    if not rows.size:
+        return box
+    edges = left + columns[0], top + rows[0], left + columns[-1] + 1, top + rows[-1] + 1
+    return Box.of_pixels(*map(float, edges), width=rgb.shape[1], height=rgb.shape[0])
+
+
+def _inside(mask: np.ndarray) -> np.ndarray:
+    """What of a mask (h, w) does not hang together with the border."""
+    _, parts = cv2.connectedComponents(mask)
+    edge = np.unique(np.concatenate([parts[0], parts[-1], parts[:, 0], parts[:, -1]]))
+    made: np.ndarray = mask * ~np.isin(parts, edge)
+    return made
 
 
 def _tall(letters: np.ndarray) -> float:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import html
 import json
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from importlib.resources import files
@@ -75,11 +76,10 @@ def write(
         "subtitle": html.escape(subtitle),
         "css": files(__name__).joinpath("feed.css").read_text(),
         "js": files(__name__).joinpath("feed.js").read_text(),
-        # "</" would end the script that holds the data
-        "data": json.dumps(data, ensure_ascii=False).replace("</", "<\\/").replace("<!--", "<\\!--"),
+        # "<" could begin a tag that ends the script which holds the data
+        "data": json.dumps(data, ensure_ascii=False).replace("<", "\\u003c"),
     }
-    for name, text in parts.items():
-        page = page.replace("{{" + name + "}}", text)
+    page = re.sub(r"\{\{(\w+)\}\}", lambda found: parts[found[1]], page)  # in one go: a title may say {{js}}
     return image.write_bytes(page.encode(), path)
 
 

@@ -34,7 +34,7 @@ def test_a_title_of_any_file_is_read_and_measured(reader, tmp_path: Path):
     assert (t1.numbers["words"], t1.numbers["lines"]) == (3, 2)
     assert t2.numbers["is_estimated"]
     assert t2.numbers["cap_height"] == pytest.approx(0.2, abs=0.02)
-    assert t3.numbers["contrast"] > 4.5
+    assert 3 < t3.numbers["contrast"] < 10  # exactly 9.3; what is light in the ground counts as letters, and takes off
     assert "estimated" in t3.says
     assert t5.verdict == "pass"
     assert seen.title is not None
