@@ -1,4 +1,4 @@
-from dataclasses import fields
+from dataclasses import fields, replace
 
 import numpy as np
 import pytest
@@ -19,7 +19,7 @@ from recast.train.identity_batches import (
     to_targets,
     view,
 )
-from recast.world import heldout, sample
+from recast.world import heldout
 from recast.world.dice import Dice
 from recast.world.faces import FaceBox
 from recast.world.scene import IDENTITY
@@ -70,12 +70,14 @@ def test_a_view_shows_the_person_it_was_asked_for():
     seen = view(who, Dice(5), width=96, height=96)
     there = seen.scene.characters[seen.index]
     assert all(getattr(there, name) == getattr(who, name) for name in IDENTITY)
-    assert heldout.reasons(seen.scene) in ((), heldout.reasons(seen.scene))
-    assert [each for each in classes(seen) if each == HIDDEN] or len(classes(seen)) == len(NAMES)
+    assert heldout.reasons(seen.scene) == ()
+    hatted = replace(seen.scene, characters=(replace(there, hat="beanie", hair="bun", beard=False),), look="none")
+    said = classes(replace(seen, scene=hatted, index=0))
+    assert [name for name, each in zip(NAMES, said, strict=True) if each == HIDDEN] == ["hair", "hair_colour"]
 
 
 def test_degrading_keeps_the_faces_where_they_are_seen():
-    """Whatever is done, the colours at the true face stay nearer to the person than the rest of the picture is."""
+    """A picture that became part of another one: its face is where the target says, in nearly its own colours."""
     who = family(Dice(4))[0]
     seen = view(who, Dice(5), width=128, height=128)
     moved = next(
@@ -112,7 +114,6 @@ def test_a_stream_of_other_settings_is_not_continued(batches):
         batches.load_state({**batches.state(), "seed": 4})
     with pytest.raises(ConfigError, match="searched=99"):
         IdentityBatches(families=1, searched=99)
-    assert sample.FIRST_UNTRAINED > 1 << 39
 
 
 def _middle(rgb, box):
