@@ -111,13 +111,13 @@ def animate(
     pipeline: Pipeline,
     *,
     timing: Timing | None = None,
-    way: Way = "spherical",
+    way: Way = "linear",
     border: float = 0.02,
 ) -> Generator[Step, None, Loop]:
     """The loop through key pictures of one size; yields how far it is.
 
-    pipeline: whose autoencoder is used, at the size at which the model edits pictures of this size. way: along the arc
-    of each latent, or straight. border: how far from what stands still the weights reach 1, a share of the height.
+    pipeline: whose autoencoder is used, at the size at which the model edits pictures of this size. way: as
+    `along` has it. border: how far from what stands still the weights reach 1, a share of the height.
     Raises ConfigError for a timing that cannot be, InputError for keys of several sizes or that do not differ.
     """
     timing = timing or Timing()
@@ -157,11 +157,12 @@ def animate(
     return Loop(tuple(frames), timing.fps, static, held)
 
 
-def along(a: Tensor, b: Tensor, t: float, *, way: Way = "spherical") -> Tensor:
+def along(a: Tensor, b: Tensor, t: float, *, way: Way = "linear") -> Tensor:
     """The latents (1, c, h, w) at t, 0..1, on the way from a to b, for each place (h, w) by itself.
 
-    spherical: the direction goes along the arc, the length straight. A straight way leads through short latents, which
-    decode to grey, wherever the two are unlike. Source: Shoemake 1985, Animating Rotation with Quaternion Curves.
+    linear: straight, which passes through shorter latents, so colours soften half-way. spherical: the direction goes
+    along the arc, the length straight, so they stay strong; with nano they overshoot, and clouds get dark fringes.
+    Source of the arc: Shoemake 1985, Animating Rotation with Quaternion Curves.
     """
     import torch
 

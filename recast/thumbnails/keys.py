@@ -9,20 +9,21 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
-from recast.errors import InputError
+from recast.errors import ConfigError, InputError
 from recast.pixels import image
 from recast.pixels.image import Picture
 from recast.thumbnails import manifest as manifests
 from recast.thumbnails import openraster
 from recast.thumbnails.animate import Key
-from recast.thumbnails.render import over, resized
+from recast.thumbnails.render import SHAPE_SLACK, over, resized
 
 
 def read_keys(folder: Path, names: Sequence[str] = (), *, width: int = 640) -> tuple[list[Key], list[str]]:
     """The key pictures of a set, `width` pixels wide, and notes on what was chosen; without names, what it shipped.
 
     With the logo and lettering of their layered masters where all chosen ones have been shipped, else without.
-    Raises InputError for an unknown or rejected variant, and for one that is no edit of the set's base.
+    Raises InputError for an unknown or rejected variant, and for one that is no edit of the set's base, ConfigError for
+    a width that does not do.
     """
     by_name = {each["name"]: each for each in manifests.read(folder)["variants"]}
     chosen = list(names) or [name for name, each in by_name.items() if each["is_shipped"]]
@@ -34,15 +35,16 @@ def read_keys(folder: Path, names: Sequence[str] = (), *, width: int = 640) -> t
     if len(set(chosen)) < len(chosen):
         raise InputError(f"variants: {', '.join(chosen)} came; each once accepted")
     base, plain = image.read(folder / "base.png", name="base"), {}
+    height = _height(base, width)
     for name in chosen:
         plain[name] = _edit_of(base, folder, name)
     bare = [name for name in chosen if not _master(folder, name).is_file()]
     notes = [f"without lettering: {', '.join(bare)} not shipped, so there is no layered master"] if bare else []
-    return [_key(folder, name, plain[name], width, is_bare=bool(bare)) for name in chosen], notes
+    return [_key(folder, name, plain[name], (width, height), is_bare=bool(bare)) for name in chosen], notes
 
 
-def _key(folder: Path, name: str, plain: Picture, width: int, *, is_bare: bool) -> Key:
-    height = round(width * plain.height / plain.width)
+def _key(folder: Path, name: str, plain: Picture, size: tuple[int, int], *, is_bare: bool) -> Key:
+    width, height = size
     small = resized(plain, width=width, height=height)
     if is_bare:
         return Key(name, small.rgb, small.rgb, np.zeros((height, width), np.float32))
@@ -69,6 +71,17 @@ def _edit_of(base: Picture, folder: Path, name: str) -> Picture:
         if kept.shape != base.rgb.shape[:2] or (picture.rgb[kept] != base.rgb[kept]).any():
             raise InputError(f"{another}: what was to be kept differs; make the set again")
     return picture
+
+
+def _height(base: Picture, width: int) -> int:
+    """The height that goes with a width. Raises ConfigError unless both are even, as video needs them, and fit."""
+    height = round(width * base.height / base.width)
+    if width < 16 or width % 2 or height % 2 or abs(base.width / base.height * height / width - 1) > SHAPE_SLACK:
+        raise ConfigError(
+            f"width={width}: an even number accepted that gives the base's {base.width}x{base.height} an even height; "
+            "640 and 320 do for 16:9"
+        )
+    return height
 
 
 def _master(folder: Path, name: str) -> Path:

@@ -57,9 +57,7 @@ def overlay(picture: Picture, findings: Sequence[Finding], *, profile: Profile =
     return Picture(np.asarray(whole.convert("RGB")))
 
 
-def _frame(
-    pen: ImageDraw.ImageDraw, size: tuple[int, int], unit: int, font: Font, profile: Profile
-) -> None:
+def _frame(pen: ImageDraw.ImageDraw, size: tuple[int, int], unit: int, font: Font, profile: Profile) -> None:
     """Margins, and what a platform draws over the picture."""
     if profile.has_badge:
         pen.rectangle(_px(BADGE, size), fill=(0, 0, 0, 70), outline=(255, 255, 255, 130), width=unit)
@@ -149,9 +147,7 @@ def _extent(pen: ImageDraw.ImageDraw, text: str, font: Font, unit: int) -> tuple
     return pen.textlength(text, font=font) + 5 * unit, 13 * unit
 
 
-def _with_lines(
-    drawn: Image.Image, findings: Sequence[Finding], unit: int, font: Font
-) -> Image.Image:
+def _with_lines(drawn: Image.Image, findings: Sequence[Finding], unit: int, font: Font) -> Image.Image:
     """The picture on a strip that says what has no place in it; as it is where there is nothing to say."""
     if not findings:
         return drawn

@@ -18,6 +18,7 @@ from recast.thumbnails.keys import read_keys
 from tests.thumbnails.finished import HEIGHT, LETTERED_PX, STILL, WIDTH, finished_set, noise
 from tests.tiny import tiny_pipeline
 
+
 def key(seed: int, *, still: bool = True, cover: np.ndarray | None = None) -> Key:
     """Noise with a grey block that all keys have; where covered, white is shown."""
     rgb = noise(seed, still=still)
@@ -67,9 +68,7 @@ def test_keys_are_held_as_they_are_and_everything_between_moves(loop):
 
 def test_the_loop_closes(loop):
     """The last frames lie between the last key and the first: their changes from frame to frame are no jump."""
-    apart = [
-        np.abs(loop.frames[i].astype(int) - loop.frames[(i + 1) % 18]).mean() for i in range(18)
-    ]
+    apart = [np.abs(loop.frames[i].astype(int) - loop.frames[(i + 1) % 18]).mean() for i in range(18)]
     within = [apart[i] for i in (3, 4, 5)]
     assert apart[17] < 1.5 * max(within)
 
@@ -100,19 +99,25 @@ def test_keys_that_share_nothing_move_everywhere(pipeline):
 
 def test_along_the_arc_latents_keep_their_length():
     a, b = torch.randn(2, 1, 16, 3, 4, generator=torch.Generator().manual_seed(0), dtype=torch.float64)
-    lengths = [x.norm(dim=1) for x in (a, b, along(a, b, 0.5), along(a, b, 0.5, way="linear"))]
+    lengths = [x.norm(dim=1) for x in (a, b, along(a, b, 0.5, way="spherical"), along(a, b, 0.5))]
     torch.testing.assert_close(lengths[2], (lengths[0] + lengths[1]) / 2)
     assert (lengths[3] < 0.9 * lengths[2]).all()
-    torch.testing.assert_close(along(a, b, 0.0), a)
-    torch.testing.assert_close(along(a, b, 1.0), b)
-    torch.testing.assert_close(along(a, 2 * a, 0.5), 1.5 * a)  # one direction: the straight line
+    for way in ("linear", "spherical"):
+        torch.testing.assert_close(along(a, b, 0.0, way=way), a)
+        torch.testing.assert_close(along(a, b, 1.0, way=way), b)
+        torch.testing.assert_close(along(a, 2 * a, 0.5, way=way), 1.5 * a)  # one direction: no arc
     with pytest.raises(ConfigError, match="way='cubic'"):
         along(a, b, 0.5, way="cubic")
 
 
 @pytest.mark.parametrize(
     ("change", "words"),
-    [({"seconds": 2.5}, "3 to 6"), ({"seconds": 3.2}, "half seconds"), ({"fps": 10}, "12 is usual"), ({"hold": 1}, "hold")],
+    [
+        ({"seconds": 2.5}, "3 to 6"),
+        ({"seconds": 3.2}, "half seconds"),
+        ({"fps": 10}, "12 is usual"),
+        ({"hold": 1}, "hold"),
+    ],
 )
 def test_a_timing_that_cannot_be_is_refused(change, words):
     with pytest.raises(ConfigError, match=words):
@@ -152,7 +157,7 @@ def frames_of_webp(data: bytes) -> list[tuple[int, np.ndarray]]:
 @pytest.fixture(scope="module")
 def smooth() -> Loop:
     """Eighteen frames of a slow wave, of which the first nine are one picture that is held."""
-    y, x = np.mgrid[:HEIGHT, :WIDTH] / HEIGHT
+    _, x = np.mgrid[:HEIGHT, :WIDTH] / HEIGHT
     made = [np.dstack([128 + 90 * np.sin(4 * x + k + i / 6) for k in range(3)]).astype(np.uint8) for i in range(10)]
     frames = (made[0],) * 9 + tuple(made[1:])
     return Loop(frames, 6, np.zeros((HEIGHT, WIDTH), bool), tuple(range(9)))
@@ -173,7 +178,9 @@ def test_an_mp4_has_the_frames_in_the_colours_of_bt709(smooth, tmp_path: Path, c
     written = loop_files.write(smooth, tmp_path / "loop.mp4", codec=codec)
     with av.open(str(tmp_path / "loop.mp4")) as container:
         stream = container.streams.video[0]
-        frames = [each.reformat(format="rgb24", src_colorspace="ITU709").to_ndarray() for each in container.decode(stream)]
+        frames = [
+            each.reformat(format="rgb24", src_colorspace="ITU709").to_ndarray() for each in container.decode(stream)
+        ]
         assert (stream.width, stream.height, stream.codec_context.pix_fmt) == (WIDTH, HEIGHT, "yuv420p")
         assert float(stream.duration * stream.time_base) == pytest.approx(3)
     assert len(frames) == written.frames == 18
@@ -182,7 +189,10 @@ def test_an_mp4_has_the_frames_in_the_colours_of_bt709(smooth, tmp_path: Path, c
 
 
 @pytest.mark.parametrize("name", ["loop.webp", "loop.mp4"])
-def test_the_limit_holds_by_quality_then_by_frames_and_is_refused_at_last(loop, tmp_path: Path, name):
+def test_the_limit_holds_by_quality_then_by_frames_and_is_refused_at_last(loop, tmp_path: Path, name, monkeypatch):
+    monkeypatch.setattr(loop_files, "WEBP_QUALITIES", (90, 30))
+    monkeypatch.setattr(loop_files, "CRF", (16, 36))
+    monkeypatch.setattr(loop_files, "THINNED", (1, 2))
     best = loop_files.write(loop, tmp_path / name, limit_bytes=10**7)
     less = loop_files.write(loop, tmp_path / name, limit_bytes=best.bytes // 2)
     assert less.bytes <= best.bytes // 2

@@ -87,3 +87,21 @@ def test_layers_of_another_size_are_refused(tmp_path: Path):
     with pytest.raises(InputError, match="'base' is 80x90; 160x90 accepted"):
         openraster.write(tmp_path / "a.ora", [("base", Picture(noisy().rgb[:, :80]))], noisy())
     assert list(tmp_path.iterdir()) == []
+
+
+def test_the_layers_above_the_lowest_are_read_back_as_one(tmp_path: Path):
+    low, high = noisy(1), noisy(2)
+    clear = np.zeros(low.rgb.shape[:2], np.uint8)
+    left, right = clear.copy(), clear.copy()
+    left[:, :20], right[:, 10:30] = 255, 255
+    layers = [("base", low), ("logo", Picture(high.rgb, left)), ("letters", Picture(low.rgb, right))]
+    above = openraster.read_above(openraster.write(tmp_path / "a.ora", layers, low))
+    assert np.array_equal(above.rgb[:, :10], high.rgb[:, :10])
+    assert np.array_equal(above.rgb[:, 10:30], low.rgb[:, 10:30])
+    assert above.alpha[:, :30].min() == 255
+    assert above.alpha[:, 30:].max() == 0
+    with pytest.raises(InputError, match="two or more"):
+        openraster.read_above(openraster.write(tmp_path / "b.ora", layers[:1], low))
+    (tmp_path / "c.ora").write_bytes(b"PK")
+    with pytest.raises(InputError, match="no layered file"):
+        openraster.read_above(tmp_path / "c.ora")

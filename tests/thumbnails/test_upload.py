@@ -148,7 +148,14 @@ def test_only_what_was_checked_is_sent(done, monkeypatch):
 
 @pytest.mark.parametrize(
     "endpoint",
-    ["http://example.com", "ftp://127.0.0.1", "https://", "http://127.0.0.1@example.com", "https://a.b?x=1", "https://a:b"],
+    [
+        "http://example.com",
+        "ftp://127.0.0.1",
+        "https://",
+        "http://127.0.0.1@example.com",
+        "https://a.b?x=1",
+        "https://a:b",
+    ],
 )
 def test_a_token_never_travels_in_the_clear(done, endpoint):
     with pytest.raises(ConfigError, match="endpoint="):

@@ -39,7 +39,12 @@ class YouTube:
         place, query = urlsplit(path).path, parse_qs(urlsplit(path).query)
         if place == "/token":
             form = {name: values[0] for name, values in parse_qs(body.decode()).items()}
-            wanted = {"client_id": "me", "client_secret": "hush", "refresh_token": "1//r", "grant_type": "refresh_token"}
+            wanted = {
+                "client_id": "me",
+                "client_secret": "hush",
+                "refresh_token": "1//r",
+                "grant_type": "refresh_token",
+            }
             if form == wanted:
                 return 200, {"access_token": TOKEN, "expires_in": 3599, "token_type": "Bearer"}, {}
             return 400, {"error": "invalid_grant", "error_description": "Bad Request"}, {}
@@ -71,12 +76,17 @@ def serving() -> Iterator[YouTube]:
             status, said, headers = there.answer(self.command, self.path, self.headers, body)
             data = json.dumps(said).encode()
             self.send_response(status)
-            for name, value in {"Content-Type": "application/json", "Content-Length": str(len(data)), **headers}.items():
+            for name, value in {
+                "Content-Type": "application/json",
+                "Content-Length": str(len(data)),
+                **headers,
+            }.items():
                 self.send_header(name, value)
             self.end_headers()
             self.wfile.write(data)
 
-        do_GET = do_POST
+        def do_GET(self) -> None:
+            self.do_POST()
 
         def log_message(self, *_: Any) -> None: ...
 
@@ -90,4 +100,3 @@ def serving() -> Iterator[YouTube]:
         server.shutdown()
         thread.join()
         server.server_close()
-
