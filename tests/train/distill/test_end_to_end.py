@@ -1,4 +1,4 @@
-"""From a teacher that has learned its data to students of four steps: every stage through the loop, judged by the truth.
+"""From a teacher that has learned its data to students of four steps: all stages by the loop, judged by the truth.
 
 The data are the toy's (`benchmarks/toy_edits.py`): edits whose right answers are known. The same functions make the
 table of docs/distill.md, over several seeds; the margins here lie well inside what was seen there.
@@ -20,79 +20,88 @@ ERROR, ENDPOINT = 0.9, 0.6
 25 steps from the same noise (squared)."""
 STYLES = 0.95
 """Of the teacher's diversity in 25 steps, what a student keeps at least."""
+CONSISTENT = 0.85
+"""What ENDPOINT is for a student by consistency, which knows nothing of which noise belongs to which picture."""
 JUDGED = range(toy.HELD_OUT, toy.HELD_OUT + 512)
 
 
 class Course(NamedTuple):
-    """A teacher, and what became of it in each way."""
+    """What came of a teacher in each way: `toy.figures` of its walk, and `endpoint`, how far its pictures are from the
+    teacher's 25 steps from the same noise.
+    """
 
-    teacher: FlowTransformer
-    direct: FlowTransformer
-    ladd: FlowTransformer
-    consistency: FlowTransformer
+    many: dict[str, float]  # the teacher in 25 steps
+    few: dict[str, float]  # in four
+    direct: dict[str, float]
+    ladd: dict[str, float]
+    consistency: dict[str, float]
     accuracy: float  # of the discriminator before the student followed it
+    moved: bool  # whether the student did, in every parameter
 
 
 @pytest.fixture(scope="module")
 def course(tmp_path_factory: pytest.TempPathFactory) -> Course:
-    """A minute of one core."""
+    """A minute of one core that has nothing else to do."""
     place: Path = tmp_path_factory.mktemp("course")
     torch.set_num_threads(1)
     teacher = toy.taught(place / "teacher", steps=toy.TEACHER_UPDATES)
     pairs = toy.pairs_of(teacher, range(toy.PAIRS))
-    direct = toy.regressed(teacher, pairs, place / "direct", steps=100)
-    told = {"on_policy": 1.0, "regression": 0.1, "r1": 1e-5}
-    ladd, stage = toy.adversarial(teacher, direct, pairs, place / "ladd", steps=100, **told)
-    consistency = toy.consistent(teacher, pairs, place / "consistency", steps=100)
-    return Course(teacher, direct, ladd, consistency, float(stage.gate.accuracy))
+    direct = toy.regressed(teacher, pairs, place / "direct", steps=toy.DIRECT_UPDATES)
+    ladd, stage = toy.adversarial(teacher, direct, pairs, place / "ladd", steps=100)
+    consistency = toy.consistent(teacher, pairs, place / "consistency", steps=toy.DIRECT_UPDATES)
+    ends = toy.walked(teacher, JUDGED, toy.TEACHER_STEPS)
+
+    def judged(network: FlowTransformer, steps: int) -> dict[str, float]:
+        made = toy.walked(network, JUDGED, steps)
+        return {**toy.figures(made, JUDGED), "endpoint": float((made - ends).square().mean())}
+
+    return Course(
+        many=judged(teacher, toy.TEACHER_STEPS),
+        few=judged(teacher, 4),
+        direct=judged(direct, 4),
+        ladd=judged(ladd, 4),
+        consistency=judged(consistency, 4),
+        accuracy=float(stage.gate.accuracy),
+        moved=all(not torch.equal(a, b) for a, b in zip(ladd.parameters(), direct.parameters(), strict=True)),
+    )
 
 
-def judged(course: Course, network: FlowTransformer, steps: int) -> dict[str, float]:
-    """`toy.figures`, and how far its pictures are from the teacher's 25 steps."""
-    made, ends = (toy.walked(n, JUDGED, s) for n, s in ((network, steps), (course.teacher, toy.TEACHER_STEPS)))
-    return {**toy.figures(made, JUDGED), "endpoint": float((made - ends).square().mean())}
-
-
-def beats(course: Course, student: FlowTransformer) -> dict[str, bool]:
-    """What a student in four steps does better than its teacher in four, by the margins."""
-    few, own, many = judged(course, course.teacher, 4), judged(course, student, 4), judged(course, course.teacher, 25)
-    return {
-        "error": own["error"] < ERROR * few["error"],
-        "endpoint": own["endpoint"] < ENDPOINT * few["endpoint"],
-        "right": own["right"] >= few["right"] - 1,
-        "styles": own["styles"] > STYLES * many["styles"],
+def missed(course: Course, own: dict[str, float]) -> list[str]:
+    """What a student in four steps does not do better than its teacher in four, by the margins."""
+    done = {
+        "error": own["error"] < ERROR * course.few["error"],
+        "endpoint": own["endpoint"] < ENDPOINT * course.few["endpoint"],
+        "right": own["right"] >= course.few["right"] - 1,
+        "styles": own["styles"] > STYLES * course.many["styles"],
     }
+    return [f"{name}: {own[name]}, the teacher {course.few[name]}" for name, is_done in done.items() if not is_done]
 
 
 @pytest.mark.slow
 def test_four_steps_of_a_student_beat_four_of_its_teacher_and_keep_its_diversity(course: Course):
-    assert beats(course, course.direct) == dict.fromkeys(("error", "endpoint", "right", "styles"), True)
-    assert beats(course, course.ladd) == dict.fromkeys(("error", "endpoint", "right", "styles"), True)
+    assert missed(course, course.direct) == []
+    assert missed(course, course.ladd) == []
 
 
 @pytest.mark.slow
-def test_the_bar_is_not_met_by_a_teacher_that_was_only_copied(course: Course):
-    found = beats(course, course.teacher)
-    assert not found["error"]
-    assert not found["endpoint"]
+def test_a_copy_of_the_teacher_misses_the_bar(course: Course):
+    assert [each.partition(":")[0] for each in missed(course, course.few)] == ["error", "endpoint"]
 
 
 @pytest.mark.slow
 def test_the_teacher_knows_what_it_teaches_and_loses_some_of_it_in_four_steps(course: Course):
-    many, few = judged(course, course.teacher, toy.TEACHER_STEPS), judged(course, course.teacher, 4)
-    assert many["right"] > 99
-    assert many["styles"] > 0.9 * toy.STYLES
-    assert few["error"] > 1.15 * many["error"]
+    assert course.many["right"] > 99
+    assert course.many["styles"] > 0.9 * toy.STYLES
+    assert course.few["error"] > 1.15 * course.many["error"]
 
 
 @pytest.mark.slow
-def test_the_discriminator_saw_something_and_moved_the_student(course: Course):
-    assert course.accuracy >= 0.55
-    moved = [not torch.equal(a, b) for a, b in zip(course.ladd.parameters(), course.direct.parameters(), strict=True)]
-    assert all(moved)
+def test_heads_see_something_and_what_they_teach_is_nearer_to_the_truth_than_regression(course: Course):
+    assert course.accuracy >= toy.LADD["accuracy_needed"]
+    assert course.moved
+    assert course.ladd["error"] < course.direct["error"]
 
 
 @pytest.mark.slow
-def test_consistency_is_a_baseline_that_comes_nearer_too(course: Course):
-    few, own = judged(course, course.teacher, 4), judged(course, course.consistency, 4)
-    assert own["endpoint"] < 0.9 * few["endpoint"]
+def test_consistency_is_a_baseline_that_comes_nearer_to_the_teacher_too(course: Course):
+    assert course.consistency["endpoint"] < CONSISTENT * course.few["endpoint"]

@@ -1,0 +1,166 @@
+"""What a few-step model is held to, from the scored pictures of it and of its teacher: pure functions of samples.
+
+The bars, in points of a hundred where they are shares:
+within 3      of the teacher at its most steps, in every column and category
+better        than the teacher at 8 steps, over all categories
+evaluations   at least 12 times fewer of the network
+time          at least 10 times less in the denoising stage, item by item
+diversity     of the seeds of an item at least 0.9 of the teacher's
+
+A bar is met or missed if the whole interval says so; else it is open, and more items or seeds would decide.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Literal
+
+import numpy as np
+
+from recast.quality.distributions import kernel_distance, ratio, scaled, spread
+from recast.quality.statistics import Interval, cluster_bootstrap, paired_difference, wilson
+
+COLUMNS = ("instruction", "consistency", "kept", "text")
+WITHIN, FEWER, FASTER, DIVERSE = -0.03, 12.0, 10.0, 0.9
+LEAST = 3
+"""Base pictures that a distance of distributions needs."""
+Verdict = Literal["met", "missed", "open"]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Sample:
+    """One picture, or the failure to make one, and what was found. draw: which of an item's seeds."""
+
+    item: str
+    base: str
+    category: str
+    draw: int
+    scores: Mapping[str, float]  # of those that it counts in: instruction, consistency, kept
+    evaluations: int | None = None
+    seconds: float | None = None  # of the denoising stage
+    features: np.ndarray | None = None
+
+    def value(self, column: str) -> float | None:
+        """Its number in a column; None where it does not count in it."""
+        if column == "text":
+            return self.scores.get("instruction") if self.category == "text" else None
+        return self.scores.get(column)
+
+
+@dataclass(frozen=True)
+class Bar:
+    """One thing that was asked, what was found, and whether that is enough."""
+
+    name: str
+    found: Interval
+    bound: float
+
+    @property
+    def verdict(self) -> Verdict:
+        low, high = self.found.low, self.found.high
+        if low is None or high is None or not math.isfinite(self.found.value):
+            return "open"
+        return "met" if low >= self.bound else "missed" if high < self.bound else "open"
+
+
+def mean(samples: Sequence[Sample], column: str, category: str | None = None) -> Interval | None:
+    """The macro mean over categories of a column, or the mean of one of them; None where nothing counts in it."""
+    chosen = [(s, v) for s in samples if category in (None, s.category) and (v := s.value(column)) is not None]
+    if not chosen:
+        return None
+    bases, values = [s.base for s, _ in chosen], [v for _, v in chosen]
+    found = cluster_bootstrap(values, bases, [s.category for s, _ in chosen] if category is None else None)
+    if found.low is not None and found.low == found.high:  # all alike, which is no proof
+        count = len(set(bases))
+        ends = wilson(found.value * count, count) if found.value in (0, 1) else (None, None)
+        return Interval(found.value, *ends)
+    return found
+
+
+def difference(a: Sequence[Sample], b: Sequence[Sample], column: str, category: str | None = None) -> Interval | None:
+    """The mean of a - b over the items and draws that both have; None where there are none."""
+    theirs = {(s.item, s.draw): s.value(column) for s in b}
+    both = [
+        (s, v, w)
+        for s in a
+        if category in (None, s.category)
+        and (v := s.value(column)) is not None
+        and (w := theirs.get((s.item, s.draw))) is not None
+    ]
+    if not both:
+        return None
+    found = paired_difference(
+        [v for _, v, _ in both],
+        [w for _, _, w in both],
+        [s.base for s, _, _ in both],
+        [s.category for s, _, _ in both] if category is None else None,
+    )
+    if found.low == found.high:  # all alike, which is no proof
+        return Interval(found.value, None, None)
+    return Interval(found.value, found.low, found.high)
+
+
+def kid(samples: Sequence[Sample], answers: Sequence[Sample]) -> Interval | None:
+    """KID to the right answers, on the features' scale there; None with too few base pictures."""
+    made = [s for s in samples if s.features is not None]
+    right = [s for s in answers if s.features is not None]
+    if len({s.base for s in made} & {s.base for s in right}) < LEAST:
+        return None
+    like = np.stack([s.features for s in right])  # type: ignore[misc]
+    features = scaled(np.stack([s.features for s in made]), like)  # type: ignore[misc]
+    return kernel_distance(features, scaled(like, like), [s.base for s in made], [s.base for s in right])
+
+
+def spreads(samples: Sequence[Sample], answers: Sequence[Sample]) -> dict[str, float]:
+    """How much the draws of each item differ, by item; of items that have two pictures or more."""
+    like = np.stack([s.features for s in answers if s.features is not None])
+    by_item: dict[str, list[np.ndarray]] = {}
+    for s in samples:
+        if s.features is not None:
+            by_item.setdefault(s.item, []).append(s.features)
+    return {item: spread(scaled(np.stack(found), like)) for item, found in by_item.items() if len(found) > 1}
+
+
+def diversity(samples: Sequence[Sample], answers: Sequence[Sample]) -> Interval | None:
+    """The mean of `spreads` over items."""
+    found, base = spreads(samples, answers), {s.item: s.base for s in samples}
+    return cluster_bootstrap(list(found.values()), [base[item] for item in found]) if found else None
+
+
+def bars(
+    student: Sequence[Sample], teacher: Sequence[Sample], at_8: Sequence[Sample] | None, answers: Sequence[Sample]
+) -> list[Bar]:
+    """Every bar for a student's samples, beside its teacher's at most steps and at 8; what cannot be said is nan."""
+    unknown = Interval(math.nan, None, None)
+    categories = list(dict.fromkeys(s.category for s in teacher))
+    found = []
+    for column in COLUMNS[:3]:
+        for category in categories:
+            apart = difference(student, teacher, column, category)
+            if apart is not None:
+                found.append(Bar(f"within 3: {column}, {category}", apart, WITHIN))
+    for column in COLUMNS:
+        apart = None if at_8 is None else difference(student, at_8, column)
+        found.append(Bar(f"better: {column} than the teacher at 8", apart or unknown, 0.0))
+    found.append(Bar("evaluations: fewer by", _times(student, teacher, lambda s: s.evaluations), FEWER))
+    found.append(Bar("time: less by", _times(student, teacher, lambda s: s.seconds), FASTER))
+    mine, theirs = spreads(student, answers), spreads(teacher, answers)
+    both, base = [item for item in mine if item in theirs], {s.item: s.base for s in student}
+    kept = unknown
+    if both and sum(theirs[item] for item in both) > 0:
+        kept = ratio([mine[i] for i in both], [theirs[i] for i in both], [base[i] for i in both])
+    found.append(Bar("diversity: share of the teacher's", kept, DIVERSE))
+    return found
+
+
+def _times(student: Sequence[Sample], teacher: Sequence[Sample], number: Callable[[Sample], float | None]) -> Interval:
+    """By what factor a number of the teacher is larger, item by item: the geometric mean of the factors."""
+    theirs = {(s.item, s.draw): number(s) for s in teacher}
+    both = [(s, a, b) for s in student if (a := number(s)) and (b := theirs.get((s.item, s.draw)))]
+    if not both:
+        return Interval(math.nan, None, None)
+    found = cluster_bootstrap([math.log(b / a) for _, a, b in both], [s.base for s, _, _ in both])
+    ends = [None if end is None else math.exp(end) for end in found[1:]]
+    return Interval(math.exp(found.value), *ends)
