@@ -1,9 +1,10 @@
-"""One torch thread for each test process: two processes on two cores beat two threads that wait for each other."""
+"""One thread for each test process: two processes on two cores beat two threads that wait for each other."""
 
 import os
 import shutil
 
-os.environ.setdefault("OMP_NUM_THREADS", "1")
+os.environ.setdefault("OMP_NUM_THREADS", "1")  # torch, NumPy
+os.environ.setdefault("OPENCV_FOR_THREADS_NUM", "1")  # read when cv2 is imported; tests may set another number
 os.environ.setdefault("HF_HUB_OFFLINE", "1")  # no test reaches for the network
 if shutil.which("nvidia-smi") is None:
     os.environ.setdefault("TRITON_INTERPRET", "1")  # our kernels run in Triton's interpreter; read when it is imported

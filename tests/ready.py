@@ -3,7 +3,7 @@
 What runs is the program as installed, in a process, folder, environment and streams of its own. Third-party libraries
 and what nearly every command needs of `recast` are loaded beforehand; its verbs and the weights are read by each anew.
 
-    with ready.programs() as folder:    # holds `recast` and `python`, to stand first on the PATH
+    with ready.programs() as folder:  # holds `recast` and `python`, to stand first on the PATH
         subprocess.run(["recast", "info", "nano"], env={"PATH": f"{folder}:{os.environ['PATH']}"})
 """
 
@@ -22,6 +22,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+import recast.nano as embedded
+
 CLIENT = """#!{python} -IS
 import json, os, socket, sys
 with socket.socket(socket.AF_UNIX) as server:
@@ -39,8 +41,8 @@ sys.exit(code[0])
 
 
 @contextmanager
-def programs() -> Iterator[Path]:
-    """A folder with `recast` and `python -c`, which work until the context is left."""
+def programs(nano: Path = embedded.NANO) -> Iterator[Path]:
+    """A folder with `recast` and `python -c`, which work until the context is left. nano: where its files lie."""
     with tempfile.TemporaryDirectory() as place, socket.socket(socket.AF_UNIX) as listener:
         folder = Path(place)
         listener.bind(str(folder / "server"))
@@ -49,7 +51,7 @@ def programs() -> Iterator[Path]:
             text = CLIENT.format(python=sys.executable, place=str(folder / "server"), name=name)
             (folder / name).write_text(text)
             (folder / name).chmod(0o755)
-        command = [sys.executable, "-P", __file__, str(listener.fileno())]
+        command = [sys.executable, "-P", __file__, str(listener.fileno()), str(nano)]
         server = subprocess.Popen(command, pass_fds=[listener.fileno()])
         listener.close()
         try:
@@ -59,14 +61,16 @@ def programs() -> Iterator[Path]:
             server.wait()
 
 
-def serve(listener: socket.socket) -> int:
+def serve(listener: socket.socket, nano: Path) -> int:
     """The exit code of the command that this process, a fork by then, was asked for; the server itself never ends."""
+    embedded.NANO = nano  # before `recast.models` takes it from there
+
     import cv2  # noqa: F401
     import einops  # noqa: F401
     import numpy  # noqa: F401
     import PIL.Image  # noqa: F401
     import safetensors.torch  # noqa: F401
-    import torch  # noqa: F401
+    import torch._dynamo  # noqa: F401  which optimisers import when they are first used
 
     import recast.loading
     import recast.retouch.editor  # noqa: F401
@@ -120,4 +124,4 @@ def answer(client: socket.socket) -> int:
 
 
 if __name__ == "__main__":
-    sys.exit(serve(socket.socket(fileno=int(sys.argv[1]))))
+    sys.exit(serve(socket.socket(fileno=int(sys.argv[1])), Path(sys.argv[2])))

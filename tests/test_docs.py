@@ -1,8 +1,10 @@
 """The examples of README and docs run as they stand, page by page, in a folder with a photograph and a logo.
 
-Those of the README as anyone runs them; those of the other pages as forks of a Python that has torch loaded.
+Those of the README as anyone runs them; those of the other pages as forks of a Python that has torch loaded, and with
+a `nano` that has its own weights and works on pictures of a quarter of its usual pixels.
 """
 
+import json
 import os
 import re
 import shutil
@@ -14,10 +16,12 @@ from pathlib import Path
 import pytest
 from PIL import Image, ImageDraw
 
+from recast.nano import NANO
 from tests import ready
 
 ROOT = Path(__file__).parent.parent
 PAGES = sorted([ROOT / "README.md", *(ROOT / "docs").glob("*.md")])
+SMALL = {"width": 128, "height": 128, "min_tokens": 49, "max_tokens": 64}
 FENCE = re.compile(r"(<!-- not run: [^>]+ -->\n)?```(sh|python)\n(.*?)```", re.DOTALL)
 
 
@@ -27,9 +31,16 @@ def examples(page: Path) -> list[tuple[str, str]]:
 
 
 @pytest.fixture(scope="module")
-def quick() -> Iterator[Path]:
-    """The folder of the programs that start at once."""
-    with ready.programs() as folder:
+def quick(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
+    """The folder of the programs that start at once and whose `nano` works on small pictures."""
+    nano = tmp_path_factory.mktemp("nano")
+    for file in NANO.iterdir():
+        if file.name != "config.json":
+            (nano / file.name).symlink_to(file)
+    config = json.loads((NANO / "config.json").read_text())
+    assert config["defaults"].keys() >= SMALL.keys()
+    (nano / "config.json").write_text(json.dumps(config | {"defaults": config["defaults"] | SMALL}))
+    with ready.programs(nano) as folder:
         yield folder
 
 

@@ -14,6 +14,7 @@ import torch
 
 from recast import selftest
 from recast.cli import doctor
+from recast.config import PRESETS
 from recast.errors import ConfigError
 from recast.selftest import EDITS, Finding, Report
 from recast.speed import quantize
@@ -172,11 +173,11 @@ def test_a_missing_optional_package_only_warns(monkeypatch: pytest.MonkeyPatch) 
 def test_what_needs_too_much_memory_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(doctor, "device_bytes", lambda device: (36 * 2**30, 36 * 2**30))
     (check,) = doctor._fits("cpu")
-    assert check.data["fitting"] == ["nano", "kontext_dev", "dev", "schnell"]
+    assert check.data["fitting"] == [name for name in PRESETS if name != "tiny"]
     monkeypatch.setattr(doctor, "device_bytes", lambda device: (24 * 2**30, 24 * 2**30))
     (check,) = doctor._fits("cpu")
-    assert (check.mark, check.data["fitting"]) == ("ok", ["nano"])
-    assert "kontext_dev needs 34" in check.found
+    assert (check.mark, check.data["fitting"]) == ("ok", ["nano", "nano-dev", "nano-turbo"])
+    assert "kontext_dev, dev, krea_dev, schnell, fill_dev, control_dev need 34 GiB" in check.found
     monkeypatch.setattr(doctor, "device_bytes", lambda device: (2**20, 2**20))
     (check,) = doctor._fits("cpu")
     assert check.mark == "fail"

@@ -15,22 +15,23 @@ from tests.train.processes import Meeting, together, values
 from tests.train.small_runs import settings, train
 
 TOLERANCE = 1e-4
+STEPS = 11
 SAVED_EVERY = settings().run.save_every_steps
 PAIR = Parallel(shard=2)
 
 
 @pytest.fixture(scope="module")
 def alone(tmp_path_factory: pytest.TempPathFactory) -> dict[int, float]:
-    """The loss of each of twenty steps, by one process that nobody disturbs."""
-    curve = dict(train(None, tmp_path_factory.mktemp("alone"), settings()))
-    assert list(curve) == list(range(1, 21))
-    assert curve[20] < 0.7 * curve[1]
+    """The loss of each step, by one process that nobody disturbs."""
+    curve = dict(train(None, tmp_path_factory.mktemp("alone"), settings(steps=STEPS)))
+    assert list(curve) == list(range(1, STEPS + 1))
+    assert curve[STEPS] < 0.7 * curve[1]
     return curve
 
 
 def same(curve: list[tuple[int, float]], alone: dict[int, float], first: int) -> None:
     """The curve has every step from the first on, and the losses of the undisturbed run."""
-    assert [step for step, _ in curve] == list(range(first, 21))
+    assert [step for step, _ in curve] == list(range(first, STEPS + 1))
     for step, loss in curve:
         assert loss == pytest.approx(alone[step], abs=TOLERANCE), step
 
@@ -43,17 +44,17 @@ def resumed_at(place: Path) -> int:
 
 
 def killed_alone(_: Meeting, place: Path, step: int) -> None:
-    train(None, place, settings(), killed_at=(0, step))
+    train(None, place, settings(steps=STEPS), killed_at=(0, step))
 
 
 @pytest.mark.slow
 def test_killed_at_any_step_a_run_goes_on_as_if_nothing_had_been(alone: dict[int, float], tmp_path: Path):
-    step = random.randrange(SAVED_EVERY + 2, 20)
+    step = random.randrange(SAVED_EVERY + 2, STEPS)
     (outcome,) = together(1, tmp_path / "meeting", killed_alone, tmp_path / "run", step)
     assert outcome.code == -9, (step, outcome.error)
     first = resumed_at(tmp_path / "run")
     assert first == (step - 1) // SAVED_EVERY * SAVED_EVERY + 1
-    curve = train(None, tmp_path / "run", settings())
+    curve = train(None, tmp_path / "run", settings(steps=STEPS))
     same(curve, alone, first)
     assert all(loss == alone[step] for step, loss in curve)  # on a CPU to the bit
 
@@ -62,10 +63,10 @@ def pair_then_loss(meeting: Meeting, place: Path, step: int) -> list[tuple[int, 
     """A whole run of two processes, then one whose second process is killed in the middle of a step."""
     from recast.train import parallel
 
-    curve = train(meeting, place / "whole", settings(PAIR))
+    curve = train(meeting, place / "whole", settings(PAIR, steps=STEPS))
     parallel.stop(parallel.Ranks(size=2))
     with pytest.raises(TrainingError) as caught:
-        train(meeting, place / "broken", settings(PAIR), killed_at=(1, step))
+        train(meeting, place / "broken", settings(PAIR, steps=STEPS), killed_at=(1, step))
     assert "another process of the run is gone" in str(caught.value)
     assert "goes on from its newest checkpoint" in str(caught.value)
     return curve
@@ -75,7 +76,7 @@ def pair_then_loss(meeting: Meeting, place: Path, step: int) -> list[tuple[int, 
 def test_two_processes_have_the_same_curve_and_one_goes_on_where_a_process_was_lost(
     alone: dict[int, float], tmp_path: Path
 ):
-    step = random.randrange(SAVED_EVERY + 2, 20)
+    step = random.randrange(SAVED_EVERY + 2, STEPS)
     first, second = together(2, tmp_path / "meeting", pair_then_loss, tmp_path, step)
     assert second.code == -9, (step, second.error)
     (curve,) = values([first])
@@ -83,7 +84,7 @@ def test_two_processes_have_the_same_curve_and_one_goes_on_where_a_process_was_l
     place = tmp_path / "broken"
     begin = resumed_at(place)
     assert begin == (step - 1) // SAVED_EVERY * SAVED_EVERY + 1
-    same(train(None, place, settings()), alone, begin)  # another number of processes
+    same(train(None, place, settings(steps=STEPS)), alone, begin)  # another number of processes
 
 
 def test_a_loss_that_is_no_number_is_skipped_and_ends_the_run_in_the_end(tmp_path: Path):

@@ -297,12 +297,12 @@ def step(made, opts: list[torch.optim.Optimizer], each: Pass) -> None:
 @pytest.mark.slow
 def test_eight_pairs_are_learned_by_heart_at_every_time():
     """Loss below 0.03 in each eighth of [0, 1], 0.02 on the whole: at first it is 1."""
-    training = replace(EDITS, times=TimeLaw(mu=-0.8, uniform_share=0.5))
+    training = replace(EDITS, times=TimeLaw(mu=-2.4, uniform_share=0.3))  # little noise is the hardest to tell
     optimiser = Optimiser(
-        kind="muon", lr=1e-2, matrix_lr=1e-2, betas=(0.9, 0.99), weight_decay=0, warmup_steps=10, decay_from=0.3
+        kind="muon", lr=1.5e-2, matrix_lr=1.5e-2, betas=(0.9, 0.99), weight_decay=0, warmup_steps=10, decay_from=0.2
     )
-    flow = {"hidden_size": 128, "num_heads": 4, "axes_dim": (4, 14, 14), "depth": 1, "depth_single_blocks": 1}
-    batch, steps = pairs(8), 380
+    flow = {"hidden_size": 96, "num_heads": 4, "axes_dim": (4, 10, 10), "depth": 1, "depth_single_blocks": 1}
+    batch, steps = pairs(8), 390
     made = stage(training, optimiser=optimiser, flow=flow, held_out=[batch])
     initialise(made.flow, 0).requires_grad_(True)
     before = made.validate()

@@ -18,7 +18,7 @@ from recast.retouch.thread import Thread, import_thread
 from recast.retouch.thread import tree as trees
 from tests.retouch.thread.fake import Painter, noise
 
-KILLS = 220
+KILLS = 200
 
 
 @pytest.fixture
