@@ -175,6 +175,25 @@ def test_a_name_that_no_reference_has_is_refused_and_a_reference_uncalled_is_rep
     assert result.warnings == ("references[logo]: the prompt does not call @logo",)
 
 
+def test_a_model_of_few_steps_says_what_it_was_not_distilled_for(model, monkeypatch):
+    defaults = replace(model.config.defaults, steps=2, guidance=2.5, edit_guidance=None)
+    few = replace(model.config, name="turbo", is_few_step=True, defaults=defaults)
+    many = model.start_generate("red", steps=5, sampler="heun", true_guidance=2.0, width=32, height=32)
+    assert many.request.warnings == []
+    monkeypatch.setattr(model, "config", few)
+    assert model.start_generate("red", width=32, height=32).request.warnings == []
+    assert model.start_edit(photo(), "red", steps=2, sampler="euler", true_guidance=1).request.warnings == []
+    result = model.edit(photo(), "red", times=[1, 0], true_guidance=2.0, references={"logo": photo()})
+    assert result.warnings == (
+        "steps=1: turbo was distilled for steps=2 alone; leave it out",
+        "true_guidance=2.0: turbo was distilled for true_guidance=1.0 alone; leave it out",
+        "references[logo]: the prompt does not call @logo",
+    )
+    assert result.recipe.warnings == result.warnings
+    other = model.start_generate("red", sampler="renoise", guidance=4.0, width=32, height=32).request.warnings
+    assert [each.split(":")[0] for each in other] == ["sampler=renoise", "guidance=4.0"]
+
+
 @pytest.mark.parametrize("references", ["logo.png", 3])
 def test_references_that_are_no_list_are_refused(model, references):
     with pytest.raises(InputError, match="put one in a list"):

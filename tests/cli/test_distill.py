@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import json
+import shutil
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
 import pytest
 import torch
+from safetensors.torch import load_file, save_file
 
 import recast
 from recast import config, weights
@@ -99,14 +101,36 @@ def test_pairs_are_written_and_a_larger_count_goes_on_after_them(distil: Distil,
     assert [line for line in (place / "journal.jsonl").read_text().splitlines() if "perf/" in line] == written
 
 
-def test_a_guided_student_is_told_its_scale_and_asked_once_a_step(dev: Path, teacher: Path, tmp_path: Path):
+def test_a_guided_student_is_told_its_scale_and_asked_once_a_step(
+    dev: Path, teacher: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+):
     model = picture_of(dev, teacher, tmp_path / "model").config
     assert (model.name, model.guidance_mode, model.defaults.guidance) == ("tiny-dev", "embedded", 3.0)
     file = tmp_path / "dev.safetensors"
     argv = ["distill", "export", "--run", str(dev), "--base", str(teacher), "--out", str(file), "--delta"]
+    assert main([*argv, "--rank", "0"]) == 2
+    assert "rank=0: a whole number from 1" in capsys.readouterr().err
     assert main(argv) == 0
+    assert f"leave {100 * weights.read_delta(file).error:.2f}% of the change" in capsys.readouterr().out
     whole, delta = weights.read_config(tmp_path / "model"), weights.read_delta(file)
     assert (delta.config, delta.error < 0.01) == (whole, True)
+
+
+@pytest.mark.parametrize(("part", "file"), [("autoencoder", "ae"), ("text encoder", "text_encoder/model")])
+@pytest.mark.parametrize("form", [[], ["--delta"]])
+def test_a_base_whose_encoders_the_student_has_not_seen_is_refused(
+    part: str, file: str, form: list[str], dev: Path, teacher: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+):
+    shutil.copytree(teacher, tmp_path / "other")
+    place = tmp_path / "other" / f"{file}.safetensors"
+    tensors = load_file(place)
+    name = "encoder.conv_in.bias" if part == "autoencoder" else "encoder.final_layer_norm.weight"
+    save_file(tensors | {name: tensors[name] + 1}, place)
+    out = tmp_path / "out.safetensors"
+    argv = ["distill", "export", "--run", str(dev), "--base", str(tmp_path / "other"), "--out", str(out), *form]
+    assert main(argv) != 0
+    assert f"its {part} is " in capsys.readouterr().err
+    assert not out.exists()
 
 
 def test_a_student_of_few_steps_goes_on_and_keeps_no_embedding(
@@ -194,6 +218,18 @@ def test_a_plan_says_what_a_step_evaluates(capsys: pytest.CaptureFixture[str]):
         (["ladd", "--preset", "kontext_dev", "--out", "x"], "--model: missing; the preset is for kontext_dev"),
         (["pairs", "--preset", "tiny", "--out", "x"], "--model: missing"),
         (["ladd"], "--out: missing"),
+        (["direct", "--pairs", "nowhere", "--dry-run"], "nowhere: not there"),
+        (["direct", "--pairs", ".", "--dry-run"], "no train/manifest.json"),
+        (["ladd", "--init", "nowhere", "--dry-run"], "nowhere: not there"),
+        (["ladd", "--init", "", "--dry-run"], "'': not there"),
+        (["ladd", "--preset", "", "--dry-run"], "preset=''"),
+        (["ladd", "--model", "", "--dry-run"], "'': not there"),
+        (["add", "--features", ".", "--dry-run"], "the autoencoder's own features"),
+        (["guidance", "--model", "kontext_dev", "--dry-run"], "is told its guidance already"),
+        (["ladd", "--context", "2", "--dry-run"], "a plan counts with shard and replicate"),
+        (["ladd", "--shard", "3", "--dry-run"], "a multiple of shard x replicate = 3"),
+        (["pairs", "--lora", "0", "--dry-run"], "--lora: not for `distill pairs`"),
+        (["guidance", "--rank", "0", "--dry-run"], "--rank: not for `distill guidance`"),
         (["guidance", "--pairs", ".", "--out", "x"], "--pairs: not for `distill guidance`"),
         (["pairs", "--steps", "4", "--out", "x"], "--steps: not for `distill pairs`"),
         (["ladd", "--features", ".", "--out", "x"], "--features: not for `distill ladd`"),

@@ -1,5 +1,7 @@
 """Times from 1 to 0, shifted by resolution: published golden values."""
 
+from itertools import pairwise
+
 import pytest
 
 from recast.errors import ConfigError
@@ -32,6 +34,13 @@ def test_the_shift_is_a_line_through_its_two_anchors_and_is_not_clamped():
 
 def test_without_a_shift_times_are_even():
     assert times(4) == pytest.approx([1, 0.75, 0.5, 0.25, 0], abs=1e-7)
+
+
+def test_every_schedule_runs_from_exactly_1_to_exactly_0():
+    for tokens in range(4, 5001):
+        grid = times(1 + tokens % 8, mu=resolution_shift(tokens))
+        assert (grid[0], grid[-1]) == (1, 0), tokens
+        assert all(now > then for now, then in pairwise(grid)), tokens
 
 
 def test_no_steps_is_refused():

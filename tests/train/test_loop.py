@@ -15,7 +15,7 @@ import torch
 from torch import nn
 
 from recast.errors import ConfigError, TrainingError
-from recast.train import loop, objective
+from recast.train import loop, objective, state
 from recast.train.data.example import Batch
 from recast.train.loop import Event, run
 from recast.train.parallel import ALONE, Ranks
@@ -321,6 +321,40 @@ def test_the_rate_follows_the_share(tmp_path: Path):
     made.phases = [replace(made.phases[0], optimiser=wsd)]
     go(made, tmp_path, short(steps=4), journal=journal)
     assert [line["fit/lr"] for _, line in journal.lines if "fit/lr" in line] == pytest.approx([0.01, 0.01, 0.01, 0.005])
+
+
+def test_a_phase_that_begins_later_warms_up_then(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    """By steps of its own, also where the run was broken off, or goes on from a checkpoint that did not count them."""
+
+    def rates(place: Path, stop_at: int | None = None) -> list[tuple[float, float]]:
+        made, journal = Line(late=True), Recorder()
+        slow = replace(OPTIMISER, lr=1.0, warmup_steps=4)
+        made.phases = [replace(phase, optimiser=slow) for phase in made.phases]
+        for each in run(
+            made, Numbers(), short(steps=12), place, journal=journal,
+            should_stop=lambda: len(journal.lines) == stop_at,
+        ):  # fmt: skip
+            assert each.progress.phases.get("fit", 0) == each.progress.step
+        lines = [numbers for _, numbers in journal.lines if "late/lr" in numbers]
+        return [(numbers["fit/lr"], numbers["late/lr"]) for numbers in lines]
+
+    fit = [0.25, 0.5, 0.75, *[1.0] * 9]
+    late = [*[0.25] * 6, 0.25, 0.5, 0.75, *[1.0] * 3]
+    expected = list(zip(fit, late, strict=True))
+    assert rates(tmp_path / "whole") == expected
+    parts = tmp_path / "parts"
+    assert [*rates(parts, 8), *rates(parts)] == expected
+    older = tmp_path / "older"
+    rates(older, 8)
+    inner = state.load
+
+    def without(*told: Any) -> tuple[state.Progress, dict[str, Any]]:
+        progress, stream = inner(*told)
+        assert progress.phases == {"fit": 8, "late": 2}
+        return replace(progress, phases={}), stream
+
+    monkeypatch.setattr(state, "load", without)
+    assert rates(older) == [(1.0, 1.0)] * 4
 
 
 def test_stopping_saves_at_once_and_the_end_is_judged(tmp_path: Path):

@@ -100,6 +100,17 @@ def test_fixed_uses_judge_each_example_as_edit_and_from_its_caption():
     ]
 
 
+def test_an_edit_that_ends_where_it_begins_is_known_by_its_pictures():
+    batch = pairs(3, contexts=2)
+    target = batch.target.clone()
+    target[1] = batch.contexts[1][1]
+    batch = replace(batch, target=target, bases=(1,) * 3)
+    edits = [use for use in fixed(batch) if use.kind == "edit"]
+    assert [use.is_copy for use in edits] == [False, True, False]
+    back = plan(batch, FlowTraining(edit=1, text_to_image=0, keep=0, reverse=1, text_dropout=0), 0)
+    assert [(use.target, use.is_copy) for use in back] == [(1, False), (1, True), (1, False)]
+
+
 @pytest.mark.parametrize(
     "change",
     [

@@ -84,6 +84,9 @@ def test_endpoints_and_pictures_are_real_in_one_step(making: Any):
     # the numbers of both begin at 0, and what is drawn for them is not the same
     assert ends.each.numbers[:2] == pictures.each.numbers
     assert abs(float((ends.draws.over[:2] * pictures.draws.over).mean())) < 0.1
+    if making is made_add:
+        assert not torch.isclose(ends.window[:2], pictures.window).any()
+        assert not torch.isclose(ends.changes[:2], pictures.changes).any()
 
     def loss(*parts: Part) -> float:
         found = of.loss("discriminator", of_parts(*parts), 0.5)

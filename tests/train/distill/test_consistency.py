@@ -25,11 +25,11 @@ def known():
     return teacher, toy.pairs_of(made, teacher, range(64)), toy.pairs_of(made, teacher, numbers)
 
 
-def new(known, **settings) -> ConsistencyStage:
+def new(known, held_out=None, **settings) -> ConsistencyStage:
     teacher, _, held = known
     reading, told = toy.reading(), ConsistencySettings(**TOLD | settings)
     target = copy.deepcopy(reading.flow) if told.target_decay else None
-    return ConsistencyStage(reading, teacher, told, target=target, held_out=[held])
+    return ConsistencyStage(reading, teacher, told, target=target, held_out=[held] if held_out is None else held_out)
 
 
 def test_jumps_from_the_same_path_come_to_agree_and_its_walk_comes_nearer_to_the_teachers(known):
@@ -91,7 +91,7 @@ def test_the_last_small_step_of_a_phase_is_drawn_to_the_teachers_own_and_others_
 
 def test_a_student_that_is_consistent_with_its_teacher_has_no_loss(known):
     """One small step a phase: the target is the teacher alone; a student without guidance to learn is there already."""
-    made = new(known, teacher_steps=1, guidance=1.0)
+    made = new(known, held_out=(), teacher_steps=1, guidance=1.0)
     batch = toy.picked(known[1], range(8), 0)
     assert float(made.loss("consistency", made.prepare(batch, 0.0), 0.0).value.detach()) < 1e-8
     guided = new(known, teacher_steps=1)
@@ -124,6 +124,8 @@ def test_one_phase_ends_at_the_picture_and_is_walked_by_renoising(known):
 def test_settings_that_cannot_work_are_refused(known):
     with pytest.raises(ConfigError, match="phases=2"):
         ConsistencySettings(phases=2)
+    with pytest.raises(ConfigError, match=r"guidance=3\.0: the pairs were made with 2\.0"):
+        new(known, guidance=3.0)
     with pytest.raises(ConfigError, match="target_decay=1"):
         ConsistencySettings(target_decay=1.0)
     with pytest.raises(ConfigError, match=r"target=a network, target_decay=0\.0"):

@@ -16,12 +16,14 @@ from recast.flow.sampler import euler
 from recast.flow.schedule import resolution_shift
 from recast.train import optim
 from recast.train.distill import student
+from recast.train.distill.beside import Mixed
 from recast.train.distill.ladd import LaddStage
 from recast.train.distill.ladd_settings import LaddSettings
 from recast.train.distill.student import Law
+from recast.train.parallel import Ranks
 from recast.train.settings import Optimiser
 from recast.train.stage import trained
-from tests.train.distill.adversaries import EDITS, made, of_parts, pair_batch, part_of, student_inputs
+from tests.train.distill.adversaries import EDITS, made, made_add, of_parts, pair_batch, part_of, student_inputs
 from tests.train.pairs import pairs
 
 
@@ -222,6 +224,17 @@ def test_the_students_loss_is_of_examples_that_count_alone_and_regression_of_pai
         LaddSettings(regression=0.1, paired_noise=False)
 
 
+def test_what_an_example_has_no_loss_for_does_not_spoil_the_others():
+    of = made(regression=2.0, on_policy=1.0)
+    part = part_of(of, pair_batch(of))
+    part.is_end = torch.tensor([True, False, True, True])
+    part.real[1] = torch.nan  # the student's own walk does not read it
+    loss = of.loss("generator", of_parts(part), 0.5)
+    assert loss is not None
+    assert bool(loss.value.isfinite())
+    assert bool(loss.parts["regression"].isfinite())
+
+
 def test_noise_is_the_teachers_own_or_drawn_anew():
     of, apart = made(), made(paired_noise=False)
     batch = pair_batch(of)
@@ -272,16 +285,41 @@ def test_mispaired_negatives_are_real_pictures_under_other_words(monkeypatch: py
     assert not torch.allclose(value, torch.stack([(1 + each).relu().mean((1, 2)) for each in logits]).mean(0))
 
 
+@pytest.mark.parametrize("making", [made, made_add])
+def test_words_of_other_processes_are_other_words_too(making: Any, monkeypatch: pytest.MonkeyPatch):
+    of = making(mispaired=1.0)
+    batch = pair_batch(of, 1)
+    with pytest.raises(ConfigError, match=r"mispaired=1\.0: a single example"):
+        of.prepare(batch, 0.5)
+    (use,) = batch.each.uses
+    there = [(7, "make it square"), (3, "make it round")]
+    monkeypatch.setattr(Ranks, "gather", lambda ranks, own: [own, there])
+    part = part_of(of, batch)
+    assert (use.number, part.others, of._have_others(part).tolist()) == (0, ("make it round",), [True])
+    there[1] = (3, use.prompt)
+    part = part_of(of, batch)
+    assert not of._have_others(part).any()
+
+
+def test_words_are_paired_across_the_passes_of_a_batch():
+    of = made(mispaired=1.0, pictures=0.5)
+    one, other = of.prepare(Mixed(pair_batch(of, 1), pairs(1, first=1, contexts=2)), 0.5).parts
+    assert (one.others, other.others) == (other.each.prompts, one.each.prompts)
+
+
 def test_copies_are_contexts_of_the_targets_grid_and_wrong_for_edits_alone(monkeypatch: pytest.MonkeyPatch):
     of = made(copies=1.0)
     batch = pair_batch(of, 8, contexts=2)
     kinds = ["keep" if row == 3 else "edit" for row in range(8)]
-    uses = tuple(replace(use, kind=kind) for use, kind in zip(batch.each.uses, kinds, strict=True))
+    uses = tuple(
+        replace(use, kind=kind, is_copy=row == 5)
+        for row, (use, kind) in enumerate(zip(batch.each.uses, kinds, strict=True))
+    )
     part = part_of(of, replace(batch, each=replace(batch.each, uses=uses)))
     given = noised_for_heads(of, monkeypatch)
     assert part.each.context is not None
     _, is_wrong = of._copies(part, part.each.context)
-    assert is_wrong.tolist() == [kind == "edit" for kind in kinds]
+    assert is_wrong.tolist() == [row not in (3, 5) for row in range(8)]  # neither to keep nor to change nothing
     first, second = (interpolate(run, part.draws.over, part.level)[0] for run in part.each.context.split(16, dim=1))
     chosen = [int(torch.allclose(given[0][row], second[row])) for row in range(8)]
     for row, which in enumerate(chosen):

@@ -159,6 +159,9 @@ def test_what_does_not_fit_is_refused():
         LaddStage(of.reading, Teacher(of.reading.flow), of.heads, of.settings, **told)
     with pytest.raises(ConfigError, match=r"heads: made for blocks \(0, 1\)"):
         LaddStage(of.reading, of.teacher, of.heads, replace(of.settings, heads=HeadSettings()), **told)
+    for wrong in ({"guidance": 2.0}, {"steps": 4}):
+        with pytest.raises(ConfigError, match="pairs"):
+            LaddStage(of.reading, of.teacher, of.heads, of.settings, **told, held_out=[pair_batch(of, 1, **wrong)])
     with pytest.raises(ConfigError, match="12 steps by euler"):
         made(panel=[pairs(1)])
     for wrong in (

@@ -72,8 +72,7 @@ def course(meeting: Meeting | None, place: Path, kind: Kind, steps: int = 4) -> 
 
 
 def latent(reading: FlowStage, teacher: Teacher, layout: Parallel) -> LaddStage:
-    # mispaired negatives pair within what one process has
-    settings = LaddSettings(**COURSE, heads=HEADS, teacher_steps=5, regression=0.1, mispaired=0.0)  # type: ignore[arg-type]
+    settings = LaddSettings(**COURSE, heads=HEADS, teacher_steps=5, regression=0.1)  # type: ignore[arg-type]
     heads = Heads(teacher.flow.config, HEADS).initialise(0)
     critic.shared(heads, reading.run, layout, reading.ranks)
     return LaddStage(reading, teacher, heads, settings, discriminator_optimiser=RATE)

@@ -71,6 +71,35 @@ def test_a_pair_is_the_endpoint_of_its_noise_under_what_was_asked(whole):
     assert {words for kind, words, _ in seen if kind == "edit"} <= {"make", "undo"}
 
 
+def test_what_is_known_of_an_edit_is_read_back(tmp_path, monkeypatch):
+    class Same(Stream):
+        def __iter__(self):
+            for batch in super().__iter__():
+                target = batch.target.clone()
+                target[0] = batch.contexts[0][0]
+                yield replace(batch, target=target)
+
+    made = stage(replace(ASKED, edit=1.0, text_to_image=0.0, reverse=0.0), flow=SMALL)
+    list(write(teacher(), made, Same(ALONE), tmp_path, replace(TOLD, count=4)))
+    (batch,) = Pairs(tmp_path, batch=4).once()
+    seen = dict(zip(batch.ids, batch.each.uses, strict=True))
+    asked_for = next(iter(Same(ALONE)))
+    assert [seen[name].is_copy for name in asked_for.ids] == [True, False, False, False]
+    assert [seen[name].category for name in asked_for.ids] == list(asked_for.kinds)
+    # shards of earlier versions say nothing of it
+    inner = pairs.read_header
+
+    def older(path):
+        header = inner(path)
+        groups = [{k: v for k, v in each.items() if k not in ("copies", "categories")}
+                  for each in json.loads(header.metadata["groups"])]  # fmt: skip
+        return replace(header, metadata={**header.metadata, "groups": json.dumps(groups)})
+
+    monkeypatch.setattr(pairs, "read_header", older)
+    (batch,) = Pairs(tmp_path, batch=4).once()
+    assert {(use.is_copy, use.category) for use in batch.each.uses} == {(False, "")}
+
+
 def test_the_context_is_kept_as_the_teacher_saw_it(whole):
     """In 16 bits, rounded before the teacher's walk: what the student sees is the same to the bit."""
     seen = []

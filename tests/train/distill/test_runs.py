@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -17,8 +18,10 @@ from recast.train.distill import plan, result, start
 from recast.train.distill.pairs import noise_of
 from recast.train.distill.presets import PRESETS, preset
 from recast.train.hardware import device
+from recast.train.parallel import Ranks
+from recast.train.settings import Parallel
 from tests.test_cost import Alive
-from tests.tiny import randomise, tiny_autoencoder, tiny_flow
+from tests.tiny import randomise, tiny_autoencoder, tiny_flow, tiny_text
 from tests.train.distill import adversaries
 from tests.train.distill.toy import ends, pairs_of, picked, reading, teacher_of
 
@@ -146,6 +149,61 @@ def test_a_plan_grows_with_what_stands_beside_the_student_and_shrinks_with_devic
     assert one < many
     without = plan.loads(ladd, kontext, has_pairs=False)
     assert {each.name: each.evaluations for each in without}["teacher, to make what is real"] == 25
+
+
+def test_a_plan_of_asked_processes_comes_first_with_what_they_are_told():
+    model, told = config.kontext_dev(), preset("ladd", "kontext_dev")
+    run = replace(told.run, checkpointing="selective", accumulate=8)
+    wanted = replace(told, parallel=Parallel(shard=4), run=run, data=replace(told.data, batch_size=8))
+    data = plan.as_data(wanted, model, has_pairs=True, places=[device("H200"), device("H100")])
+    assert [each["is_asked"] for each in data["forecasts"]] == [True, True, False, False]
+    first, small, least, _ = data["forecasts"]
+    assert (first["layout"]["devices"], first["layout"]["batch"], first["layout"]["accumulate"]) == (4, 2, 8)
+    assert first["layout"] == least["layout"]  # which is what the search comes to on its own
+    assert (first["fits"], small["fits"]) == (True, False)
+    said = plan.table(data)
+    assert "| H200 | 4, asked for |" in said
+    assert "| H100 | 4, asked for: too few |" in said
+    copies = plan.asked(replace(wanted, parallel=Parallel(shard=4, replicate=2)), model, device("H200")).layout
+    assert (copies.devices, copies.batch, copies.memory_gib["teacher"]) == (
+        8,
+        1,
+        first["layout"]["memory_gib"]["teacher"],
+    )
+    with pytest.raises(ConfigError, match="tensor=2"):
+        plan.asked(replace(told, parallel=Parallel(tensor=2)), model, device("H200"))
+
+
+def test_a_plan_says_what_a_host_holds_and_where_the_minutes_are_too_few_for_a_step():
+    model, told = config.kontext_dev(), preset("consistency", "kontext_dev")
+    numbers = cost.flow_parameters(model.flow) / plan.GIB
+    wanted = [replace(told, parallel=Parallel(shard=count)) for count in (1, 8)]
+    alone, shared = (plan.asked(each, model, device("H200")).layout.host_gib for each in wanted)
+    targets = 1 + bool(told.settings.target_decay)  # type: ignore[union-attr]
+    assert (alone, shared) == pytest.approx((4 * targets * numbers, (2 + 4 * targets) * numbers))
+    brief = replace(told, run=replace(told.run, steps=None, minutes=0.01))
+    data = plan.as_data(brief, model, has_pairs=False, places=[device("H200")])
+    assert data["forecasts"][0]["steps"] == 0
+    assert "| 0: not one in this time |" in plan.table(data)
+
+
+def test_a_teacher_that_is_shared_out_is_read_on_the_host_and_its_encoders_to_the_device(
+    monkeypatch: pytest.MonkeyPatch,
+):
+    read: list[str] = []
+
+    def load(model: str, *, device: str, dtype: str) -> SimpleNamespace:
+        read.append(device)
+        parts = (tiny_flow(), tiny_autoencoder(), tiny_text())
+        return SimpleNamespace(**dict(zip(("flow", "autoencoder", "text"), (p.to(device) for p in parts), strict=True)))
+
+    monkeypatch.setattr(start.loading, "load", load)
+    there = torch.device("meta")
+    several = start.teacher("nano", "fp32", Ranks(size=2, device=there))
+    assert [each.device.type for each in (several.flow, several.text)] == ["cpu", "meta"]
+    assert next(several.autoencoder.parameters()).is_meta
+    assert start.teacher("nano", "fp32", Ranks(device=there)).flow.device == there
+    assert read == ["cpu", "meta"]
 
 
 def test_the_text_encoder_of_a_student_is_not_trained():
