@@ -56,7 +56,8 @@ class Options:
             raise ConfigError(f"times={times!r}: a list of numbers accepted, e.g. [1, 0.7, 0.4, 0]")
         for t in times:
             _check_number("times", t)
-        starts = len(times) >= 2 and abs(times[0] - 1) < 1e-6  # a shifted schedule rounds: those of recipes may too
+        # Recipes of earlier versions hold schedules that begin a rounding below 1; they are walked as they were.
+        starts = len(times) >= 2 and abs(times[0] - 1) < 1e-6
         if not starts or times[-1] != 0 or not all(a > b for a, b in pairwise(times)):
             raise ConfigError(f"times={list(times)}: numbers that fall from 1 to 0 accepted, e.g. [1, 0.7, 0.4, 0]")
 

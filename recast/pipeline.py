@@ -213,7 +213,8 @@ class Pipeline:
             fits=fits,
             names=names,
             size=size if isinstance(size, str) else f"{size[0]}x{size[1]}",
-            warnings=[f"{_label(name, i)}: {note}" for i, name in enumerate(names) for note in pictures[i].warnings]
+            warnings=request.warnings
+            + [f"{_label(name, i)}: {note}" for i, name in enumerate(names) for note in pictures[i].warnings]
             + list(dict.fromkeys(note for each in prompts for note in _unused(each, names))),
             may_change=free,
             carried=carried,
@@ -258,7 +259,8 @@ class Pipeline:
         first = secrets.randbits(32) if options.seed is None else options.seed
         seeds = [first + i for i in range(options.num_images)]
         sampler = options.sampler or defaults.sampler
-        return Request(task, prompts, prompts, options, times, sampler, guidance, true_guidance, seeds, grid, finish)
+        request = Request(task, prompts, prompts, options, times, sampler, guidance, true_guidance, seeds, grid, finish)
+        return replace(request, warnings=_untrained(request, self.config, usual_guidance))
 
     def _count(self, request: Request) -> int:
         batches = -(-len(request.seeds) // request.options.batch_size)
@@ -552,6 +554,26 @@ def _unused(prompt: str, names: Sequence[str | None]) -> list[str]:
         f"references[{name}]: the prompt does not call @{name}"
         for name in dict.fromkeys(names)
         if name is not None and not re.search(rf"(?<!\w)@{name}\b", prompt)
+    ]
+
+
+def _untrained(request: Request, config: ModelConfig, guidance: float | None) -> list[str]:
+    """A warning for each way in which a model of few steps is asked for what it was not distilled for.
+
+    guidance: the scale of the embedding that it was, None for a model without one.
+    """
+    if not config.is_few_step:
+        return []
+    asked: dict[str, tuple[object, object]] = {
+        "steps": (len(request.times) - 1, config.defaults.steps),
+        "sampler": (request.sampler, config.defaults.sampler),
+        "guidance": (request.guidance, guidance),
+        "true_guidance": (request.true_guidance, 1.0),
+    }
+    return [
+        f"{name}={given}: {config.name} was distilled for {name}={usual} alone; leave it out"
+        for name, (given, usual) in asked.items()
+        if given != usual
     ]
 
 

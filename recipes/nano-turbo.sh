@@ -2,7 +2,7 @@
 # From many evaluations to four: pictures of `nano`, its guidance in one evaluation, a student of four steps, its model.
 #
 #   recipes/nano-turbo.sh --minutes 30 [--out runs/turbo] [--stage STAGE] [--model nano] [--preset nano]
-#                         [--pieces FOLDER] [-- options of `recast distill`]
+#                         [--rank 64] [--pieces FOLDER] [-- options of `recast distill`]
 #
 # Stages run one after another, each from the best files of the one before; a stage that is over is not run again, and
 # one that was stopped goes on where it was, today or on another day:
@@ -10,14 +10,16 @@
 #   guidance  nano-dev: one evaluation a step; OUT/nano-dev.safetensors, over the teacher  15 %
 #   direct    four steps, by regression on the pairs, from nano-dev                        25 %
 #   ladd      four steps, judged by a discriminator, from direct                           30 %
-#   model     OUT/model: nano-turbo, a folder that `recast --model` takes
-# Where the discriminator stays blind, ladd leaves the student as direct has made it, says so, and the recipe goes on.
+#   model     OUT/model: nano-turbo, a folder that `recast --model` takes; and OUT/turbo.safetensors, the same as one
+#             file over the teacher, where pairs of --rank hold its change (the export says what they leave of it)
+# The teacher is one that is guided by two passes. Before the first stage every one is planned (`--dry-run`), so that
+# settings that cannot work are refused at once. Where the discriminator stays blind, ladd leaves the student as direct has made it, says so, and the recipe goes on.
 # --pieces FOLDER: after each stage what came of it, packed and cut into files of at most 16 MiB (`cat model.tar.* |
-# tar x`); at the end there are eight at most, of dev and model. Anything after -- is handed to every run: -- --set
+# tar x`); at the end there are eight at most, of dev, model and turbo. Anything after -- is handed to every run: -- --set
 # data.workers=4. To see every stage work on a CPU, at 64 x 64: --minutes 1 --preset tiny
 set -eu
 cd "$(dirname "$0")/.."
-out=runs/turbo minutes= stage=all model=nano preset=nano pieces=
+out=runs/turbo minutes= stage=all model=nano preset=nano rank=64 pieces=
 while [ $# -gt 0 ]; do
   case $1 in
     --minutes) minutes=$2; shift 2 ;;
@@ -25,6 +27,7 @@ while [ $# -gt 0 ]; do
     --stage) stage=$2; shift 2 ;;
     --model) model=$2; shift 2 ;;
     --preset) preset=$2; shift 2 ;;
+    --rank) rank=$2; shift 2 ;;
     --pieces) pieces=$2; shift 2 ;;
     --) shift; break ;;
     *) echo "recipes/nano-turbo.sh: $1: not an option; see the head of the file" >&2; exit 2 ;;
@@ -43,8 +46,10 @@ wanted() { [ "$stage" = all ] || [ "$stage" = "$1" ]; }
 pack() { # pack NAME FOLDER-OR-FILE: into NAME.tar.aa, NAME.tar.ab, ...
   [ -n "$pieces" ] || return 0
   mkdir -p "$pieces"
+  tar cf "$pieces/.packing" -C "$out" "$2"  # a file, not a pipe: where tar fails, so does the recipe
   rm -f "$pieces/$1".tar.*
-  tar c -C "$out" "$2" | split -b 16m - "$pieces/$1.tar."
+  split -b 16m "$pieces/.packing" "$pieces/$1.tar."
+  rm "$pieces/.packing"
 }
 distill() { # distill STAGE MINUTES [options]: goes on with it
   what=$1 length=$2
@@ -56,6 +61,10 @@ train() { # train STAGE ...: unless it is over
   [ -d "$out/$1/weights" ] || distill "$@"
 }
 
+for each in pairs guidance direct ladd; do
+  ! wanted "$each" ||
+    "$python" -m recast distill "$each" --preset "$preset" --model "$model" --dry-run "$@" > /dev/null
+done
 ! wanted pairs || distill pairs "$(share 0.3)" "$@"
 if wanted guidance; then
   train guidance "$(share 0.15)" "$@"
@@ -77,5 +86,12 @@ if wanted model; then
   rm -rf "$out/model"
   "$python" -m recast distill export --run "$out/ladd" --base "$model" --out "$out/model"
   pack model model
+  rm -f "$out/turbo.safetensors" "$out/turbo.md"
+  if "$python" -m recast distill export --delta --rank "$rank" --run "$out/ladd" --base "$model" \
+    --out "$out/turbo.safetensors"; then
+    pack turbo turbo.safetensors
+  else
+    echo "recipes/nano-turbo.sh: no $out/turbo.safetensors, for the reason above; $out/model is whole" >&2
+  fi
   [ -z "$pieces" ] || rm -f "$pieces"/ladd.tar.*  # the model holds it
 fi

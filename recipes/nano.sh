@@ -39,8 +39,10 @@ wanted() { [ "$stage" = all ] || [ "$stage" = "$1" ]; }
 pack() { # pack STAGE FOLDER: into STAGE.tar.aa, STAGE.tar.ab, ...
   [ -n "$pieces" ] || return 0
   mkdir -p "$pieces"
+  tar cf "$pieces/.packing" -C "$out" "$2"  # a file, not a pipe: where tar fails, so does the recipe
   rm -f "$pieces/$1".tar.*
-  tar c -C "$out" "$2" | split -b 16m - "$pieces/$1.tar."
+  split -b 16m "$pieces/.packing" "$pieces/$1.tar."
+  rm "$pieces/.packing"
 }
 train() { # train STAGE PRESET MINUTES [options]: unless it is over
   name=$1 where=$out/$1 preset=$2 length=$3

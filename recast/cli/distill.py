@@ -64,6 +64,10 @@ def configure(parser: argparse.ArgumentParser) -> None:
     training.add_course(run, dry_run="print the settings as JSON and a plan, and stop; needs no weights")
     data = parser.add_argument_group("examples")
     training.add_examples(data, size="of the world's pictures")
+    data.description = (
+        "With --pairs, those are what is learned from: --data, --size and --workers choose the\n"
+        "pictures of sample grids, and what add, and ladd by settings.pictures, take for real."
+    )
     training.add_machines(parser)
     more = parser.add_argument_group("export")
     more.add_argument("--run", metavar="RUN", help="the distillation, over")
@@ -102,7 +106,7 @@ def resolved(args: argparse.Namespace) -> Distillation:
     from recast.train.adapters import LoRA
     from recast.train.distill.presets import preset
 
-    made = preset(args.what, args.preset or "nano")
+    made = preset(args.what, "nano" if args.preset is None else args.preset)
     if args.lora is not None:
         rank = args.lora
         made = replace(made, lora=LoRA(rank=rank, alpha=float(rank)) if rank else None)
@@ -146,10 +150,19 @@ def _pairs(args: argparse.Namespace, preset: Distillation) -> int:
 
 
 def _plan(args: argparse.Namespace, preset: Distillation) -> None:
-    from recast.train.distill import plan
+    from recast.train.distill import pair_runs, plan, runs
 
+    starts = starts_of(args)
+    if starts.features is not None:
+        raise ConfigError(
+            f"--features={args.features}: a plan counts with the autoencoder's own features; leave it out of --dry-run"
+        )
+    if starts.pairs is not None:
+        pair_runs.require(starts.pairs)
     model = _sizes(args, preset)
-    data = plan.as_data(preset, model, has_pairs=args.pairs is not None)
+    if args.model is not None:  # without one, it is a model of these sizes, whichever
+        runs.require_guided(preset, model)
+    data = plan.as_data(preset, model, has_pairs=starts.pairs is not None)
     settings = asdict(preset)
     if args.json:
         print(json.dumps({"settings": settings, "plan": data}))
@@ -162,13 +175,14 @@ def _sizes(args: argparse.Namespace, preset: Distillation) -> ModelConfig:
     from recast import config, weights
 
     if args.model is None or args.model in config.PRESETS:
-        return config.preset(args.model or preset.teacher)
+        return config.preset(preset.teacher if args.model is None else args.model)
     place = existing(args.model)
     assert place is not None
     return weights.read_config(place)
 
 
 def _export(args: argparse.Namespace) -> None:
+    from recast import weights
     from recast.train.distill import result
 
     for name in ("run", "base", "out"):
@@ -180,9 +194,14 @@ def _export(args: argparse.Namespace) -> None:
     if not run_place.is_dir():
         raise InputError(f"run={args.run!r}: not there; the folder of a distillation accepted; check the path")
     if args.delta:
-        out = result.delta(run_place, args.base, Path(args.out), rank=args.rank or RANK)
+        out = result.delta(run_place, args.base, Path(args.out), rank=RANK if args.rank is None else args.rank)
     else:
         out = result.model(run_place, args.base, Path(args.out))
     total = out.stat().st_size if out.is_file() else sum(f.stat().st_size for f in out.rglob("*") if f.is_file())
     said: dict[str, Any] = {"out": str(out), "bytes": total}
-    print(json.dumps(said) if args.json else f"{out}: {total / 1e6:.1f} MB")
+    text = f"{out}: {total / 1e6:.1f} MB"
+    if args.delta:
+        held = weights.read_delta(out)
+        said |= {"rank": held.rank, "error": held.error}
+        text += f"; pairs of rank {held.rank} and less leave {held.error:.2%} of the change's length"
+    print(json.dumps(said) if args.json else text)

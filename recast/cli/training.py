@@ -79,7 +79,8 @@ def require_known(args: argparse.Namespace, verb: str, flags: Mapping[str, Seque
     if args.what not in flags:
         raise ConfigError(f"{args.what!r}: {', '.join(flags)} accepted; see `recast {verb} --help`")
     allowed = {*flags[args.what], *EVERY}
-    strange = [name for name, value in vars(args).items() if name not in allowed and value not in (None, False, [])]
+    given = [name for name, value in vars(args).items() if not (value is None or value is False or value == [])]
+    strange = [name for name in given if name not in allowed]  # 0 is a value, though equal to False
     if strange:
         shown = ", ".join("--" + name.replace("_", "-") for name in strange)
         raise ConfigError(f"{shown}: not for `{verb} {args.what}`; leave it out; see `recast {verb} --help`")
@@ -117,9 +118,9 @@ def existing(text: str | None) -> Path | None:
     from recast.loading import place
 
     found = place(text)
-    if not found.exists():
+    if not text or not found.exists():  # no text would be the folder one stands in
         raise InputError(
-            f"{text}: not there; a run, one of its checkpoints, a model or a file accepted; check the path"
+            f"{text or repr('')}: not there; a run, one of its checkpoints, a model or a file accepted; check the path"
         )
     return found
 
@@ -140,7 +141,7 @@ def processes(args: argparse.Namespace, share: Parallel) -> Iterator[Ranks]:
     from recast.loading import pick_device
     from recast.train import parallel
 
-    device = pick_device(args.device or "auto").type
+    device = pick_device("auto" if args.device is None else args.device).type
     ranks = parallel.start(share, device=device, **process())
     try:
         yield ranks

@@ -27,11 +27,11 @@ def resolution_shift(tokens: int) -> float:
 def times(steps: int, *, mu: float = 0.0) -> list[float]:
     """`steps` + 1 times from 1 (noise) to 0 (clean): evenly spaced, then shifted by mu (0 shifts nothing).
 
-    t becomes e^mu / (e^mu + 1/t - 1), in fp32 as the published schedules are.
+    t becomes e^mu / (e^mu + 1/t - 1), in fp32 as the published schedules are; the ends are 1 and 0 exactly.
     Raises ConfigError for fewer than one step.
     """
     if steps < 1:
         raise ConfigError(f"steps={steps}: at least 1 needed; 4 for distilled weights, 28 is usual otherwise")
     even = torch.linspace(1, 0, steps + 1)
     shifted = math.exp(mu) / (math.exp(mu) + (1 / even - 1))  # 1/0 is inf, so 0 stays 0
-    return shifted.tolist()
+    return [1.0, *shifted[1:].tolist()]  # the formula rounds its first, 1, to a little below it at some mu

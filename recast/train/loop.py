@@ -74,6 +74,8 @@ def run(
         if resumed is not None:
             progress, at = state.load(resumed, kept, settings, ranks)
             progress.in_a_row = 0  # whoever continues has changed something
+            for name in progress.norms:  # of a checkpoint that did not count the steps of phases
+                progress.phases.setdefault(name, progress.step)
             batches.load_state(at)
             journal.event("resumed", checkpoint=resumed.name, step=progress.step, samples=progress.samples)
         before, started, saved = progress.seconds, clock(), -1 if resumed is None else progress.step
@@ -86,7 +88,8 @@ def run(
             if is_over or ranks.any(should_stop()):
                 break
             for phase in stage.phases:
-                optim.set_rate(optimisers[phase.name], optim.rate(phase.optimiser, progress.step, share))
+                own = progress.phases.get(phase.name, 0)  # one that begins later warms up then
+                optim.set_rate(optimisers[phase.name], optim.rate(phase.optimiser, own, share))
                 for optimiser in optimisers[phase.name]:
                     optimiser.zero_grad(set_to_none=True)
             names: list[str] = []
@@ -106,6 +109,8 @@ def run(
             progress.step += 1
 
             norms = _norms(stage, meter)
+            for name in norms:
+                progress.phases[name] = progress.phases.get(name, 0) + 1
             if all(_is_usual(float(norm), progress.norms.get(name, [])) for name, norm in norms.items()):
                 for phase in stage.phases:
                     if phase.name in norms:  # it has begun

@@ -26,7 +26,7 @@ class Optimiser:
     betas: tuple[float, float] = (0.9, 0.95)
     eps: float = 1e-8
     weight_decay: float = 0.01  # of matrices alone
-    warmup_steps: int = 200
+    warmup_steps: int = 200  # of the phase itself, from when it begins
     schedule: Schedule = "wsd"  # warm up, stay, decay linearly from `decay_from` on
     decay_from: float = 0.8  # share of the run
     floor: float = 0.02  # share of the rate that is left at the end

@@ -58,6 +58,7 @@ class Progress:
     skipped: int = 0  # steps not taken, in all
     in_a_row: int = 0  # of them, the last ones
     norms: dict[str, list[float]] = field(default_factory=dict)  # of each phase's gradient, the last MEDIAN_OF
+    phases: dict[str, int] = field(default_factory=dict)  # steps of each phase that has begun
 
 
 @dataclass(frozen=True)

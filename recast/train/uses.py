@@ -11,6 +11,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from typing import Literal
 
+import torch
 from torch import Tensor
 
 from recast.errors import ConfigError, InputError
@@ -87,6 +88,7 @@ class Use:
     contexts: tuple[int, ...]  # the slots of the pictures that are shown, in order
     prompt: str
     has_mask: bool = False  # the batch's mask says what must change
+    is_copy: bool = False  # an edit whose target is one of its contexts, to the pixel: nothing is to change
     category: str = ""  # of the edit, in the source's words
     time: tuple[float, float] = (1.0, 0.5)  # choice and quantile, as `TimeLaw.times` takes them
 
@@ -189,6 +191,7 @@ def _edit(
     if is_back:
         target = batch.bases[example]
         slots[target] = TARGET
+    wanted = _picture(batch, example, target)
     return Use(
         example=example,
         number=batch.numbers[example],
@@ -197,9 +200,15 @@ def _edit(
         contexts=tuple(slots),
         prompt=prompt,
         has_mask=batch.masks is not None,
+        is_copy=any(torch.equal(_picture(batch, example, slot), wanted) for slot in slots),
         category=batch.kinds[example] if batch.kinds else "",
         time=time,
     )
+
+
+def _picture(batch: Batch, example: int, slot: int) -> Tensor:
+    """The pixels (3, H, W) of one slot of an example."""
+    return (batch.target if slot == TARGET else batch.contexts[slot])[example]
 
 
 def _text_to_image(batch: Batch, example: int, slot: int, prompt: str, time: tuple[float, float] = (1.0, 0.5)) -> Use:

@@ -27,7 +27,7 @@ from recast.latents.tokens import unpack
 from recast.train.distill import heads as critic
 from recast.train.distill import score
 from recast.train.distill.add_settings import AddSettings
-from recast.train.distill.adversarial import AdversarialStage, Extra, check_heads, rolled
+from recast.train.distill.adversarial import AdversarialStage, Extra, check_heads
 from recast.train.distill.augment import DRAWS, augmented
 from recast.train.distill.ladd_parts import Draws, Part
 from recast.train.distill.pairs import PairBatch
@@ -105,7 +105,7 @@ class AddStage(AdversarialStage[PixelPart, AddSettings]):
                     weighting=settings.distill_weighting,
                     negative=settings.negative,
                 )
-        rows = [torch.rand(2 + DRAWS, generator=generator(reading.run.seed, number, "add")) for number in each.numbers]
+        rows = [torch.rand(2 + DRAWS, generator=generator(draws.seed, number, "add")) for number in each.numbers]
         drawn = torch.stack(rows)
         return PixelPart(
             each=each,
@@ -196,11 +196,10 @@ class AddStage(AdversarialStage[PixelPart, AddSettings]):
     def _extras(self, part: PixelPart, given: Sequence[Tensor], real: Sequence[Tensor]) -> Iterator[Extra]:
         settings, all_have = self.settings, torch.ones_like(part.is_end)
         if settings.mispaired:
-            others, is_wrong = rolled(part.each)
             with torch.no_grad(), self.reading.autocast():
-                text = critic.text_vector(self.reading.encode(others)).float()
+                text = critic.text_vector(self.reading.encode(part.others)).float()
             value = self._judgements * critic.fake_hinge(self._judge(part, given, text))
-            yield Extra("mispaired", settings.mispaired, value, is_wrong.to(self.reading.device))
+            yield Extra("mispaired", settings.mispaired, value, self._have_others(part))
         if settings.r1:
             value = self._judgements * critic.gradient_penalty(real, given)
             yield Extra("r1", settings.r1, value, all_have)

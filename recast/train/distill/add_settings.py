@@ -30,13 +30,12 @@ class AddSettings(AdversarialSettings):
     distill_weighting: Weighting = "exponential"
     negative: str = "unrealistic, blurry, low quality"  # prompt of what to keep away from; read by nfsd alone
     r1: float = 1e-5
-    mispaired: float = 0.0  # weight of real pictures under another example's words, as fakes
     crop_px: int | None = None
     augment: tuple[Kind, ...] = field(default=())  # of what the heads' features are taken of, real and fake alike
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        self._require_weights("distill", "mispaired")
+        self._require_weights("distill")
         if self.distill_weighting not in get_args(Weighting):
             raise ConfigError(
                 f"distill_weighting={self.distill_weighting!r}: {', '.join(get_args(Weighting))} accepted; choose one"

@@ -28,7 +28,7 @@ from recast.train.distill.beside import Mixed
 from recast.train.distill.gate import Gate
 from recast.train.distill.heads import Heads
 from recast.train.distill.ladd_parts import Draws, P, Prepared
-from recast.train.distill.paired import PairedStage, at_one_time, distance
+from recast.train.distill.paired import PairedStage, at_one_time, check_guidance, distance
 from recast.train.distill.pairs import PairBatch
 from recast.train.distill.pixel_heads import PixelHeads
 from recast.train.distill.teacher import Teacher
@@ -38,8 +38,6 @@ from recast.train.sharded import reshard
 from recast.train.stage import Loss, Phase
 from recast.train.uses import Pass
 
-SAME = 1e-6
-"""Scales of guidance that are no further apart are the same one."""
 S = TypeVar("S", bound=AdversarialSettings)
 
 
@@ -62,7 +60,7 @@ class AdversarialStage(PairedStage, Generic[P, S]):
     the pictures themselves. Saved are the student, "heads" and "gate". held_out: as in `PairedStage`.
     Where the discriminator stays blind and the settings say so, `is_shut` is true from then on and nothing moves any
     more: `loop.run` may take it as `should_stop`.
-    Raises ConfigError where these do not fit each other.
+    Raises ConfigError where these do not fit each other, held-out pairs included.
     """
 
     heads: Heads | PixelHeads
@@ -80,6 +78,8 @@ class AdversarialStage(PairedStage, Generic[P, S]):
         _check(reading, teacher, settings)
         super().__init__(reading, steps=settings.law.steps, shifts_schedule=settings.shifts_schedule, held_out=held_out)
         self.teacher, self.heads, self.settings, self.gate = teacher, heads, settings, Gate()
+        for judged in held_out:
+            self._check_pairs(judged)
         self.phases = [
             Phase(name="generator", networks=tuple(reading.networks), optimiser=reading.phases[0].optimiser),
             Phase(name="discriminator", networks=("heads",), optimiser=discriminator_optimiser),
@@ -97,13 +97,15 @@ class AdversarialStage(PairedStage, Generic[P, S]):
         """What counts as real, and what is drawn, for each pass of the batch.
 
         Raises ConfigError for pairs made with another guidance than the settings', or in no more steps than the
-        student's, and for a stream without pictures, or with them, where the settings say otherwise; TrainingError
-        where the discriminator is blind at the end of its warm-up.
+        student's, for a stream without pictures, or with them, where the settings say otherwise, and for mispaired
+        negatives of a single example; TrainingError where the discriminator is blind at the end of its warm-up.
         """
         self.gate.count()
         if self.gate.is_undecided and share >= self.settings.generator_from:
             self.gate.decide(self.settings.accuracy_needed, self.settings.blind)
         prepared = self._prepared(batch, share)
+        if self.settings.mispaired:
+            self._pair_words_anew(prepared)
         self._flops = sum(self._work(part.each) for part in prepared.parts)
         return prepared
 
@@ -188,7 +190,7 @@ class AdversarialStage(PairedStage, Generic[P, S]):
                 extras.append(Extra("regression", settings.regression, distance(fake, part.real, "l1"), part.is_end))
             for name, weight, value, has in extras:
                 row[name] = torch.where(has, value.detach(), torch.nan)
-                losses = losses + weight * value * has
+                losses = losses + weight * torch.where(has, value, 0.0)
             spread = (fake.detach().flatten(1).std(dim=1), part.real.flatten(1).std(dim=1))
             row["std_ratio"] = spread[0] / spread[1]
             total = total + losses.sum() * float(part.each.counts)
@@ -326,31 +328,43 @@ class AdversarialStage(PairedStage, Generic[P, S]):
         return self._part(each, real, draws.start, is_end & settings.paired_noise, draws)
 
     def _check_pairs(self, batch: PairBatch) -> None:
-        settings = self.settings
-        if abs(batch.guidance - settings.guidance) > SAME:
-            raise ConfigError(
-                f"guidance={settings.guidance}: the pairs were made with {batch.guidance}; the same accepted: what "
-                "counts as real sets what the student learns; write other pairs, or set guidance to theirs"
-            )
+        check_guidance(self.settings.guidance, batch)
         if batch.steps <= self.steps:
             raise ConfigError(
                 f"pairs: made in {batch.steps} steps, for a student of {self.steps}; more needed, 25 to 50 are usual; "
                 "write other pairs"
             )
 
+    def _pair_words_anew(self, prepared: Prepared[P]) -> None:
+        """Give each example the words of the next one of the batch, all processes together: one may have a single one.
+
+        All processes call it.
+        """
+        own = [  # two streams may have the same numbers; the pairs' part is the first
+            (use.number, place, use.prompt)
+            for place, part in enumerate(prepared.parts)
+            if part.each.counts
+            for use in part.each.uses
+        ]
+        every = sorted({each for there in self.reading.ranks.gather(own) for each in there})
+        if len(every) == 1:
+            raise ConfigError(
+                f"mispaired={self.settings.mispaired}: a single example a step came, for which there are no other "
+                "words; 2 or more accepted; raise the batch size, or set mispaired=0"
+            )
+        after = {one: words for one, (_, _, words) in zip(every, (*every[1:], *every[:1]), strict=True)}
+        for place, part in enumerate(prepared.parts):
+            part.others = tuple(after.get((use.number, place, use.prompt), use.prompt) for use in part.each.uses)
+
+    def _have_others(self, part: P) -> Tensor:
+        """Whether the words that an example is given are other words (k,) bool."""
+        pairs = zip(part.each.prompts, part.others, strict=True)
+        return torch.tensor([one != other for one, other in pairs], device=self.reading.device)
+
     def _draws(self, each: Pass, stream: int = 0) -> Draws:
         """stream: of several whose examples have the same numbers."""
         seed = self.reading.run.seed + (stream << 32)
         return Draws.of(each, seed=seed, steps=self.steps, device=self.reading.device)
-
-
-def rolled(each: Pass) -> tuple[tuple[str, ...], Tensor]:
-    """The next example's words for each of a pass, and whether they are other words (k,) bool.
-
-    The next one of this pass, in this process: of an example that is alone there is none.
-    """
-    others = (*each.prompts[1:], each.prompts[0])
-    return others, torch.tensor([one != other for one, other in zip(each.prompts, others, strict=True)])
 
 
 def _means(rows: Sequence[Mapping[str, Tensor]], names: Sequence[str] | None = None) -> dict[str, Tensor]:

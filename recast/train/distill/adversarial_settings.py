@@ -25,6 +25,7 @@ class AdversarialSettings:
     adversarial: float = 1.0  # weight in the student's loss
     regression: float = 0.0  # weight of its distance (L1) to the teacher's picture of the same noise
     r1: float = 0.0  # weight of the penalty on gradients with respect to the heads' inputs; 1e-5 is usual
+    mispaired: float = 0.0  # weight of real pictures under another example's words, as fakes
     discriminator_steps: int = 2  # for each of the student's
     generator_from: float = 0.1  # share of the run in which the discriminator is trained alone
     accuracy_needed: float = 0.55  # of the discriminator, at the end of that
@@ -36,7 +37,7 @@ class AdversarialSettings:
         if self.blind not in ("stop", "skip"):
             raise ConfigError(f"blind={self.blind!r}: stop or skip accepted; choose one")
         self._require_shares("pictures", "on_policy", "generator_from", "accuracy_needed")
-        self._require_weights("adversarial", "regression", "r1")
+        self._require_weights("adversarial", "regression", "r1", "mispaired")
         if not (isinstance(self.discriminator_steps, int) and self.discriminator_steps >= 1):
             raise ConfigError(f"discriminator_steps={self.discriminator_steps!r}: a whole number from 1 accepted")
         if not self.teacher_steps > self.law.steps:

@@ -34,7 +34,7 @@ from recast.flow.schedule import times as schedule
 from recast.flow.transformer import FlowTransformer
 from recast.train.data.example import Batch
 from recast.train.distill.asking import asked
-from recast.train.distill.paired import Distance, PairedStage, at_one_time, check_distance, distance
+from recast.train.distill.paired import Distance, PairedStage, at_one_time, check_distance, check_guidance, distance
 from recast.train.distill.pairs import PairBatch
 from recast.train.distill.student import SamplerName
 from recast.train.distill.teacher import ALWAYS, Teacher
@@ -94,7 +94,8 @@ class ConsistencyStage(PairedStage):
 
     batches: of pictures, which `reading` encodes, or of pairs. target: a copy of the student's network, wrapped as it
     is, which this stage moves; None where target_decay is 0. held_out: as in `PairedStage`.
-    Raises ConfigError where target and settings do not fit, or the student is adapters and has a target.
+    Raises ConfigError where target and settings do not fit, the student is adapters and has a target, or held-out pairs
+    were made with another guidance.
     """
 
     name = "consistency"
@@ -117,6 +118,8 @@ class ConsistencyStage(PairedStage):
             raise ConfigError(
                 "target: the student is adapters, which share their base; set target_decay=0, without one"
             )
+        for judged in held_out:
+            check_guidance(settings.guidance, judged)
         super().__init__(reading, steps=settings.steps, shifts_schedule=settings.shifts_schedule, held_out=held_out)
         self.teacher, self.settings = teacher, settings
         self.target = None if target is None else target.eval().requires_grad_(False)

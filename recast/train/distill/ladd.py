@@ -21,7 +21,7 @@ from torch import Tensor
 from recast.flow.path import interpolate
 from recast.flow.transformer import Condition
 from recast.train.distill import heads as critic
-from recast.train.distill.adversarial import AdversarialStage, Extra, check_heads, rolled
+from recast.train.distill.adversarial import AdversarialStage, Extra, check_heads
 from recast.train.distill.heads import Heads
 from recast.train.distill.ladd_parts import Draws, LatentPart
 from recast.train.distill.ladd_settings import LaddSettings
@@ -116,29 +116,29 @@ class LaddStage(AdversarialStage[LatentPart, LaddSettings]):
 
     def _mispaired(self, part: LatentPart) -> tuple[Tensor, Tensor]:
         """The hinge (k,) on real pictures under the next example's words, as fakes; and where these are other words."""
-        others, is_wrong = rolled(part.each)
         with torch.no_grad(), self.reading.autocast():
-            text = self.reading.encode(others)
+            text = self.reading.encode(part.others)
             condition = self.teacher.flow.with_text(part.condition, text.tokens, text.pooled)
             given = self._see(part, part.real, condition)
         logits = self._judge(part, given, critic.text_vector(text))
-        return critic.fake_hinge(logits), is_wrong.to(self.reading.device)
+        return critic.fake_hinge(logits), self._have_others(part)
 
     def _copies(self, part: LatentPart, context: Tensor) -> tuple[Tensor, Tensor]:
         """The hinge (k,) on a context (of all, (k, r, d)) in the target's place, as a fake; and where that is wrong.
 
-        It is one of the target's grid, drawn. Copying is what no edit asks for; to keep a picture is to copy it.
+        It is one of the target's grid, drawn. To keep a picture is to copy it, and so is an edit that finds nothing to
+        change; copying is what no other edit asks for.
         """
         each, device = part.each, self.reading.device
         runs = context.split([rows * columns for rows, columns in each.context_grids], dim=1)
         alike = [run for run, grid in zip(runs, each.context_grids, strict=True) if grid == each.grid]
-        is_edit = torch.tensor([use.kind == "edit" and bool(alike) for use in each.uses], device=device)
+        is_wrong = [use.kind == "edit" and not use.is_copy and bool(alike) for use in each.uses]
         row = torch.arange(len(each.uses), device=device)
         chosen = (part.draws.context * len(alike)).long().to(device)
         copied = torch.stack(alike)[chosen, row].float() if alike else part.real
         with torch.no_grad():
             given = self._see(part, copied)
-        return critic.fake_hinge(self._judge(part, given)), is_edit
+        return critic.fake_hinge(self._judge(part, given)), torch.tensor(is_wrong, device=device)
 
     def _work(self, each: Pass) -> float:
         """FLOPs on a pass: the student's states and its picture, what teacher and heads look at, and the ways back."""

@@ -29,6 +29,7 @@ class Draws:
     level: tuple[Tensor, Tensor]  # choice and quantile, as `TimeLaw.times` takes them
     context: Tensor  # which one is copied
     picture: Tensor  # whether the picture itself is real
+    seed: int  # of all of them; of another stream another one
 
     @classmethod
     def of(cls, each: Pass, *, seed: int, steps: int, device: torch.device) -> Draws:
@@ -40,7 +41,7 @@ class Draws:
         ]
         time, on_policy, choice, quantile, context, picture = torch.stack(rows).unbind(dim=1)
         fresh = noise[:, 4:].transpose(0, 1)
-        return cls(start, end, over, disturbance, fresh, time, on_policy, (choice, quantile), context, picture)
+        return cls(start, end, over, disturbance, fresh, time, on_policy, (choice, quantile), context, picture, seed)
 
 
 @dataclass(kw_only=True)
@@ -53,6 +54,7 @@ class Part:
     is_end: Tensor  # (k,) bool: `real` is where the teacher's walk from `start` ends
     text: Tensor  # (k, c): what heads are told
     draws: Draws
+    others: tuple[str, ...] = ()  # another example's words for each, where they are asked for
     fake: Tensor | None = None  # (k, n, d), left by the student's phase
     seen: list[Tensor] | None = None  # the heads' inputs of it
 

@@ -18,15 +18,15 @@ class LaddSettings(AdversarialSettings):
     renoise_std: float = 1.0
     renoise_uniform: float = 0.0  # share of noise levels that are even over [0, 1]
     heads: HeadSettings = field(default_factory=HeadSettings)
-    mispaired: float = 0.5  # weight of real pictures under another example's words, as fakes
-    copies: float = 0.5  # weight of edits that copy a context, as fakes
+    mispaired: float = 0.5
+    copies: float = 0.5  # weight of edits that copy a context, as fakes; not of those that find nothing to change
     approximate_r1: float = 0.1  # weight of the penalty on logits that move when what is seen is disturbed
     approximate_r1_noise: float = 0.05
 
     def __post_init__(self) -> None:
         super().__post_init__()
         self._require_shares("renoise_uniform")
-        self._require_weights("mispaired", "copies", "approximate_r1")
+        self._require_weights("copies", "approximate_r1")
         for name in ("renoise_std", "approximate_r1_noise"):
             if not getattr(self, name) > 0:
                 raise ConfigError(f"{name}={getattr(self, name)}: a number above 0 accepted")

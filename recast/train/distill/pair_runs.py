@@ -14,7 +14,7 @@ from recast.train import journal, parallel, runs
 from recast.train.data.example import Batch
 from recast.train.distill import pair_writing
 from recast.train.distill.pair_writing import PairSettings, Written
-from recast.train.distill.pairs import MANIFEST, PairBatch, Pairs
+from recast.train.distill.pairs import MANIFEST, Manifest, PairBatch, Pairs
 from recast.train.distill.presets import Distillation
 from recast.train.distill.teacher import Teacher
 from recast.train.flow_stage import FlowStage
@@ -39,9 +39,11 @@ def write_pairs(
     """Pairs of the teacher `model` in `place`/train, after held-out ones in `place`/held-out; yields after each shard.
 
     Goes on where an earlier call stopped. It is over when there are `settings.count` pairs, or after `run.minutes` of
-    all calls, by the journal in `place`; at least one shard is written. All processes call it.
+    all calls, by the journal in `place`, in which loading and the held-out pairs count; at least one shard is written.
+    All processes call it.
     Raises ConfigError for settings that do not fit, and whatever `pair_writing.write` raises.
     """
+    before, begun = spent_s(place), clock()
     settings = preset.settings
     if not isinstance(settings, PairSettings):
         raise ConfigError(f"what={preset.what!r}: pairs accepted; the others are trained")
@@ -69,24 +71,26 @@ def write_pairs(
         ):
             pass
     told = Journal(place, ranks)
-    before, begun = spent_s(place), clock()
     is_new = not (place / TRAIN / MANIFEST).is_file()
 
     def is_over() -> bool:
         seconds = ranks.agree(before + clock() - begun)
         return ranks.any(should_stop()) or (preset.run.minutes is not None and seconds >= 60 * preset.run.minutes)
 
+    had = 0 if is_new else Manifest.read(place / TRAIN).pairs
     examples = runs.loader(preset.data, base.config, ranks, told.event)
     try:
         if not is_new and is_over():
             examples.close()
             return
+        writing = clock()
         for written in pair_writing.write(
             teacher, reading, examples, place / TRAIN, settings, ranks=ranks, makers=makers
         ):
             shard = int(written.shard[0].split("-")[1]) + 1
-            seconds = before + clock() - begun
-            told.log(shard, written.pairs, seconds, {"perf/images_s": written.pairs / seconds})
+            at = clock()
+            speed = (written.pairs - had) / max(at - writing, 1e-9)
+            told.log(shard, written.pairs, before + at - begun, {"perf/images_s": speed})
             yield written
             if is_over():
                 return

@@ -130,6 +130,8 @@ class _Row:
     id: str
     kind: str
     prompt: str
+    is_copy: bool
+    category: str
     tensors: Mapping[str, Tensor]  # endpoint (n, d), context (r, d) if there is one, probe (PROBE,)
 
 
@@ -193,7 +195,7 @@ def _made(teacher: Teacher, reading: FlowStage, batch: Any, settings: PairSettin
             tensors |= {} if context is None else {"context": context[i]}
             yield (
                 Key(each.grid, each.context_grids),
-                _Row(use.number, batch.ids[use.example], use.kind, use.prompt, tensors),
+                _Row(use.number, batch.ids[use.example], use.kind, use.prompt, use.is_copy, use.category, tensors),
             )
 
 
@@ -227,7 +229,10 @@ def _write_part(path: Path, rows: Mapping[Key, list[_Row]]) -> None:
     """A file of pairs, whole or not at all; one that no manifest names is replaced."""
     groups, tensors = [], {}
     for number, (key, members) in enumerate(sorted(rows.items())):
-        words = {"numbers": "number", "ids": "id", "kinds": "kind", "prompts": "prompt"}
+        words = {
+            "numbers": "number", "ids": "id", "kinds": "kind", "prompts": "prompt", "copies": "is_copy",
+            "categories": "category",
+        }  # fmt: skip
         said = {plural: [getattr(row, one) for row in members] for plural, one in words.items()}
         groups.append({"grid": key.grid, "contexts": key.contexts, **said})
         for what in members[0].tensors:

@@ -25,6 +25,8 @@ from recast.train.uses import Pass
 
 Distance = Literal["l1", "huber", "mse"]
 DISTANCES: tuple[Distance, ...] = ("l1", "huber", "mse")
+SAME = 1e-6
+"""Scales of guidance that are no further apart are the same one."""
 HUBER = 0.1
 """Where the Huber distance turns from squares to lines, in units of normalised latents."""
 
@@ -149,6 +151,15 @@ def distance(predicted: Tensor, wanted: Tensor, kind: Distance) -> Tensor:
     else:
         apart = F.huber_loss(predicted, wanted, reduction="none", delta=HUBER)
     return apart.mean(dim=(1, 2))
+
+
+def check_guidance(guidance: float, pairs: PairBatch) -> None:
+    """Raises ConfigError unless the pairs were made with this guidance."""
+    if abs(pairs.guidance - guidance) > SAME:
+        raise ConfigError(
+            f"guidance={guidance}: the pairs were made with {pairs.guidance}; the same accepted: a student learns "
+            "what its teacher does at one scale, and is judged by it; write other pairs, or set guidance to theirs"
+        )
 
 
 def check_distance(kind: str) -> None:

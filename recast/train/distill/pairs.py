@@ -161,7 +161,7 @@ class _Part:
     path: Path
     name: str  # of its tensors
     header: Header
-    words: Mapping[str, Any]  # numbers, ids, kinds, prompts, a list each
+    words: Mapping[str, Any]  # numbers, ids, kinds, prompts, copies, categories, a list each
 
 
 @dataclass
@@ -339,9 +339,19 @@ class _At(NamedTuple):
 
 
 def _use(part: _Part, row: int, example: int, number: int, contexts: int) -> Use:
-    kind: Kind = part.words["kinds"][row]
-    prompt = str(part.words["prompts"][row])
-    return Use(example=example, number=number, kind=kind, target=TARGET, contexts=tuple(range(contexts)), prompt=prompt)
+    """What was asked of a pair. Shards of earlier versions hold neither copies nor categories: none is known there."""
+    words = part.words
+    kind: Kind = words["kinds"][row]
+    return Use(
+        example=example,
+        number=number,
+        kind=kind,
+        target=TARGET,
+        contexts=tuple(range(contexts)),
+        prompt=str(words["prompts"][row]),
+        is_copy=bool(words["copies"][row]) if "copies" in words else False,
+        category=str(words["categories"][row]) if "categories" in words else "",
+    )
 
 
 def _require_probe(noise: Tensor, probe: Tensor, place: Path) -> None:

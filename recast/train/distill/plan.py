@@ -8,14 +8,13 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, replace
-from functools import cache
 from typing import Any, Literal, NamedTuple
 
 import torch
 
 from recast import cost
 from recast.config import ModelConfig
-from recast.latents.autoencoder import Autoencoder
+from recast.errors import ConfigError
 from recast.train.alive import Step, moments
 from recast.train.data.example import Shape
 from recast.train.distill.add_settings import AddSettings
@@ -23,11 +22,9 @@ from recast.train.distill.adversarial_settings import AdversarialSettings
 from recast.train.distill.consistency import ConsistencySettings
 from recast.train.distill.direct import DirectSettings
 from recast.train.distill.guidance import GuidanceSettings
-from recast.train.distill.heads import Head, Heads
+from recast.train.distill.judges import judges_of
 from recast.train.distill.ladd_settings import LaddSettings
 from recast.train.distill.pair_writing import PairSettings
-from recast.train.distill.pixel_features import AutoencoderFeatures
-from recast.train.distill.pixel_heads import PixelHeads
 from recast.train.distill.presets import Distillation
 from recast.train.flow_stage import BACKWARD
 from recast.train.hardware import DEVICES, Device, here
@@ -55,11 +52,12 @@ class Layout:
     """A number of devices that a distillation fits on, or does not: what each holds, and how long a step takes."""
 
     hardware: Device
-    devices: int  # sharing parameters
+    devices: int  # sharing parameters, or copies of such groups where asked for
     batch: int  # examples at once on each
     accumulate: int
     checkpointing: Checkpointing
     memory_gib: dict[str, float]
+    host_gib: float  # of each process before its networks are shared out, beside what is in memory_gib
     seconds: float  # of one step; of pairs, of one example on all devices together
     utilisation: float
 
@@ -70,11 +68,12 @@ class Layout:
 
 @dataclass(frozen=True, kw_only=True)
 class Forecast:
-    """A distillation on one kind of device: its least layout, or the largest that is still too small."""
+    """A distillation on one kind of device: its least layout, or the largest that is still too small; or that asked."""
 
     layout: Layout
     fits: bool
-    steps: int  # in all; of pairs, examples
+    is_asked: bool = False  # the layout is what the preset's `parallel` and `run` say
+    steps: int  # in all; of pairs, examples; 0 where the minutes are too few for one
     hours: float
 
 
@@ -120,7 +119,7 @@ def loads(preset: Distillation, model: ModelConfig, *, has_pairs: bool) -> list[
     ]
     if not has_pairs and settings.pictures < 1:
         found.append(Load("teacher, to make what is real", settings.teacher_steps * guided(settings.guidance), one))
-    judges = _heads(settings, model)
+    judges = judges_of(settings, model)
     judged = judges.flops(shape.target, side)
     if isinstance(settings, LaddSettings):
         look = one * (max(settings.heads.blocks(flow)) + 1) / (flow.depth + flow.depth_single_blocks)
@@ -161,13 +160,35 @@ def forecast(preset: Distillation, model: ModelConfig, hardware: Device, *, has_
     for devices in (each for each in SHARDS if examples % each == 0 and (each == 1 or not hardware.is_cpu)):
         for kind in CHECKPOINTING:
             for batch in _divisors(examples // devices):
-                found = _layout(preset, model, hardware, devices, kind, batch, work)
+                found = _layout(preset, model, hardware, Parallel(shard=devices), kind, batch, work)
                 if found.peak_gib <= hardware.memory_gib - RESERVED_GIB:
                     return _timed(preset, found, fits=True)
             if isinstance(preset.settings, PairSettings):
                 break  # there is nothing to compute again
     assert found is not None
     return _timed(preset, found, fits=False)
+
+
+def asked(preset: Distillation, model: ModelConfig, hardware: Device, *, has_pairs: bool = False) -> Forecast:
+    """A preset on the processes that it asks for, each on a device, with its own checkpointing and accumulation.
+
+    Raises ConfigError for a share that a plan does not count with, and a batch that is not to be shared out evenly.
+    """
+    share, examples = preset.parallel, preset.data.batch_size or 1
+    if share.tensor * share.context > 1:
+        raise ConfigError(
+            f"tensor={share.tensor}, context={share.context}: a plan counts with shard and replicate alone; leave them "
+            "out of --dry-run"
+        )
+    if examples % share.data:
+        raise ConfigError(
+            f"batch_size={examples}: a multiple of shard x replicate = {share.data} accepted; change one of them"
+        )
+    work = loads(preset, model, has_pairs=has_pairs)
+    kind, batch = preset.run.checkpointing, examples // share.data
+    found = _layout(preset, model, hardware, share, kind, batch, work)
+    fits = found.peak_gib <= hardware.memory_gib - RESERVED_GIB
+    return replace(_timed(preset, found, fits=fits), is_asked=True)
 
 
 def devices() -> list[Device]:
@@ -178,9 +199,11 @@ def devices() -> list[Device]:
 def as_data(
     preset: Distillation, model: ModelConfig, *, has_pairs: bool, places: Sequence[Device] | None = None
 ) -> dict[str, Any]:
-    """Evaluations and forecasts as JSON data."""
-    shape = shape_of(preset, model)
-    found = [forecast(preset, model, each, has_pairs=has_pairs) for each in places or devices()]
+    """Evaluations and forecasts as JSON data; where processes are asked for, those first, on every accelerator."""
+    shape, there = shape_of(preset, model), places or devices()
+    found = [forecast(preset, model, each, has_pairs=has_pairs) for each in there]
+    if preset.parallel.processes > 1:
+        found = [asked(preset, model, each, has_pairs=has_pairs) for each in there if not each.is_cpu] + found
     return {
         "teacher": model.name,
         "parameters": cost.flow_parameters(model.flow),
@@ -204,19 +227,22 @@ def table(data: dict[str, Any]) -> str:
         "",
     ]
     parts = list(dict.fromkeys(name for each in data["forecasts"] for name in each["layout"]["memory_gib"]))
-    heads = ["hardware", "devices", "batch x accumulate", "checkpointing", *parts, "GiB used", "of", "s a step"]
+    heads = ["hardware", "devices", "batch x accumulate", "checkpointing", *parts, "GiB used", "of"]
+    heads += ["on the host, to load", "s a step"]
     rows = [[*heads, "steps", "hours", "at % of the peak"]]
     rows.append(["---"] * len(rows[0]))
     for each in data["forecasts"]:
         layout = each["layout"]
-        count = str(layout["devices"]) if each["fits"] else f"over {layout['devices']}"
+        count = str(layout["devices"]) if each["fits"] or each["is_asked"] else f"over {layout['devices']}"
+        count += ", asked for" * each["is_asked"] + ": too few" * (each["is_asked"] and not each["fits"])
         memory = [f"{layout['memory_gib'][name]:.2g}" if name in layout["memory_gib"] else "" for name in parts]
         rows.append(
             [
                 layout["hardware"]["name"], count, f"{layout['batch']} x {layout['accumulate']}",
                 layout["checkpointing"], *memory, f"{each['peak_gib']:.1f}",
-                f"{layout['hardware']['memory_gib'] - RESERVED_GIB:.0f}", f"{layout['seconds']:.3g}",
-                f"{each['steps']:,}", f"{each['hours']:.3g}", f"{100 * layout['utilisation']:.0f}",
+                f"{layout['hardware']['memory_gib'] - RESERVED_GIB:.0f}", f"{layout['host_gib']:.3g}",
+                f"{layout['seconds']:.3g}", f"{each['steps']:,}" if each["steps"] else "0: not one in this time",
+                f"{each['hours']:.3g}", f"{100 * layout['utilisation']:.0f}",
             ]
         )  # fmt: skip
     return "\n".join(lines + ["| " + " | ".join(row) + " |" for row in rows])
@@ -229,13 +255,13 @@ def _layout(
     preset: Distillation,
     model: ModelConfig,
     hardware: Device,
-    count: int,
+    share: Parallel,
     kind: Checkpointing,
     batch: int,
     work: Sequence[Load],
 ) -> Layout:
     shape, run = shape_of(preset, model), preset.run
-    per_device = (preset.data.batch_size or 1) * run.accumulate // count
+    per_device = (preset.data.batch_size or 1) * run.accumulate // share.data
     method = Method(
         lora_rank=None if preset.lora is None else preset.lora.rank,
         trains_text=False,
@@ -245,7 +271,7 @@ def _layout(
         accumulate=per_device // batch,
         optimiser=preset.optimiser.kind,
     )
-    student = plan_of(model, shape, Parallel(shard=count), hardware, method)
+    student, count = plan_of(model, shape, share, hardware, method), share.shard
     flops = per_device * sum(each.evaluations * each.flops for each in work)
     again = student.executed_flops - student.model_flops  # computed once more, and the encoders
     trained = sum(each.evaluations for each in work if each.name == "student, forward and back")
@@ -255,11 +281,12 @@ def _layout(
     seconds = flops / (hardware.peak_tflops * 1e12 * student.utilisation)
     return Layout(
         hardware=hardware,
-        devices=count,
+        devices=share.processes,
         batch=batch,
         accumulate=method.accumulate,
         checkpointing=kind,
         memory_gib=memory,
+        host_gib=0.0 if hardware.is_cpu else _host_gib(preset, model, share.processes),
         seconds=seconds,
         utilisation=student.utilisation,
     )
@@ -276,7 +303,7 @@ def _gib(preset: Distillation, model: ModelConfig, student: Plan, count: int) ->
         parts["target"] = 4 * parameters / count / GIB
     if not isinstance(settings, AdversarialSettings):
         return parts
-    judges = _heads(settings, model)
+    judges = judges_of(settings, model)
     batch, target = student.method.batch, shape_of(preset, model).target
     parts["heads"] = STATE_BYTES * judges.parameters / GIB
     judged = batch * judges.kept_bytes(target, model.pixels_per_token)
@@ -290,6 +317,20 @@ def _gib(preset: Distillation, model: ModelConfig, student: Plan, count: int) ->
             judged += batch * cost.graph_bytes(model.autoencoder, part, width=width, height=height)
     parts["judging"] = judged / GIB
     return parts
+
+
+def _host_gib(preset: Distillation, model: ModelConfig, processes: int) -> float:
+    """What each process holds beside its device at most: networks are read whole there, and then shared out.
+
+    A teacher that is not shared out is read into the device (`start.teacher`), and so is that of pairs; a student, and
+    its target, never are.
+    """
+    parameters, settings = cost.flow_parameters(model.flow), preset.settings
+    if isinstance(settings, PairSettings):
+        return 0.0
+    teacher = (2 if preset.run.precision == "bf16" else 4) * (processes > 1)
+    has_target = isinstance(settings, ConsistencySettings) and bool(settings.target_decay)
+    return (teacher + 4 * (1 + has_target)) * parameters / GIB
 
 
 def _through_teacher(
@@ -334,45 +375,6 @@ def _pairs_gib(preset: Distillation, model: ModelConfig, student: Plan, count: i
         "encoders": student.memory_gib["encoders"],
         "activations": alive / GIB,
     }
-
-
-class _Judges(NamedTuple):
-    """The heads of a discriminator, without numbers in them."""
-
-    heads: Heads | PixelHeads
-    features: AutoencoderFeatures | None  # of a discriminator in pixels
-
-    @property
-    def parameters(self) -> int:
-        return sum(parameter.numel() for parameter in self.heads.parameters())
-
-    def flops(self, size: tuple[int, int], side: int) -> int:
-        """Of one forward pass on one picture of (width, height); side: pixels along one side of a token."""
-        if isinstance(self.heads, Heads):
-            return self.heads.flops((size[1] // side, size[0] // side))
-        return self.heads.flops(self._grids(size))
-
-    def kept_bytes(self, size: tuple[int, int], side: int) -> float:
-        """What the heads keep of one picture for their backward pass: six maps of each head, in fp32."""
-        grids = [(size[1] // side, size[0] // side)] * len(self.heads.taps)
-        grids = grids if self.features is None else self._grids(size)
-        heads = [head for head in self.heads.heads if isinstance(head, Head)]
-        pairs = zip(grids, heads, strict=True)
-        return sum(4.0 * 6 * rows * columns * head.enter.out_features for (rows, columns), head in pairs)
-
-    def _grids(self, size: tuple[int, int]) -> list[tuple[int, int]]:
-        assert self.features is not None
-        return [self.features.grid(tap, size[1], size[0]) for tap in self.heads.taps]
-
-
-@cache
-def _heads(settings: AdversarialSettings, model: ModelConfig) -> _Judges:
-    with torch.device("meta"):
-        if isinstance(settings, LaddSettings):
-            return _Judges(Heads(model.flow, settings.heads), None)
-        assert isinstance(settings, AddSettings)
-        features = AutoencoderFeatures(Autoencoder(model.autoencoder))
-        return _Judges(PixelHeads(features, model.flow, settings.heads), features)
 
 
 def _timed(preset: Distillation, layout: Layout, *, fits: bool) -> Forecast:

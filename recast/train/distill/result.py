@@ -6,15 +6,17 @@ import json
 from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 from torch import Tensor, nn
 
-from recast import models, weights
+from recast import loading, models, weights
 from recast.config import FlowConfig, ModelConfig
 from recast.errors import ConfigError, MissingWeights, WeightsError
 from recast.flow.transformer import FlowTransformer
 from recast.train import adapters, export, state
 from recast.train.card import Card
+from recast.train.distill import pair_writing
 from recast.train.distill.student import SamplerName
 
 FLOW, ADAPTER = "flow.safetensors", "adapter.safetensors"
@@ -101,8 +103,9 @@ def published(run: Path) -> Path:
 def model(run: Path, base: str, out: Path) -> Path:
     """Write a whole model folder: the student of a run that is over, with autoencoder and text encoder of `base`.
 
-    Its config asks by default for what the student was trained for. Raises WeightsError for a base of other parts,
-    ConfigError for one whose text encoders are not a part of a model folder, and whatever `export.assemble` raises.
+    Its config asks by default for what the student was trained for. Raises WeightsError for a base with other encoders
+    than the student's teacher had, ConfigError for one whose text encoders are not a part of a model folder, and
+    whatever `export.assemble` raises.
     """
     found, place = published(run), models.place(base)
     config, under = weights.read_config(found), weights.read_config(place)
@@ -117,15 +120,20 @@ def model(run: Path, base: str, out: Path) -> Path:
                 f"base={base!r}: its {name} is another one than the student's teacher had ({getattr(under, name)}, "
                 f"{getattr(config, name)}); that teacher accepted"
             )
+    _require_encoders(run, base)
     card = Card(summary=_summary(config, base), made=_made(run))
     home = place if place.is_dir() else place.parent
     return export.assemble(out, flow=found / FLOW, autoencoder=home, text=home, config=config, card=card)
 
 
 def delta(run: Path, base: str, out: Path, *, rank: int) -> Path:
-    """Write what the student of a run that is over changes of `base`, as one file (`export.delta`)."""
+    """Write what the student of a run that is over changes of `base`, as one file (`export.delta`).
+
+    Raises WeightsError for a base with other encoders than the student's teacher had.
+    """
     found = published(run)
     config = weights.read_config(found)
+    _require_encoders(run, base)
     made = _made(run)
     card = Card(summary=_summary(config, base), made=made)
     return export.delta(out, flow=found / FLOW, base=base, config=config, rank=rank, about=dict(made), card=card).path
@@ -139,12 +147,39 @@ def _summary(config: ModelConfig, base: str) -> str:
     return f"A student of {teacher} that is told its guidance, and does in one evaluation what takes that model two."
 
 
-def _made(run: Path) -> dict[str, str]:
-    """How a run went, in rows, by its newest checkpoint."""
+def _require_encoders(run: Path, base: str) -> None:
+    """Raises WeightsError unless the encoders of `base` are those that the run read, by its newest checkpoint.
+
+    A run without checkpoints does not say; its config has been compared by then.
+    """
+    said = _said(run)
+    if said is None:
+        return
+    there = said["settings"]["data"]["makers"]
+    pipeline = loading.load(base, device="cpu", dtype=said["settings"]["run"]["precision"])
+    here = pair_writing.made_by(pipeline.flow, pipeline.autoencoder, pipeline.text)
+    for name in here.keys() - {"teacher"}:  # its flow is not taken, or is what a delta is measured from
+        if here[name] != there.get(name):
+            raise WeightsError(
+                f"base={base!r}: its {name} is {here[name][:12]}, and the student was trained with "
+                f"{str(there.get(name))[:12]}; the student's teacher accepted"
+            )
+
+
+def _said(run: Path) -> dict[str, Any] | None:
+    """What the newest checkpoint of a run says of it; None without one."""
     newest = state.latest(run)
     if newest is None:
+        return None
+    found: dict[str, Any] = json.loads((newest / "run.json").read_text(encoding="utf-8"))
+    return found
+
+
+def _made(run: Path) -> dict[str, str]:
+    """How a run went, in rows, by its newest checkpoint."""
+    said = _said(run)
+    if said is None:
         return {}
-    said = json.loads((newest / "run.json").read_text(encoding="utf-8"))
     stage, progress = said["settings"]["stage"], said["progress"]
     made = {
         "way": str(stage["what"]),

@@ -83,7 +83,8 @@ def ready(
     """
     _check(preset, starts)
     model = teacher_of(preset, starts.model)
-    base = loading.load(model, device=str(ranks.device), dtype=preset.run.precision)
+    base = start.teacher(model, preset.run.precision, ranks)
+    require_guided(preset, base.config)
     makers = pair_writing.made_by(base.flow, base.autoencoder, base.text)
     judged = pair_runs.judged_by(starts.pairs, makers) if preset.data.held_out else []
     few = None if preset.what == "guidance" else _few(preset, starts, makers)
@@ -129,7 +130,7 @@ def ready(
 
 def teacher_of(preset: Distillation, model: str | None) -> str:
     """Where the teacher is. Raises ConfigError where the preset brings none and none is named."""
-    found = model or preset.model
+    found = preset.model if model is None else model
     if found is None:
         raise ConfigError(
             f"--model: missing; the preset is for {preset.teacher}, whose weights do not come with the package; pass "
@@ -157,6 +158,15 @@ def _check(preset: Distillation, starts: Starts) -> None:
     pair_runs.require(starts.pairs)
     if preset.data.batch_size is None:
         raise ConfigError(f"data.tokens={preset.data.tokens}: pairs come by data.batch_size; set it, and tokens=none")
+
+
+def require_guided(preset: Distillation, model: ModelConfig) -> None:
+    """Raises ConfigError for the way `guidance` from a teacher that is told its guidance as it is."""
+    if preset.what == "guidance" and model.flow.guidance_embed:
+        raise ConfigError(
+            f"--model: {model.name} is told its guidance already, in one evaluation; a teacher guided by two passes "
+            "accepted; go on with `recast distill direct`"
+        )
 
 
 # Networks.

@@ -8,11 +8,27 @@ from pathlib import Path
 
 import torch
 
-from recast import weights
+from recast import loading, weights
 from recast.config import FlowConfig
 from recast.errors import ConfigError, MissingWeights
 from recast.flow.layers import sinusoid
 from recast.flow.transformer import FlowTransformer
+from recast.pipeline import Pipeline
+from recast.train.parallel import Ranks
+from recast.train.settings import Precision
+
+
+def teacher(model: str, precision: Precision, ranks: Ranks) -> Pipeline:
+    """A teacher with its encoders; among several processes its flow is on the CPU, to be shared out from there.
+
+    model: as `recast.load` takes it. Shared out (`parallel.wrap`), a device holds its own part and never the whole.
+    Autoencoder and text encoder are on each process's device.
+    """
+    home = ranks.device if ranks.size == 1 else torch.device("cpu")
+    base = loading.load(model, device=str(home), dtype=precision)
+    base.autoencoder.to(ranks.device)
+    base.text.to(ranks.device)
+    return base
 
 
 def whole(flow: FlowTransformer) -> FlowTransformer:

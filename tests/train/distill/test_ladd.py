@@ -292,11 +292,11 @@ def test_words_of_other_processes_are_other_words_too(making: Any, monkeypatch: 
     with pytest.raises(ConfigError, match=r"mispaired=1\.0: a single example"):
         of.prepare(batch, 0.5)
     (use,) = batch.each.uses
-    there = [(7, "make it square"), (3, "make it round")]
+    there = [(7, 0, "make it square"), (3, 0, "make it round")]
     monkeypatch.setattr(Ranks, "gather", lambda ranks, own: [own, there])
     part = part_of(of, batch)
     assert (use.number, part.others, of._have_others(part).tolist()) == (0, ("make it round",), [True])
-    there[1] = (3, use.prompt)
+    there[1] = (3, 0, use.prompt)
     part = part_of(of, batch)
     assert not of._have_others(part).any()
 
@@ -305,6 +305,9 @@ def test_words_are_paired_across_the_passes_of_a_batch():
     of = made(mispaired=1.0, pictures=0.5)
     one, other = of.prepare(Mixed(pair_batch(of, 1), pairs(1, first=1, contexts=2)), 0.5).parts
     assert (one.others, other.others) == (other.each.prompts, one.each.prompts)
+    assert one.others != other.others
+    alike = of.prepare(Mixed(pair_batch(of, 1), pairs(1)), 0.5)  # one number and the same words in both streams
+    assert not any(of._have_others(part).any() for part in alike.parts)
 
 
 def test_copies_are_contexts_of_the_targets_grid_and_wrong_for_edits_alone(monkeypatch: pytest.MonkeyPatch):
