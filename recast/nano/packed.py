@@ -14,6 +14,7 @@ import os
 import secrets
 import sys
 import zipfile
+import zlib
 from contextlib import suppress
 from pathlib import Path
 
@@ -68,12 +69,13 @@ def unpack(path: Path) -> bytes:
     try:
         with zipfile.ZipFile(path) as archive:
             even, odd, wanted = (archive.read(name) for name in ENTRIES)
-    except (OSError, KeyError, zipfile.BadZipFile) as error:
+    except (OSError, KeyError, EOFError, zlib.error, zipfile.BadZipFile) as error:
         raise WeightsError(
             f"{path}: cannot be unpacked ({error}); the file of the package accepted; fetch it again"
         ) from error
     data = bytearray(len(even) + len(odd))
-    data[0::2], data[1::2] = even, odd
+    if len(even) - len(odd) in (0, 1):
+        data[0::2], data[1::2] = even, odd
     if _hash(data) != wanted:
         raise WeightsError(f"{path}: damaged, its contents have another hash; fetch it again")
     return bytes(data)

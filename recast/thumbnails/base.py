@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Generator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -49,7 +50,13 @@ def given(base: Base) -> Picture:
 
 
 def generated(
-    base: Base, generator: Any, *, size: tuple[int, int], references: Mapping[str, Any], seed: int, steps: int | None
+    base: Base,
+    generator: Any,
+    *,
+    size: tuple[int, int],
+    references: Mapping[str, Sequence[Any]],
+    seed: int,
+    steps: int | None,
 ) -> Generator[Step, None, tuple[Picture, Any, list[str]]]:
     """A base from words: the picture at MASTER_PX, the result it came from, and what was done to it on the way.
 
@@ -59,10 +66,9 @@ def generated(
     width, height = size
     options = {"seed": seed} if steps is None else {"seed": seed, "steps": steps}
     if references:
-        first, *others = references.items()
-        source = first[1][0] if isinstance(first[1], (list, tuple)) else first[1]
-        prompt = str(base.prompt).replace(f"@{first[0]}", "the person of image 1")
-        named = {"references": dict(others)} if others else {}
+        (name, (source, *more)), *others = references.items()
+        prompt = re.sub(rf"@{re.escape(name)}\b(?!-)", "image 1", str(base.prompt))
+        named = {"references": {**({name: more} if more else {}), **dict(others)}}
         run = generator.start_edit(source, prompt, size=size, preserve="off", **named, **options)
     else:
         run = generator.start_generate(base.prompt, width=width, height=height, **options)
@@ -86,7 +92,11 @@ def free(base: Base, picture: Picture, faces: SeesFaces | None) -> np.ndarray | 
     """
     kept = np.zeros((picture.height, picture.width), bool)
     if base.keep_mask is not None:
-        kept |= _cut_out(base.keep_mask, picture)
+        cut = _cut_out(base.keep_mask, picture)
+        if not cut.any() or cut.all():
+            what = "white everywhere: nothing may change" if cut.all() else "black everywhere: nothing is kept"
+            raise InputError(f"{base.keep_mask}: {what}; a cut-out accepted, white where the picture is kept; paint it")
+        kept |= cut
     elif base.keep == "characters":
         if faces is None:
             raise InputError(

@@ -8,7 +8,6 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from recast.errors import GateFailed
 from recast.pixels import image
 from recast.thumbnails import base as bases
 from recast.thumbnails import export as exports
@@ -46,7 +45,8 @@ def designed(work: Set, made: Sequence[Made]) -> Generator[Step, None, dict[str,
             "text": text_of(work.brief, level),
             "level": asdict(level),
             "layout": plan.layout,
-            "in_scene": work.brief.text_in_scene,
+            "placed": made_from.placed(plan),
+            "in_scene": [work.brief.text_in_scene, made_from.name(work.tools.sight.text), work.brief.steps],
             "profile": work.first.name,
         }
         record = work.stages.find(f"design-{each.name}", inputs)
@@ -77,11 +77,11 @@ def _in_scene(work: Set, each: Made, plan: Design, record: Record | None) -> Gen
         picture = image.read(path, name=each.name)
         return plan if record.result["is_lettered"] else replace(plan, base=picture, lettering=None)
     path.parent.mkdir(exist_ok=True)
-    return (
-        yield from into_the_scene(
-            plan, work.tools.generator(), work.tools.sight.text, path, seed=each.seed, keeps=work.tools.keeps
-        )
+    tools, steps = work.tools, work.brief.steps
+    painted = into_the_scene(
+        plan, tools.generator(), tools.sight.text, path, seed=each.seed, keeps=tools.keeps, steps=steps
     )
+    return (yield from painted)
 
 
 def checked(work: Set, made: Sequence[Made], designs: Mapping[str, Design]) -> Generator[Step, None, list[Entry]]:
@@ -96,7 +96,7 @@ def checked(work: Set, made: Sequence[Made], designs: Mapping[str, Design]) -> G
         yield Step("checks", done, len(made), each.name)
         plan = designs[each.name]
         record = work.stages.last(f"design-{each.name}")
-        written = Exported(**record.result["file"])
+        written = Exported.from_dict(record.result["file"])
         path = work.folder / "candidates" / written.file
         evidence = Evidence(
             source=path,
@@ -106,7 +106,7 @@ def checked(work: Set, made: Sequence[Made], designs: Mapping[str, Design]) -> G
                 text=entry.text,
                 characters=work.wanted,
                 allowed=tuple(work.kit.name.split()),
-                is_edit=work.brief.base.frame is not None,
+                is_edit=bool(level.edit or work.brief.base.edit),
             ),
             sight=work.tools.sight,
             limits=Limits.of(work.kit),
@@ -151,7 +151,7 @@ def _findings(work: Set, each: Made, evidence: Evidence, design: Record) -> tupl
 def ranked(
     work: Set, entries: Sequence[Entry], designs: Mapping[str, Design]
 ) -> tuple[list[Entry], tuple[Finding, ...]]:
-    """The order, who is shipped, and the checks of those together. Raises GateFailed where nobody passes."""
+    """The order, who is shipped, and the checks of those together."""
     candidates = [
         Candidate(
             name=each.made.name,
@@ -174,8 +174,6 @@ def ranked(
         )
         for each in entries
     ]
-    if not chosen:
-        raise GateFailed(_nobody(work, entries))
     findings: list[Finding] = []
     if len(chosen) > 1:
         findings = check_set({name: work.seen[name] for name in chosen}, factor=work.brief.variants.factor)
@@ -190,7 +188,7 @@ def _is_apart(work: Set, one: str, other: str) -> bool:
     return not any(each.check == "V1" and each.verdict == "fail" for each in found)
 
 
-def _nobody(work: Set, entries: Sequence[Entry]) -> str:
+def nobody(work: Set, entries: Sequence[Entry]) -> str:
     """Why nothing is shipped: each reason once, the commonest first."""
     reasons: dict[str, int] = {}
     for each in entries:

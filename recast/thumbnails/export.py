@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import io
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -25,7 +25,9 @@ COLOURS = (256, 128)
 
 @dataclass(frozen=True, kw_only=True)
 class Exported:
-    """A file that was written, and how its size was reached. quality: of JPEG; colours: of a PNG's palette."""
+    """A file that was written, and how its size was reached. quality: of JPEG; colours: of a PNG's palette. notes: what
+    was cut away or enlarged to come to its shape.
+    """
 
     profile: str
     file: str
@@ -37,9 +39,16 @@ class Exported:
     sha256: str
     quality: int | None = None
     colours: int | None = None
+    notes: tuple[str, ...] = ()
 
     def to_dict(self) -> dict[str, Any]:
+        """As plain data, ready for JSON."""
         return asdict(self)
+
+    @classmethod
+    def from_dict(cls, data: Mapping[str, Any]) -> Exported:
+        """The file that `to_dict` made plain."""
+        return cls(**{**data, "notes": tuple(data["notes"])})
 
 
 def export(picture: Picture, profile: Profile, folder: Path, name: str) -> Exported:

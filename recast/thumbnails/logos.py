@@ -21,7 +21,7 @@ from recast.thumbnails import contrast
 from recast.thumbnails.boxes import BADGE, SOFT, Box
 from recast.thumbnails.design import Design, Logo
 from recast.thumbnails.kit import Corner, LogoStyle
-from recast.thumbnails.render import layers, over
+from recast.thumbnails.render import layers, over, rasterize
 
 CONTRAST_LEAST = 3.0
 """Of a logo to what is around it: WCAG 2.2, criterion 1.4.11, graphical objects."""
@@ -114,6 +114,18 @@ def read(path: Path) -> Mark:
     for what in _outside(root):
         raise _refused(path, f"{what} came", "an SVG of shapes and embedded pictures", "take it out")
     return Mark(path.name, _ratio(path, root), svg=text)
+
+
+def on_white(path: Path, *, width: int = 512) -> Picture:
+    """A logo as an opaque picture, for a model to look at. Raises like `read`."""
+    mark = read(path)
+    if mark.svg is None:
+        assert mark.raster is not None
+        blank = Picture(np.full((mark.raster.height, mark.raster.width, 3), 255, np.uint8))
+        return mark.raster if mark.raster.alpha is None else over(blank, mark.raster)
+    height = max(1, round(width / mark.ratio))
+    blank = Picture(np.full((height, width, 3), 255, np.uint8))
+    return over(blank, rasterize(mark.svg, width=width, height=height))
 
 
 def stands_out(logo: Logo, base: Picture, aspect: float) -> float | None:

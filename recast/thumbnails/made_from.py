@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, Protocol
 
+from recast.thumbnails.design import Design
 from recast.thumbnails.identity import Sheet
 from recast.thumbnails.kit import Kit
 from recast.thumbnails.stages import sha256
@@ -23,6 +25,12 @@ def design_kit(kit: Kit) -> dict[str, Any]:
     """What of the kit shows in a design, and the hashes of its files."""
     files = [each.file for each in kit.fonts] + ([] if kit.logo is None else [kit.logo.file, kit.logo.mono])
     return {"parts": repr({part: getattr(kit, part) for part in SHOWN}), "files": hashes(files)}
+
+
+def placed(plan: Design) -> str:
+    """Where a design has its letters and logo, and in which colours: it follows the faces that were seen."""
+    logo = plan.logo and (plan.logo.file, plan.logo.box)
+    return hashlib.sha256(repr((plan.lettering, logo)).encode()).hexdigest()
 
 
 def identity(sheets: Sequence[Sheet]) -> list[Any]:

@@ -21,7 +21,14 @@ LIMIT_MISREAD = 0.02
 
 
 def into_the_scene(
-    design: Design, generator: Any, reader: ReadsText | None, path: Path, *, seed: int, keeps: bool
+    design: Design,
+    generator: Any,
+    reader: ReadsText | None,
+    path: Path,
+    *,
+    seed: int,
+    keeps: bool,
+    steps: int | None = None,
 ) -> Generator[Step, None, Design]:
     """The design with its lettering painted into the base, written to `path`; or as it came, with a note why.
 
@@ -39,7 +46,8 @@ def into_the_scene(
     around = area.grown(0.03).pixels(width=width, height=height)
     glyphs = glyph_picture(lettering, width=width, height=height)
     words = f'Set the letters of @title, "{lettering.text}", into the scene, at the same place and size'
-    options = {"boxes": [around], "preserve": "strict"} if keeps else {}
+    options: dict[str, Any] = {"boxes": [around], "preserve": "strict"} if keeps else {}
+    options |= {} if steps is None else {"steps": steps}
     without = replace(design, lettering=None)
     plain = render(replace(without, logo=None), width=width, height=height)
     try:

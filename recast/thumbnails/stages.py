@@ -36,13 +36,8 @@ class Stages:
 
     def find(self, stage: str, inputs: Mapping[str, Any]) -> Record | None:
         """The record of a stage that was made from the same inputs and whose files are still there, whole."""
-        path = self._path(stage)
-        try:
-            found = json.loads(path.read_text())
-            record = Record(found["stage"], found["inputs"], found["result"], found["files"])
-        except (FileNotFoundError, json.JSONDecodeError, KeyError, TypeError, UnicodeDecodeError):
-            return None  # never begun, or not ours: done anew
-        if record.inputs != digest(inputs):
+        record = self._read(stage)
+        if record is None or record.inputs != digest(inputs):
             return None
         if any(sha256(self.folder / name) != wanted for name, wanted in record.files.items()):
             return None
@@ -52,7 +47,11 @@ class Stages:
     def done(
         self, stage: str, inputs: Mapping[str, Any], result: Mapping[str, Any], files: Sequence[Path] = ()
     ) -> Record:
-        """Write that a stage is over; its files must lie in the set's folder."""
+        """Write that a stage is over; its files must lie in the set's folder.
+
+        Files that an earlier record of the stage tells of, and this one does not, go; what somebody changed stays.
+        """
+        former = self._read(stage)
         hashes: dict[str, str] = {}
         for path in files:
             found = sha256(path)
@@ -63,12 +62,16 @@ class Stages:
         said = {"stage": stage, "inputs": record.inputs, "result": record.result, "files": record.files}
         write_bytes(json.dumps(said, indent=1, ensure_ascii=False).encode(), self._path(stage))
         self.fresh.add(stage)
+        if former is not None:
+            self._remove({name: wanted for name, wanted in former.files.items() if name not in record.files})
         return record
 
     def last(self, stage: str) -> Record:
         """The record of a stage that this process has found or done."""
-        found = json.loads(self._path(stage).read_text())
-        return Record(found["stage"], found["inputs"], found["result"], found["files"])
+        found = self._read(stage)
+        if found is None:
+            raise InputError(f"{self._path(stage)}: gone or broken since this run began; run the command again")
+        return found
 
     def forget(self, prefix: str, *, keep: Sequence[str]) -> None:
         """Remove the records of stages that begin so, but those to keep, and the files that they alone have made."""
@@ -76,11 +79,24 @@ class Stages:
         for path in sorted((self.folder / "stages").glob(f"{prefix}*.json")):
             if path.stem in keep:
                 continue
-            record = self.last(path.stem)
-            for name, wanted in record.files.items():
-                if name not in kept and sha256(self.folder / name) == wanted:  # what somebody changed stays
-                    (self.folder / name).unlink()
+            record = self._read(path.stem)
+            if record is not None:
+                self._remove({name: wanted for name, wanted in record.files.items() if name not in kept})
             path.unlink()
+
+    def _remove(self, files: Mapping[str, str]) -> None:
+        """Remove files that are as a stage left them: what somebody changed stays."""
+        for name, wanted in files.items():
+            if sha256(self.folder / name) == wanted:
+                (self.folder / name).unlink()
+
+    def _read(self, stage: str) -> Record | None:
+        """The record of a stage as it lies there; None where it was never begun, or what lies there is none."""
+        try:
+            found = json.loads(self._path(stage).read_text())
+            return Record(found["stage"], found["inputs"], found["result"], found["files"])
+        except (FileNotFoundError, json.JSONDecodeError, KeyError, TypeError, UnicodeDecodeError):
+            return None
 
     def _path(self, stage: str) -> Path:
         path = self.folder / "stages" / f"{stage}.json"

@@ -17,23 +17,24 @@ from typing import Any
 
 import numpy as np
 
-from recast.errors import ConfigError
+from recast.errors import ConfigError, GateFailed
 from recast.pixels import image
 from recast.pixels.image import Picture
 from recast.thumbnails import base as bases
-from recast.thumbnails import made_from
+from recast.thumbnails import logos, made_from
 from recast.thumbnails.boxes import Box
 from recast.thumbnails.brief import Brief, Level
-from recast.thumbnails.candidates import checked, designed, ranked
+from recast.thumbnails.candidates import checked, designed, nobody, ranked
 from recast.thumbnails.checks import Evidence
 from recast.thumbnails.delivery import Finished, deliver
+from recast.thumbnails.habits import read_habits
 from recast.thumbnails.identity import Sheet, cast, sheet
 from recast.thumbnails.instructions import concepts, named_images
 from recast.thumbnails.kit import Kit
 from recast.thumbnails.profiles import PROFILES, Profile
 from recast.thumbnails.rank import Measure
 from recast.thumbnails.seeing import Sight
-from recast.thumbnails.setting import design
+from recast.thumbnails.setting import design, reframed, text_of
 from recast.thumbnails.stages import Record, Stages, sha256
 from recast.thumbnails.variants import SEED_STRIDE, Asked, Made, Step, make, unedited
 
@@ -96,15 +97,34 @@ class Set:
             return None
         entries, findings = ranked(self, entries, designs)
         if last < STAGES.index("export"):
+            if not any(each.is_shipped for each in entries):
+                raise GateFailed(nobody(self, entries))
             return None
         return (yield from deliver(self, entries, findings, designs))
 
     def check(self) -> None:
-        """Raise for whatever would stop the work later: references without a face, fonts, logos, the frame."""
-        if self.brief.base.frame is not None:
-            picture = bases.given(self.brief.base)
-            bases.free(self.brief.base, picture, self.tools.sight.faces)
-            design(picture, self.brief, self.kit, self.brief.levels[0], None, profile=self.first)
+        """Raise for whatever would stop the work later: references without a face, the frame, and fonts, logos and
+        titles of every level in every profile.
+        """
+        base, sight = self.brief.base, self.tools.sight
+        picture = Picture(np.full((*bases.MASTER_PX[::-1], 3), 128, np.uint8))
+        if base.frame is not None:
+            picture = bases.given(base)
+            bases.free(base, picture, sight.faces)
+        elif base.keep == "characters" and base.keep_mask is None and sight.faces is None:
+            raise ConfigError("base.keep='characters': nothing finds faces; give keep_boxes, or keep: nothing")
+        if self.brief.text_in_scene and sight.text is None:
+            raise ConfigError(f"text_in_scene: nothing reads text; {sight.why.get('text', 'leave it out')}")
+        if self.kit.look.style is not None:
+            read_habits(self.kit.look.style)
+        seen = set()
+        for level in self.brief.levels:
+            shown = (text_of(self.brief, level), level.layout, level.colour)
+            if shown not in seen:
+                seen.add(shown)
+                plan = design(picture, self.brief, self.kit, level, None, profile=self.first)
+                for profile in self.profiles:
+                    reframed(plan, self.brief, self.kit, level, [], profile=profile)
         _ = self.sheets
         if self.wanted and self.tools.sight.faces is None:
             why = self.tools.sight.why.get("faces", "pass a face recogniser")
@@ -127,11 +147,24 @@ class Set:
 
     @cached_property
     def references(self) -> dict[str, list[Path]]:
-        """Context images by the name that instructions call them by."""
+        """The files of context images, by the name that instructions call them by."""
         named = {each.id: list(each.references) for each in self.kit.characters}
-        if self.kit.logo is not None and self.kit.logo.file.suffix.lower() != ".svg":
+        if self.kit.logo is not None:
             named["logo"] = [self.kit.logo.file]
         return named | {name: [path] for name, path in self.brief.images.items()}
+
+    def context(self, instructions: Sequence[str | None]) -> dict[str, list[Path | Picture]]:
+        """The context images that instructions call by name; an SVG as pixels, on white."""
+        called = named_images([each for each in instructions if each], list(self.references))
+        return {
+            name: [logos.on_white(path) if path.suffix.lower() == ".svg" else path for path in self.references[name]]
+            for name in called
+        }
+
+    def context_hashes(self, instructions: Sequence[str | None]) -> list[str | None]:
+        """What of their files decides a picture."""
+        called = named_images([each for each in instructions if each], list(self.references))
+        return made_from.hashes([path for name in called for path in self.references[name]])
 
     # The stages, in their order.
 
@@ -155,6 +188,7 @@ class Set:
             "seed": self.brief.seed,
             "steps": self.brief.steps,
             "faces": made_from.name(self.tools.sight.faces),
+            "context": self.context_hashes([said.prompt, said.edit]),
         }
         if self.stages.find("base", inputs) is not None:
             return
@@ -165,12 +199,11 @@ class Set:
             picture = bases.given(said)
             image.write(picture, path)
         else:
-            called = named_images([str(said.prompt)], list(self.references))
             picture, _, notes = yield from bases.generated(
                 said,
                 self.tools.generator(),
                 size=self.tools.size,
-                references={name: self.references[name] for name in called},
+                references=self.context([said.prompt]),
                 seed=self.brief.seed,
                 steps=self.brief.steps,
             )
@@ -187,7 +220,9 @@ class Set:
     def _edited_base(self, picture: Picture, path: Path) -> Generator[Step, None, Picture]:
         """The base after its own edit, what is kept of it as it was."""
         options = self._options(bases.free(self.brief.base, picture, self.tools.sight.faces))
-        run = self.tools.generator().start_edit(path, self.brief.base.edit, seed=self.brief.seed, **options)
+        context = self.context([self.brief.base.edit])
+        named = {"references": context} if context else {}
+        run = self.tools.generator().start_edit(path, self.brief.base.edit, seed=self.brief.seed, **named, **options)
         for step, _ in enumerate(run, start=1):
             yield Step("base", step, run.of, "its edit")
         run.result.save(path)
@@ -200,12 +235,11 @@ class Set:
         free = self.folder / "free.png"
         has_mask = "free.png" in self.stages.last("base").files
         asked = self.asked()
-        called = named_images([each.prompt for each in asked], list(self.references))
-        references = {name: self.references[name] for name in called}
+        prompts = [each.prompt for each in asked]
         shared = {
             "base": sha256(base_path),
             "free": sha256(free) if has_mask else None,
-            "references": made_from.hashes([path for paths in references.values() for path in paths]),
+            "references": self.context_hashes(prompts),
             "sheets": made_from.identity(self.sheets),
             "model": dict(self.tools.model),
             "steps": self.brief.steps,
@@ -233,7 +267,7 @@ class Set:
                 folder=folder,
                 judge=self._judge,
                 options=options,
-                references={name: paths[0] if len(paths) == 1 else paths for name, paths in references.items()},
+                references=self.context(prompts),
                 together=self.tools.together,
             )
             for event in work:

@@ -18,6 +18,8 @@ from recast.thumbnails.seeing import FoundFace
 FACE = Box(0.62, 0.15, 0.82, 0.6)
 SKIN = (200, 150, 110)
 """The colour of the one face that the stand-in knows."""
+SPOILT = (40, 200, 60)
+"""The colour of the face that a spoilt variant has instead."""
 
 
 class Died(Exception):
@@ -64,7 +66,9 @@ class Painter:
         self.options.append(options)
         base = image.read(source)
         free = np.ones(base.rgb.shape[:2], bool)
-        if options.get("mask") is not None:
+        if isinstance(options.get("mask"), np.ndarray):
+            free = options["mask"] > 0
+        elif options.get("mask") is not None:
             free = image.read(options["mask"]).rgb[..., 0] > 0
         made = []
         for i, words in enumerate(prompts):
@@ -72,7 +76,7 @@ class Painter:
             rgb[free] = _pattern(words, base)[free]
             if seed + i in self.spoils.get(words, ()):
                 left, top, right, bottom = FACE.pixels(width=base.width, height=base.height)
-                rgb[top:bottom, left:right] = (40, 200, 60)
+                rgb[top:bottom, left:right] = SPOILT
             made.append(Picture(rgb))
         return Run(3, Result(tuple(made)), dies=self.dies_at == len(self.asked))
 
@@ -86,17 +90,22 @@ class Painter:
 
 
 class Eyes:
-    """Sees one face, at FACE, wherever its middle is not black; its identity is its colour."""
+    """Sees one face, wherever there is a patch of SKIN or of SPOILT; its identity is its colour."""
 
     name, limit, smallest_px = "stand-in", 0.995, 8
 
     def faces(self, rgb: np.ndarray) -> list[FoundFace]:
-        left, top, right, bottom = FACE.grown(-0.05).pixels(width=rgb.shape[1], height=rgb.shape[0])
-        colour = rgb[top:bottom, left:right].reshape(-1, 3).mean(0)
-        if colour.max() < 10:
+        height, width = rgb.shape[:2]
+        patches = [np.abs(rgb.astype(int) - colour).max(-1) < 12 for colour in (SKIN, SPOILT)]
+        patch = max(patches, key=np.count_nonzero)
+        if patch.mean() < 0.01:
             return []
-        eyes = ((0.68, 0.3), (0.76, 0.3))
-        return [FoundFace(FACE, 0.9, (colour / np.linalg.norm(colour)).astype(np.float32), eyes)]
+        rows, columns = np.flatnonzero(patch.mean(1) > 0.05), np.flatnonzero(patch.mean(0) > 0.05)
+        edges = columns[0], rows[0], columns[-1] + 1, rows[-1] + 1
+        box = Box.of_pixels(*map(float, edges), width=width, height=height)
+        colour = rgb[patch].mean(0)
+        eyes = tuple((box.left + share * box.width, box.top + 0.35 * box.height) for share in (0.3, 0.7))
+        return [FoundFace(box, 0.9, (colour / np.linalg.norm(colour)).astype(np.float32), eyes)]
 
 
 def _pattern(words: str, like: Picture) -> np.ndarray:

@@ -13,8 +13,9 @@ from recast.errors import ConfigError, GateFailed, InputError
 from recast.pixels import image
 from recast.thumbnails.boxes import Box
 from recast.thumbnails.brief import Base, Brief, Level, Variants
-from recast.thumbnails.kit import Character, Colour, ExportStyle, Kit, Layout, TextStyle
-from recast.thumbnails.seeing import Sight
+from recast.thumbnails.findings import Finding
+from recast.thumbnails.kit import Character, Colour, ExportStyle, Kit, Layout, LogoStyle, TextStyle
+from recast.thumbnails.seeing import FoundFace, Sight
 from recast.thumbnails.workflow import Set, Tools
 from tests.thumbnails.standins import FACE, SKIN, Died, Eyes, Painter
 
@@ -164,7 +165,83 @@ def test_a_set_in_which_nobody_passes_says_why(tmp_path: Path):
     spoils = {f"make {name}": [5 + i] for i, name in enumerate(LEVELS)}
     with pytest.raises(GateFailed, match=r"none of 4 variants passes: host: similarity"):
         made(brief, kit, tmp_path / "set", Painter(spoils=spoils))
-    assert not (tmp_path / "set" / "export").exists()
+    assert list((tmp_path / "set" / "export").iterdir()) == []
+    data = json.loads((tmp_path / "set" / "manifest.json").read_text())
+    assert [each["is_kept"] for each in data["variants"]] == [False] * 4
+
+
+def test_a_set_that_fails_takes_an_earlier_ones_files_away(tmp_path: Path):
+    brief, kit = channel(tmp_path)
+    made(brief, kit, tmp_path / "set", Painter())
+    (tmp_path / "set" / "export" / "notes.txt").write_text("mine")
+    other = replace(brief, seed=50, variants=replace(brief.variants, retries=0))
+    spoils = {f"make {name}": [50 + i] for i, name in enumerate(LEVELS)}
+    with pytest.raises(GateFailed):
+        made(other, kit, tmp_path / "set", Painter(spoils=spoils))
+    assert [each.name for each in (tmp_path / "set" / "export").iterdir()] == ["notes.txt"]
+    assert not (tmp_path / "set" / "feed.html").exists()
+
+
+def test_every_file_is_checked_and_says_how_it_was_cut(finished):
+    _, folder, _ = finished
+    data = json.loads((folder / "set" / "manifest.json").read_text())
+    shipped = [each for each in data["variants"] if each["is_shipped"]]
+    squares = [file for each in shipped for file in each["files"] if file["profile"] == "square"]
+    assert squares
+    for file in squares:
+        assert file["notes"][-2].startswith("square: cut to columns ")
+        assert file["notes"][-1] == "enlarged from 180x180"
+
+
+def test_a_file_that_fails_is_not_shipped_and_a_dropped_profile_goes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    brief, kit = channel(tmp_path)
+    made(brief, kit, tmp_path / "set", Painter())
+    assert list((tmp_path / "set" / "export").glob("*.square.*"))
+    made(brief, replace(kit, export=ExportStyle(profiles=("youtube-portable",))), tmp_path / "set", Painter())
+    assert not list((tmp_path / "set" / "export").glob("*.square.*"))
+    bad = Finding(check="T2", verdict="fail", says="Too small")
+    monkeypatch.setattr("recast.thumbnails.delivery.check", lambda seen: [bad])
+    done = made(brief, kit, tmp_path / "set", Painter())
+    assert not list((tmp_path / "set" / "export").glob("*.square.*"))
+    assert all("square: not shipped: T2: Too small" in each.notes for each in done.entries if each.is_shipped)
+    assert list((tmp_path / "set" / "export").glob("*.youtube-portable.*"))
+
+
+def test_a_base_edit_sees_the_pictures_it_calls(tmp_path: Path):
+    brief, kit = channel(tmp_path)
+    svg = '<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 4 2"><path d="{}"/></svg>'
+    (tmp_path / "logo.svg").write_text(svg.format("M0 0h4v2z"))
+    kit = replace(kit, logo=LogoStyle(file=tmp_path / "logo.svg"))
+    brief = replace(brief, base=replace(brief.base, edit="put @host and @logo on a beach"))
+    painter = Painter()
+    made(brief, kit, tmp_path / "set", painter, until="base")
+    seen = painter.options[0]["references"]
+    assert seen["host"] == [tmp_path / "frame.png"]
+    (logo,) = seen["logo"]
+    assert logo.rgb.shape == (256, 512, 3)
+    assert tuple(logo.rgb[-1, 0]) == (255, 255, 255)
+    again = Painter()
+    made(brief, kit, tmp_path / "set", again, until="base")
+    assert again.asked == []
+    (tmp_path / "logo.svg").write_text(svg.format("M0 0v2h4z"))
+    made(brief, kit, tmp_path / "set", again, until="base")
+    assert len(again.asked) == 1
+
+
+def test_a_design_is_made_anew_when_the_faces_seen_change(tmp_path: Path):
+    brief, kit = channel(tmp_path)
+    brief = replace(brief, characters=())
+    blind = Tools(generator=Painter, model={"name": "painter"}, size=(320, 180))
+    list(Set(brief, kit, tmp_path / "set", blind).make(until="designs"))
+    before = {path: path.read_bytes() for path in (tmp_path / "set" / "candidates").iterdir()}
+
+    class Left(Eyes):
+        def faces(self, rgb: np.ndarray) -> list[FoundFace]:
+            return [FoundFace(Box(0.3, 0.1, 0.7, 0.9), 0.9, np.ones(3) / 3**0.5)]
+
+    seeing = replace(blind, sight=Sight(faces=Left()))
+    list(Set(brief, kit, tmp_path / "set", seeing).make(until="designs"))
+    assert {path: path.read_bytes() for path in (tmp_path / "set" / "candidates").iterdir()} != before
 
 
 def test_a_base_from_words_is_cut_to_16_9_and_noted(tmp_path: Path):
