@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import re
 from collections.abc import Generator, Mapping, Sequence
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -14,6 +13,7 @@ from recast.pixels import image
 from recast.pixels.image import Picture
 from recast.thumbnails.boxes import Box
 from recast.thumbnails.brief import Base
+from recast.thumbnails.cut_out import cut_out
 from recast.thumbnails.export import frame
 from recast.thumbnails.seeing import SeesFaces
 from recast.thumbnails.subject import people
@@ -92,11 +92,7 @@ def free(base: Base, picture: Picture, faces: SeesFaces | None) -> np.ndarray | 
     """
     kept = np.zeros((picture.height, picture.width), bool)
     if base.keep_mask is not None:
-        cut = _cut_out(base.keep_mask, picture)
-        if not cut.any() or cut.all():
-            what = "white everywhere: nothing may change" if cut.all() else "black everywhere: nothing is kept"
-            raise InputError(f"{base.keep_mask}: {what}; a cut-out accepted, white where the picture is kept; paint it")
-        kept |= cut
+        kept |= cut_out(base.keep_mask, size=(picture.width, picture.height))
     elif base.keep == "characters":
         if faces is None:
             raise InputError(
@@ -110,17 +106,6 @@ def free(base: Base, picture: Picture, faces: SeesFaces | None) -> np.ndarray | 
     if not kept.any():
         return None
     return np.where(kept, 0, 255).astype(np.uint8)
-
-
-def _cut_out(path: Path, picture: Picture) -> np.ndarray:
-    """Where a cut-out is white, or opaque where it has alpha."""
-    mask = image.read(path, name="base.keep_mask")
-    if (mask.width, mask.height) != (picture.width, picture.height):
-        came, accepted = f"{mask.width}x{mask.height}", f"{picture.width}x{picture.height}"
-        raise InputError(f"{path}: {came} came; {accepted} accepted, the size of the base; export it again")
-    if mask.alpha is not None and mask.alpha.min() < 255:
-        return np.asarray(mask.alpha >= 128)
-    return np.asarray(mask.rgb.mean(-1) >= 128)
 
 
 def faces_of(picture: Picture, faces: SeesFaces | None) -> Sequence[Box]:

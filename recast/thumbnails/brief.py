@@ -13,8 +13,12 @@ from difflib import get_close_matches
 from pathlib import Path
 from typing import Annotated, Literal
 
-from recast.thumbnails.documents import NAME, PAINT, SOME, Between, Like, PictureFile, check_sides, error, read_document
+from recast.errors import InputError
+from recast.pixels import image
+from recast.thumbnails.cut_out import cut_out
+from recast.thumbnails.documents import check_sides, error, line_of, read_document
 from recast.thumbnails.kit import Kit, Percent, ProfileName, read_kit
+from recast.thumbnails.marks import NAME, PAINT, SOME, Between, Like, PictureFile
 
 Factor = Literal["text", "layout", "colour", "background", "expression", "prop", "style"]
 """What the variants of a set differ in. text, layout, colour: set anew over one picture; the others: edited."""
@@ -23,6 +27,8 @@ CARRIES = {"text": "text", "layout": "layout", "colour": "colour"}
 """The key of a level that holds the value of a factor; of the other factors it is `edit`."""
 MOST_WORDS, MOST_CHARACTERS = 12, 60
 """Of a title on a picture: at a tenth of the height, the least that is read at 168 pixels, no more has room."""
+MOST_VARIANTS = 200
+"""Of a set, levels by seeds: far more than anybody looks through, and fewer than seeds between a try and the next."""
 FRAME_PX = 64
 """The least side of a frame to start from: the smallest picture that the models take."""
 LEVEL = Like("[A-Za-z0-9][A-Za-z0-9 _-]{0,39}", "a name of letters, digits, spaces, _ and - (files are called by it)")
@@ -62,7 +68,9 @@ class Base:
 
 @dataclass(frozen=True, kw_only=True)
 class Variants:
-    """factor and levels; each is made with `seeds_per_level` seeds. retries: new seeds for a face that is lost."""
+    """factor and levels; each is made with `seeds_per_level` seeds, together at most MOST_VARIANTS; more than one seed
+    where levels are edited. retries: new seeds for a face that is lost.
+    """
 
     factor: Factor
     levels: Annotated[tuple[Level, ...], Between(1, 100)]
@@ -75,8 +83,9 @@ class Variants:
 class Brief:
     """One video. text: the title on the picture. kit: the brand kit's file. characters: ids that must show.
 
-    hypothesis: what the set is to find out; manifests carry it. images: further context pictures by name, such as
-    product: the instructions call them @product; @host and @logo come from the kit.
+    hypothesis: what the set is to find out; manifests carry it. topic, hooks: what `concepts` are made of. promise,
+    audience: notes for people. images: further context pictures by name, such as product: the instructions call them
+    @product; @host and @logo come from the kit.
     """
 
     title: Annotated[str, SOME]
@@ -103,6 +112,11 @@ class Brief:
         return self.variants.levels
 
 
+def variant_name(level: Level, again: int) -> str:
+    """What a variant and its files are called: LEVEL, LEVEL-2, LEVEL-3 ...; again: which of its seeds, from 0."""
+    return level.name if again == 0 else f"{level.name}-{again + 1}"
+
+
 def read_brief(path: Path) -> Brief:
     """The brief in a YAML file, itself without contradictions; its kit exists, and is not opened.
 
@@ -116,24 +130,17 @@ def read_brief_and_kit(path: Path) -> tuple[Brief, Kit]:
     brief, lines = _read(path)
     kit = read_kit(brief.kit)
     for name, words in _unknown(brief, kit):
-        raise error(path, _line(lines, name), name, words)
+        raise error(path, line_of(lines, name), name, words)
     return brief, kit
 
 
 def _read(path: Path) -> tuple[Brief, dict[str, int]]:
     brief, lines = read_document(path, Brief, schema=SCHEMA, folder=path.parent)
     for name, words in _contradictions(brief):
-        raise error(path, _line(lines, name), name, words)
+        raise error(path, line_of(lines, name), name, words)
     for i, sides in enumerate(brief.base.keep_boxes):
         check_sides(path, lines[f"base.keep_boxes[{i}]"], f"base.keep_boxes[{i}]", sides)
     return brief, lines
-
-
-def _line(lines: Mapping[str, int], name: str) -> int:
-    """The line of a value, or of the nearest that holds it and was written."""
-    while name and name not in lines:
-        name = re.sub(r"(\.[^.\[]*|\[\d+\]|^[^.\[]*)$", "", name)
-    return lines.get(name, 1)
 
 
 def _contradictions(brief: Brief) -> Iterator[tuple[str, str]]:
@@ -145,7 +152,7 @@ def _contradictions(brief: Brief) -> Iterator[tuple[str, str]]:
         yield "base", "neither frame nor prompt came; one of the two accepted; add frame: picture.jpg or prompt: words"
     if base.edit and not base.frame:
         yield "base.edit", "comes without base.frame, which it would change; say it in base.prompt"
-    yield from _too_long("text", brief.text)
+    yield from _bad_title("text", brief.text)
     if brief.text_in_scene and variants.factor in CARRIES:
         yield (
             "text_in_scene",
@@ -160,6 +167,8 @@ def _contradictions(brief: Brief) -> Iterator[tuple[str, str]]:
         came = f"{variants.ship} came, of {len(variants.levels)} levels"
         yield "variants.ship", f"{came}; one of each level is shipped; write at most {len(variants.levels)}"
     yield from _levels(brief)
+    yield from _seeds(variants)
+    yield from _keep_mask(base)
     for name in ("characters", "profiles", "hooks"):
         came = getattr(brief, name)
         for i, each in enumerate(came):
@@ -172,17 +181,26 @@ def _contradictions(brief: Brief) -> Iterator[tuple[str, str]]:
 
 def _levels(brief: Brief) -> Iterator[tuple[str, str]]:
     """Levels that differ in more or less than the declared factor."""
-    factor, levels = brief.variants.factor, brief.variants.levels
+    factor, levels, seeds = brief.variants.factor, brief.variants.levels, brief.variants.seeds_per_level
     carries = CARRIES.get(factor, "edit")
     own = {"text": brief.text, "layout": brief.layout}.get(carries)  # what a level without a value has
-    names: dict[str, int] = {}
+    names: dict[str, tuple[int, str]] = {}
     values: dict[str | None, int] = {}
     for i, level in enumerate(levels):
         at = f"variants.levels[{i}]"
-        if level.name.lower() in names:
-            first = f"levels[{names[level.name.lower()]}]"
-            yield f"{at}.name", f"{level.name!r} came, as in {first}; a name of its own accepted; rename one"
-        names[level.name.lower()] = i
+        for again in range(seeds):
+            name = variant_name(level, again)
+            first, was = names.setdefault(name.lower(), (i, level.name))
+            if first == i:
+                continue
+            if was.lower() == level.name.lower():
+                words = f"{level.name!r} came, as in levels[{first}]; a name of its own accepted"
+            else:
+                words = (
+                    f"{level.name!r} came beside {was!r} of levels[{first}]; with {seeds} seeds each, two variants are "
+                )
+                words += f"called {name!r}"
+            yield f"{at}.name", f"{words}; rename one"
         for key in ("edit", "text", "layout", "colour"):
             if key != carries and getattr(level, key) is not None:
                 words = f"comes beside factor: {factor}; levels that differ in {carries} alone accepted"
@@ -197,19 +215,40 @@ def _levels(brief: Brief) -> Iterator[tuple[str, str]]:
                 f"{words}; write a {carries}: of its own",
             )
         values[value] = i
-        yield from _too_long(f"{at}.text", level.text or "")
+        yield from _bad_title(f"{at}.text", level.text or "")
 
 
-def _too_long(name: str, text: str) -> Iterator[tuple[str, str]]:
-    words, characters = len(text.split()), len(text)
-    if words > MOST_WORDS or characters > MOST_CHARACTERS:
-        yield (
-            name,
-            (
-                f"{words} words, {characters} characters came; at most {MOST_WORDS} words and {MOST_CHARACTERS} "
-                "characters have room on a picture; write two to five words"
-            ),
+def _seeds(variants: Variants) -> Iterator[tuple[str, str]]:
+    """More seeds than make pictures that differ, and more pictures than a set may have."""
+    name, seeds, levels = "variants.seeds_per_level", variants.seeds_per_level, len(variants.levels)
+    if seeds > 1 and not any(level.edit for level in variants.levels):
+        words = (
+            f"{seeds} came beside factor: {variants.factor}, and no level has an edit; all seeds give the same picture"
         )
+        yield name, f"{words}; write 1, or choose a factor that is edited, and levels with edit: words"
+    if seeds * levels > MOST_VARIANTS:
+        came = f"{seeds} came, which with {levels} levels are {seeds * levels} variants"
+        yield name, f"{came}; at most {MOST_VARIANTS} accepted; write at most {MOST_VARIANTS // levels}"
+
+
+def _keep_mask(base: Base) -> Iterator[tuple[str, str]]:
+    if base.keep_mask is None:
+        return
+    frame = None if base.frame is None else image.read(base.frame, name="base.frame")
+    try:
+        cut_out(base.keep_mask, size=None if frame is None else (frame.width, frame.height))
+    except InputError as failure:
+        yield "base.keep_mask", str(failure).replace(str(base.keep_mask), base.keep_mask.name, 1)
+
+
+def _bad_title(name: str, text: str) -> Iterator[tuple[str, str]]:
+    """A title of nothing but blanks, and one that has no room."""
+    words, characters = len(text.split()), len(text)
+    if text and not words:
+        yield name, f'{text!r} came, in which nothing shows; a title, or "" for none, accepted'
+    if words > MOST_WORDS or characters > MOST_CHARACTERS:
+        came = f"{words} words, {characters} characters came; at most {MOST_WORDS} words and {MOST_CHARACTERS} "
+        yield name, f"{came}characters have room on a picture; write two to five words"
 
 
 def _unknown(brief: Brief, kit: Kit) -> Iterator[tuple[str, str]]:

@@ -2,7 +2,7 @@
 
 The annotations of the dataclass are the schema: str, int, float, bool, Literal, Path (of a file that exists), Box (four
 numbers in percent), tuples, mappings from names, other dataclasses, and each of them `| None`; `Annotated` with a mark
-of this module narrows them. Values are read as they are written, so a title `NO` or `007` is that text, not a boolean
+of `marks` narrows them. Values are read as they are written, so a title `NO` or `007` is that text, not a boolean
 or a number.
 """
 
@@ -20,6 +20,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal, TypeVar, Union, get_a
 from recast.errors import InputError
 from recast.pixels import image
 from recast.thumbnails.boxes import Box
+from recast.thumbnails.marks import HEX, PAINT, Between, Bundled, Like, MayBeAbsent, OneOf, PictureFile
 
 if TYPE_CHECKING:
     from yaml import MappingNode, Node
@@ -32,55 +33,6 @@ NUMBER = re.compile(r"[-+]?(\d+(\.\d*)?|\.\d+)([eE][-+]?\d+)?")
 FLAGS = {"true": True, "yes": True, "on": True, "false": False, "no": False, "off": False}
 _TAGS = {f"tag:yaml.org,2002:{name}" for name in ("str", "int", "float", "bool", "null", "timestamp", "seq", "map")}
 _TAGS |= {"tag:yaml.org,2002:value", "tag:yaml.org,2002:merge"}  # plain "=" and "<<", which are read as text
-
-
-@dataclass(frozen=True)
-class Between:
-    """Of a number, from `least` to `most`, both accepted; of a tuple or mapping, how many it holds."""
-
-    least: float
-    most: float
-
-
-@dataclass(frozen=True)
-class Like:
-    """Of a text that as a whole matches `pattern`; words: what that is, for a person."""
-
-    pattern: str
-    words: str
-
-
-@dataclass(frozen=True)
-class OneOf:
-    """Of a text that is one of some words."""
-
-    words: tuple[str, ...]
-
-
-@dataclass(frozen=True)
-class PictureFile:
-    """Of a path whose file is a whole picture with sides of at least `least_px`; an SVG is only looked for."""
-
-    least_px: int = 1
-
-
-@dataclass(frozen=True)
-class Bundled:
-    """Of a path that may also be the bare name of a file with `suffix` in `folder`, such as a font that we bring."""
-
-    folder: Path
-    suffix: str
-
-    def names(self) -> list[str]:
-        return sorted(each.stem for each in self.folder.glob(f"*{self.suffix}"))
-
-
-HEX = Like("#[0-9A-Fa-f]{6}", 'a colour such as "#E0242B" (in quotes: a bare # begins a comment)')
-PAINT = Like(
-    "#[0-9A-Fa-f]{6}|[A-Za-z][A-Za-z0-9_-]*", 'a colour such as "#E0242B" (in quotes) or a role of the palette'
-)
-NAME = Like("[A-Za-z][A-Za-z0-9_-]{0,39}", "a name of letters, digits, _ and -, beginning with a letter,")
-SOME = Like(r"(?s).*\S.*", "a text that is not empty")
 
 
 @dataclass(frozen=True, eq=False)
@@ -123,6 +75,13 @@ def error(file: Path, line: int | None, name: str, words: str) -> InputError:
     """An error that says where in a document. line, name: None and "" where there is none to name."""
     where = file.name if line is None else f"{file.name} line {line}"
     return InputError(f"{where}: {name}: {words}" if name else f"{where}: {words}")
+
+
+def line_of(lines: Mapping[str, int], name: str) -> int:
+    """The line of a value, or of the nearest that holds it and was written."""
+    while name and name not in lines:
+        name = re.sub(r"(\.[^.\[]*|\[\d+\]|^[^.\[]*)$", "", name)
+    return lines.get(name, 1)
 
 
 def shortened(text: str, most: int = 60) -> str:
@@ -371,7 +330,7 @@ def _bool(place: Place, marks: tuple[Any, ...]) -> bool:
 
 
 def _path(place: Place, marks: tuple[Any, ...]) -> Path:
-    """A file that exists, as a path from where the document lies."""
+    """A file that exists, or that may be absent, as a path from where the document lies."""
     came = _plain(place, "a file's name")
     path = place.file.parent / came
     bundled = next((mark for mark in marks if isinstance(mark, Bundled)), None)
@@ -381,6 +340,9 @@ def _path(place: Place, marks: tuple[Any, ...]) -> Path:
         is_file, is_there = path.is_file(), path.exists()
     except (OSError, ValueError):  # too long, or a NUL
         is_file = is_there = False
+    else:
+        if not is_there and any(isinstance(mark, MayBeAbsent) for mark in marks):
+            return path
     if not is_file:
         what = "is not a file" if is_there else "does not exist"
         others = f", or write {' or '.join(bundled.names())}, which we bring" if bundled else ""

@@ -7,24 +7,16 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import dataclass, field
+from datetime import date
 from pathlib import Path
 from typing import Annotated, Literal
 
+from recast.errors import InputError
 from recast.thumbnails.boxes import Box
-from recast.thumbnails.documents import (
-    HEX,
-    NAME,
-    PAINT,
-    SOME,
-    Between,
-    Bundled,
-    Like,
-    OneOf,
-    PictureFile,
-    error,
-    read_document,
-)
+from recast.thumbnails.documents import error, line_of, read_document
+from recast.thumbnails.marks import HEX, NAME, PAINT, SOME, Between, Bundled, Like, MayBeAbsent, OneOf, PictureFile
 from recast.thumbnails.profiles import PROFILES
+from recast.thumbnails.shaping import typeface
 
 Corner = Literal["top-left", "top-right", "bottom-left", "bottom-right", "center"]
 SCHEMA = 1
@@ -107,7 +99,9 @@ class LogoStyle:
 
 @dataclass(frozen=True, kw_only=True)
 class LoRA:
-    file: Path
+    """An adapter of a character. optional: without its file pictures are made all the same."""
+
+    file: Annotated[Path, MayBeAbsent()]
     weight: Annotated[float, Between(-2, 2)] = 1.0
     optional: bool = False
 
@@ -124,7 +118,8 @@ class Consent:
 class Character:
     """A person of the channel. references: 1 to 8 pictures that show one face each.
 
-    identity_min: the least cosine to the references; None: the recogniser's own calibrated limit.
+    identity_min: the least cosine to the references; None: the recogniser's own calibrated limit. must_keep: a note for
+    people.
     """
 
     id: Annotated[str, NAME]
@@ -147,7 +142,7 @@ class Layout:
 
 @dataclass(frozen=True, kw_only=True)
 class Look:
-    """saturation: least and most mean (HSV, 0..1). key: how light the channel's pictures are.
+    """saturation: least and most mean (HSV, 0..1). key: how light the channel's pictures are. avoid: a note for people.
 
     style: the file that `learn` writes: how the channel's own pictures look, and how far they are from one another.
     """
@@ -202,7 +197,7 @@ def read_kit(path: Path) -> Kit:
     """The brand kit in a YAML file. Raises InputError that names the line for whatever in it cannot be used."""
     kit, lines = read_document(path, Kit, schema=SCHEMA, folder=path.parent)
     for each in _problems(kit):
-        raise error(path, lines.get(each[0], 1), *each)
+        raise error(path, line_of(lines, each[0]), *each)
     return kit
 
 
@@ -235,9 +230,44 @@ def _problems(kit: Kit) -> Iterable[tuple[str, str]]:
     for i, character in enumerate(kit.characters):
         if character.id == "logo":
             yield f"characters[{i}].id", "'logo' came; that is what instructions call the logo; choose another name"
+        lora, consent = character.lora, character.consent
+        if lora and not lora.optional and not lora.file.exists():
+            words = f"{str(lora.file)!r} does not exist; train it and put it there, or write optional: true"
+            yield f"characters[{i}].lora.file", words
+        if consent and not _is_day(consent.date):
+            yield f"characters[{i}].consent.date", f"{consent.date!r} came, which no calendar has; write the day it was"
     for part in kit.rules.brand_min:
         if part not in SCORES:
             yield f"rules.brand_min.{part}", f"no sub-score; {', '.join(SCORES)} accepted"
+    yield from _broken_files(kit)
+
+
+def _broken_files(kit: Kit) -> Iterable[tuple[str, str]]:
+    """Fonts that cannot be set, and numbers of the style that cannot be read."""
+    from recast.thumbnails.habits import read_habits  # which is made of the colours of a kit
+
+    for i, font in enumerate(kit.fonts):
+        try:
+            typeface(font.file, instance=font.instance)
+        except InputError as failure:
+            words, of_file = str(failure), f"font={font.file}: "
+            if words.startswith(of_file):
+                yield f"fonts[{i}].file", f"{font.file.name}: {words.removeprefix(of_file)}"
+            else:
+                yield f"fonts[{i}].instance", words.partition(": ")[2]
+    if kit.look.style is not None:
+        try:
+            read_habits(kit.look.style)
+        except InputError as failure:
+            yield "look.style", str(failure).replace(str(kit.look.style), kit.look.style.name, 1)
+
+
+def _is_day(text: str) -> bool:
+    try:
+        date.fromisoformat(text)
+    except ValueError:
+        return False
+    return True
 
 
 def _no_range(came: tuple[float, float]) -> str:

@@ -17,12 +17,12 @@ title: Forty days alone on an island    # of the video; manifests carry it
 text: "40 DAYS"                         # on the picture, as it is written; two to five words are read; "" for none
 kit: brand.yaml                         # the channel's brand kit
 
-# For you and your manifests; all optional.
-topic: survival
-promise: What an island teaches in forty days       # one line
-audience: people who dream of leaving the city
-hooks: [the last match, the storm]                  # up to three
-hypothesis: A frightened face is clicked more than a proud one.
+# What the video is about; all optional.
+topic: survival                                     # `concepts` writes instructions about it
+hooks: [the last match, the storm]                  # up to three; `concepts` tries them as titles
+hypothesis: A frightened face is clicked more than a proud one.     # manifests carry it
+promise: What an island teaches in forty days       # a note for people; nothing reads it
+audience: people who dream of leaving the city      # a note for people; nothing reads it
 
 characters: [host]      # who must show: ids of the kit; each variant's faces are compared with their pictures
 # images:               # more pictures to take things from; instructions call them @name
@@ -36,6 +36,7 @@ base:                   # the picture that all variants share: a frame, or a pro
   # prompt: a beach at noon, @host in front of it   # instead of a frame: what to generate
   keep: characters      # what no edit may touch: characters (their faces) or nothing
   # keep_boxes: [[60, 10, 95, 60]]                  # and these: [left, top, right, bottom] in percent of the frame
+  # keep_mask: cutout.png                           # instead of faces: a picture of the frame's size, white where kept
 
 variants:
   # What they differ in, and in nothing else:
@@ -46,7 +47,7 @@ variants:
     - name: as it is                         # without edit: the base itself
     - {name: afraid, edit: make @host look afraid}
     - {name: proud, edit: make @host look proud}
-  seeds_per_level: 1    # how many pictures each level gets
+  seeds_per_level: 1    # how many pictures each level gets; more than 1 where levels hold edit:, at most 200 in all
   retries: 2            # new seeds for a picture on which a face is lost
   ship: 3               # how many of those that pass are exported, best first, one a level
 
@@ -87,9 +88,10 @@ logo: {file: logo.svg, anchor: top-left, width_pct: [8, 14], clear_space_pct: 2}
 characters:
   - id: host                        # instructions call this person @host
     references: [faces/host.jpg]    # 1 to 8 pictures that show this face alone; 3 to 8 are better
-    # lora: {file: host.safetensors, weight: 0.8, optional: true}   # an adapter trained on this person
+    # lora: {file: host.safetensors, weight: 0.8, optional: true}   # an adapter trained on this person;
+    #                               optional: without its file, pictures are made without it
     # identity_min: 0.55            # least cosine to the references; left out: the recogniser's calibrated limit
-    must_keep: []                   # such as [glasses, beard]
+    must_keep: []                   # a note for people, which nothing checks: such as [glasses, beard]
     # consent: {by: name, date: 2026-01-10}     # who allowed the use of this face, and when
 
 # Boxes are [left, top, right, bottom] in percent of the frame. The length of the video covers what is right of 78 and
@@ -102,7 +104,7 @@ look:
   reference_images: []              # such as [past/1.jpg, past/2.jpg]: thumbnails that look right
   # saturation: [0.35, 0.65]        # least and most mean (HSV)
   # key: high                       # how light: high, mid or low
-  avoid: []                         # such as [gradient sky]
+  avoid: []                         # a note for people, which nothing checks: such as [gradient sky]
   # style: brand.style.json         # written by `recast thumbnails learn`
 
 rules:

@@ -23,7 +23,7 @@ from recast.pixels.image import Picture
 from recast.thumbnails import base as bases
 from recast.thumbnails import logos, made_from
 from recast.thumbnails.boxes import Box
-from recast.thumbnails.brief import Brief, Level
+from recast.thumbnails.brief import Brief, Level, variant_name
 from recast.thumbnails.candidates import checked, designed, nobody, ranked
 from recast.thumbnails.checks import Evidence
 from recast.thumbnails.delivery import Finished, deliver
@@ -281,16 +281,18 @@ class Set:
         return [made[each.name] for each in asked]
 
     def asked(self) -> list[Asked]:
-        """Every variant of the brief: levels by seeds, named LEVEL or LEVEL-2, LEVEL-3 ..."""
+        """Every variant of the brief: levels by seeds; a level without an edit is the base, and once is enough."""
         variants = self.brief.variants
         asked: list[Asked] = []
         for again in range(variants.seeds_per_level):
             for level in variants.levels:
+                if again and not level.edit:
+                    continue
                 first = self.brief.seed + len(asked)
                 tries = tuple(first + SEED_STRIDE * attempt for attempt in range(1 + variants.retries))
-                name = level.name if again == 0 else f"{level.name}-{again + 1}"
+                name = variant_name(level, again)
                 asked.append(Asked(name=name, level=level, prompt=level.edit or "", tries=tries))
-        return asked if any(each.prompt for each in asked) else asked[: len(variants.levels)]
+        return asked
 
     # What stages are made from.
 

@@ -56,6 +56,7 @@ def _row(folder: Path, name: str, seed: int) -> dict[str, Any]:
     finding = {"check": "C3", "verdict": "warn", "says": "flat", "advice": "", "numbers": {}, "boxes": []}
     return {
         "name": name,
+        "level": name,
         "is_shipped": name in SHIPPED,
         "is_kept": name != "lost",
         "reason": "host: no face" if name == "lost" else "",

@@ -1,8 +1,10 @@
 """A brief from its file: contradictions, and names that its kit has not, are refused with their line."""
 
+import numpy as np
 import pytest
 
 from recast.errors import InputError
+from recast.pixels.image import write
 from recast.thumbnails.brief import read_brief, read_brief_and_kit
 from recast.thumbnails.templates import BRAND, BRIEF
 from tests.thumbnails import channel
@@ -170,6 +172,42 @@ WRONG = {
         "images.host: a character of brand.yaml is called so",
     ),
     "an absent kit": ([("kit: brand.yaml", "kit: other.yaml")], line_of("kit:"), "kit: 'other.yaml' does not exist"),
+    "a name that a second seed of another has": (
+        [("name: proud", "name: Afraid-2"), ("seeds_per_level: 1", "seeds_per_level: 2")],
+        line_of("{name: proud"),
+        "levels[2].name: 'Afraid-2' came beside 'afraid' of levels[1]; with 2 seeds each, two variants are called",
+    ),
+    "a name whose third seed another has": (
+        [("name: afraid", "name: proud-3"), ("seeds_per_level: 1", "seeds_per_level: 3")],
+        line_of("{name: proud"),
+        "levels[2].name: 'proud' came beside 'proud-3' of levels[1]; with 3 seeds each, two variants are",
+    ),
+    "seeds of what is set over one picture": (
+        [
+            ("factor: expression", "factor: colour"),
+            (LEVELS, "    - {name: a, colour: ink}\n"),
+            ("ship: 3", "ship: 1"),
+            ("seeds_per_level: 1", "seeds_per_level: 2"),
+        ],
+        line_of("  seeds_per_level") - 2,
+        "variants.seeds_per_level: 2 came beside factor: colour, and no level has an edit",
+    ),
+    "seeds of the base alone": (
+        [(LEVELS, "    - name: a\n"), ("ship: 3", "ship: 1"), ("seeds_per_level: 1", "seeds_per_level: 2")],
+        line_of("  seeds_per_level") - 2,
+        "variants.seeds_per_level: 2 came beside factor: expression, and no level has an edit",
+    ),
+    "more variants than anybody looks at": (
+        [("seeds_per_level: 1", "seeds_per_level: 67")],
+        line_of("  seeds_per_level"),
+        "67 came, which with 3 levels are 201 variants; at most 200 accepted; write at most 66",
+    ),
+    "a title of blanks": ([('"40 DAYS"', '"   "')], 6, "text: '   ' came, in which nothing shows"),
+    "a level's title of blanks": (
+        [("factor: expression", "factor: text"), (LEVELS, '    - {name: a, text: " "}\n'), ("ship: 3", "ship: 1")],
+        line_of(LEVELS),
+        "variants.levels[0].text: ' ' came, in which nothing shows",
+    ),
     "a name that is no file's": (
         [("name: afraid", "name: a/b")],
         line_of("{name: afraid"),
@@ -184,6 +222,34 @@ def test_a_brief_that_cannot_be_is_refused_with_its_line(changes, line, words, t
         read_brief_and_kit(written(tmp_path, changes))
     assert words in str(caught.value)
     assert str(caught.value).startswith(f"brief.yaml line {line}: ")
+
+
+def test_as_many_variants_as_a_set_may_have_and_a_title_of_nothing(tmp_path):
+    brief = read_brief(written(tmp_path, [("seeds_per_level: 1", "seeds_per_level: 66"), ('"40 DAYS"', '""')]))
+    assert (brief.variants.seeds_per_level, brief.text) == (66, "")
+
+
+MASKS = {
+    "of another size": (np.eye(72, 127), "cut.png: 127x72 came; 128x72 accepted, the size of the base"),
+    "all black": (np.zeros((72, 128)), "cut.png: black everywhere: nothing is kept"),
+    "all white": (np.ones((72, 128)), "cut.png: white everywhere: nothing may change"),
+}
+
+
+@pytest.mark.parametrize(("white", "words"), MASKS.values(), ids=MASKS)
+def test_a_cut_out_that_cannot_be_is_refused_with_its_line(white, words, tmp_path):
+    write(np.dstack([white * 255] * 3).astype(np.uint8), tmp_path / "cut.png")
+    with pytest.raises(InputError) as caught:
+        read_brief(written(tmp_path, [("# keep_mask: cutout.png", "keep_mask: cut.png")]))
+    assert str(caught.value).startswith(f"brief.yaml line {line_of('# keep_mask')}: base.keep_mask: {words}")
+
+
+def test_a_cut_out_of_the_frame_is_taken_with_a_prompt_of_any_size(tmp_path):
+    mask = [("# keep_mask: cutout.png", "keep_mask: cut.png")]
+    words = [("  frame: frame.jpg", "  # frame: frame.jpg"), ("# prompt: a beach", "prompt: a beach")]
+    for changes, size in ((mask, (72, 128)), (mask + words, (72, 127))):
+        write(np.dstack([np.eye(*size) * 255] * 3).astype(np.uint8), tmp_path / "cut.png")
+        assert read_brief(written(tmp_path, changes)).base.keep_mask == tmp_path / "cut.png"
 
 
 def test_a_logo_that_the_kit_has_not_is_refused(tmp_path):

@@ -12,7 +12,8 @@ import pytest
 from recast.errors import InputError
 from recast.pixels.image import write
 from recast.thumbnails.boxes import Box
-from recast.thumbnails.documents import HEX, NAME, Between, Bundled, Like, OneOf, PictureFile, read_document
+from recast.thumbnails.documents import read_document
+from recast.thumbnails.marks import HEX, NAME, Between, Bundled, Like, MayBeAbsent, OneOf, PictureFile
 
 OURS = Bundled(Path(__file__).parent / "fonts", ".ttf")
 
@@ -40,6 +41,7 @@ class Outer:
     numbers: dict[str, float] = field(default_factory=dict)
     picture: Annotated[Path, PictureFile(16)] | None = None
     font: Annotated[Path, OURS] | None = None
+    spare: Annotated[Path, MayBeAbsent()] | None = None
 
 
 def read(folder: Path, text: str) -> Outer:
@@ -81,6 +83,10 @@ def test_a_bare_name_is_a_file_that_we_bring(tmp_path):
     assert read(tmp_path, f"schema: 1\ntitle: x\nfont: {name}\n").font == OURS.folder / f"{name}.ttf"
 
 
+def test_a_file_that_may_be_absent_is_named_all_the_same(tmp_path):
+    assert read(tmp_path, "schema: 1\ntitle: x\nspare: in/none\n").spare == tmp_path / "in" / "none"
+
+
 WRONG = {
     "an unknown key": ("titel: x\n", 3, "titel: unknown key; did you mean title?"),
     "an unknown key inside": ("inner: {name: x, shar: 1}\n", 3, "inner.shar: unknown key; did you mean share?"),
@@ -107,6 +113,8 @@ WRONG = {
     "sides swapped": ("box: [50, 0, 10, 100]\n", 3, "box: [50, 0, 10, 100] came"),
     "a side outside": ("box: [0, 0, 10, 101]\n", 3, "box[3]: '101' came; a number from 0 to 100"),
     "an absent file": ("picture: b.png\n", 3, "picture: 'b.png' does not exist in "),
+    "a folder where a file may be absent": ("spare: .\n", 3, "spare: '.' is not a file"),
+    "a name that no file can have": (f"spare: {'a' * 300}\n", 3, "does not exist"),
     "a folder": ("picture: .\n", 3, "picture: '.' is not a file"),
     "a broken picture": ("picture: broken.png\n", 3, "picture: 'broken.png': "),
     "a picture of one pixel": ("picture: dot.png\n", 3, "picture: 'dot.png' is 1x1; sides of at least 16 pixels"),

@@ -15,6 +15,8 @@ def kit_of(folder, *changes: tuple[str, str]):
         assert text.count(old) >= 1, old
         text = text.replace(old, new, 1)
     path = channel.files(folder) / "brand.yaml"
+    (folder / "half.ttf").write_bytes((OUR_FONTS.folder / "anton.ttf").read_bytes()[:9000])
+    (folder / "brand.style.json").write_text("{")
     path.write_text(text)
     return read_kit(path)
 
@@ -31,6 +33,13 @@ def test_a_kit_is_read_as_it_is_written(tmp_path):
     assert kit.logo.width_pct == (8, 14)
     assert kit.layouts[0].text == Box(0.05, 0.1, 0.52, 0.6)
     assert kit.layouts[1].logo == "top-right"
+
+
+def test_an_optional_adapter_may_be_absent(tmp_path):
+    kit = kit_of(tmp_path, ("# lora: {file: host", "lora: {file: host"))
+    lora = kit.characters[0].lora
+    assert (lora.file, lora.weight, lora.optional) == (tmp_path / "host.safetensors", 0.8, True)
+    assert not lora.file.exists()
 
 
 WRONG = {
@@ -57,6 +66,27 @@ WRONG = {
     "a date that is none": (
         ("# consent: {by: name, date: 2026-01-10}", "consent: {by: me, date: 2026-13-10}"),
         "consent.date",
+    ),
+    "a day that no calendar has": (
+        ("# consent: {by: name, date: 2026-01-10}", "consent: {by: me, date: 2026-02-31}"),
+        "characters[0].consent.date: '2026-02-31' came, which no calendar has",
+    ),
+    "a font cut off": (("file: anton", "file: half.ttf"), "fonts[0].file: half.ttf: no whole font (cut off in "),
+    "an instance of a static font": (
+        ("file: anton,", "file: anton, instance: Black,"),
+        "fonts[0].instance: anton.ttf is not variable",
+    ),
+    "a style that is none": (
+        ("# style: brand.style.json", "style: brand.style.json"),
+        "look.style: brand.style.json: cannot be used",
+    ),
+    "an absent adapter": (
+        ("# lora: {file: host.safetensors, weight: 0.8, optional: true}", "lora: {file: host.safetensors}"),
+        "characters[0].lora.file: ",
+    ),
+    "a folder for an optional adapter": (
+        ("# lora: {file: host.safetensors,", "lora: {file: faces,"),
+        "characters[0].lora.file: 'faces' is not a file",
     ),
 }
 

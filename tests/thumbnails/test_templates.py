@@ -1,12 +1,18 @@
 """The first two files of a channel: what `new` writes is read back as it is, once the files that it names are there."""
 
+import re
+from pathlib import Path
+
 import pytest
 
+from recast import thumbnails
 from recast.errors import InputError
-from recast.thumbnails.brief import Brief, read_brief_and_kit
-from recast.thumbnails.kit import Kit
+from recast.thumbnails.brief import Base, Brief, Variants, read_brief_and_kit
+from recast.thumbnails.kit import Character, Kit, Look, LoRA, Rules
 from recast.thumbnails.templates import BRAND, BRIEF, new
 from tests.thumbnails import channel
+
+ROOM = Path(str(thumbnails.__file__)).parent
 
 
 def test_what_new_writes_is_read_back(tmp_path):
@@ -22,6 +28,16 @@ def test_every_key_is_explained():
     for kind, text in ((Brief, BRIEF), (Kit, BRAND)):
         names = set(kind.__dataclass_fields__) - {"folder"}
         assert [name for name in names if f"{name}:" not in text] == []
+
+
+def test_keys_that_nothing_reads_are_marked_as_notes():
+    """A field that no line of recast takes from a brief or a kit is a note for people, and no other is."""
+    files = [*ROOM.rglob("*.py"), *(ROOM.parent / "cli").glob("thumbnails*.py")]
+    taken = set(re.findall(r"\.([a-z_]+)\b", "\n".join(each.read_text() for each in files)))
+    for text, kinds in ((BRIEF, (Brief, Base, Variants)), (BRAND, (Kit, Character, Look, Rules, LoRA))):
+        for name in {name for kind in kinds for name in kind.__dataclass_fields__} - {"folder"}:
+            lines = [line for line in text.splitlines() if re.match(rf"[ #-]*{name}:", line)]
+            assert any("a note for people" in line for line in lines) == (name not in taken), name
 
 
 @pytest.mark.parametrize("name", ["brief.yaml", "brand.yaml"])

@@ -7,6 +7,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
+from recast.errors import ConfigError
 from recast.pixels.image import Picture
 from recast.thumbnails.boxes import Box
 from recast.thumbnails.checks import Evidence, Expected, Limits, check
@@ -212,6 +213,13 @@ def test_f2_knows_who_is_there_and_who_is_not(tmp_path, found, required, extra, 
     assert verdict("F2", sight=Sight(faces=Faces(*faces)), limits=Limits(extra_faces=extra), **known) == expected
 
 
+def test_nobody_can_be_expected_whom_the_kit_does_not_know(tmp_path):
+    kit = Kit(name="a", folder=tmp_path, characters=(Character(id="host", references=()),))
+    known = {"kit": kit, "sheets": [HOST], "expected": Expected(characters=("host", "bob"))}
+    with pytest.raises(ConfigError, match="characters=bob: not in the kit; host accepted"):
+        verdict("F2", sight=Sight(faces=Faces(face(Box(0.1, 0.2, 0.3, 0.5), who=0))), **known)
+
+
 def test_across_an_outline_lies_the_distance_of_its_colours():
     mask = np.zeros((40, 60), bool)
     mask[10:30, 20:40] = True
@@ -262,6 +270,12 @@ def test_p1_asks_for_a_certificate_of_edits_alone(tmp_path):
     assert [seen(True, "{}"), seen(True, None), seen(False, None), seen(None, "{}"), seen(None, None)] == [
         "pass", "warn", "pass", "pass", "absent",
     ]  # fmt: skip
+
+
+def test_p1_speaks_of_what_a_user_can_do(tmp_path):
+    (found,) = check(Evidence(source=tmp_path / "a.png", certificate=lambda _: None), ["P1"])
+    assert "`recast edit`" in found.says
+    assert "is_edit" not in found.says
 
 
 def test_texts_compare_without_case_space_and_punctuation():
