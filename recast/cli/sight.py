@@ -1,6 +1,6 @@
 """What the checks of thumbnails look with: faces, text and style, joined from the rooms that have them.
 
-A recogniser of faces is "world" (the people of the procedural world; the usual one where the model is `nano`) or
+A recogniser of faces is "world" (the people of the procedural world; the usual one where the model is a nano) or
 "auraface:PATH" with a YuNet beside it, both from local files. Text is read by RapidOCR, if it is installed: its
 networks lie in its package. Nothing is downloaded, and what is absent is said in `Sight.why`.
 """
@@ -34,8 +34,9 @@ SEEING = (
 
 
 def sight(
-    model: str = "nano",
+    model: str | Path = "nano",
     *,
+    variant: str | None = None,
     faces: str | None = None,
     detector: str | Path | None = None,
     calibration: str | Path | None = None,
@@ -44,16 +45,18 @@ def sight(
 ) -> Sight:
     """Everything there is to look with.
 
-    model: the name or path of the model that makes the pictures; with `nano` its people are known. faces: world,
-    world:FILE, auraface:FILE, none, or None for world with nano and none else. detector: YuNet's file, with auraface.
+    model, variant: the name or path of the model that makes the pictures, and which one its files hold where they do
+    not tell; of a nano the people are known. faces: world, world:FILE, auraface:FILE, none, or None for world with a
+    nano and none else. detector: YuNet's file, with auraface.
     calibration: a file of `thumbnails.calibration`, for the limit of the recogniser; None for the one beside its
     file (.json). read: rapidocr, none, or None for rapidocr if it is installed.
-    Raises ConfigError for another word or a package that was named and is absent, MissingWeights for absent files.
+    Raises ConfigError for another word or a package that was named and is absent, MissingWeights for absent files,
+    WeightsError for a model that is none, where faces are left to it.
     """
     from recast.thumbnails.seeing import Sight
 
     why: dict[str, str] = {}
-    if faces is None and model != "nano":
+    if faces is None and not has_world_people(name_of(model, variant)):
         why["faces"] = SEEING
     elif faces == "none":
         why["faces"] = "faces: --faces none was passed"
@@ -69,6 +72,22 @@ def sight(
         style=_style() if style else None,
         why=why,
     )
+
+
+def has_world_people(name: str) -> bool:
+    """Whether a model of this name (`ModelConfig.name`) makes people of the procedural world: nano and its kin."""
+    return name.partition("-")[0] == "nano"
+
+
+def name_of(model: str | Path, variant: str | None = None) -> str:
+    """The name in the config of a model that is given by name or path. Reads headers alone.
+
+    Raises MissingWeights for a path with nothing there, WeightsError for files that are no model or do not tell which.
+    """
+    from recast import models, weights
+
+    known = models.find(str(model))
+    return weights.read_config(model, variant=variant).name if known is None else known.config.name
 
 
 def _faces(faces: str, detector: str | Path | None, calibration: str | Path | None) -> SeesFaces:
@@ -208,6 +227,20 @@ class RapidReader:
 
         return f"rapidocr {version('rapidocr')}"
 
+    @cached_property
+    def characters(self) -> frozenset[str] | None:
+        """Every character that the recogniser has learnt, as its file lists them; None where it lists none."""
+        import onnxruntime
+
+        options = onnxruntime.SessionOptions()
+        options.intra_op_num_threads = self.threads
+        options.graph_optimization_level = onnxruntime.GraphOptimizationLevel.ORT_DISABLE_ALL  # it is not run
+        session = onnxruntime.InferenceSession(
+            str(_networks()[1]), sess_options=options, providers=["CPUExecutionProvider"]
+        )
+        listed = session.get_modelmeta().custom_metadata_map.get("character")
+        return None if listed is None else frozenset(listed.splitlines())
+
     def read(self, rgb: np.ndarray) -> list[ReadLine]:
         """The lines of a picture (H, W, 3) uint8, from top to bottom, and from the left where they are level."""
         from recast.thumbnails.boxes import Box
@@ -241,11 +274,7 @@ class RapidReader:
         """Given the paths of its files it looks for no others: without, it would fetch what it misses."""
         from rapidocr import RapidOCR
 
-        spec = find_spec("rapidocr")
-        assert spec is not None
-        assert spec.submodule_search_locations
-        folder = Path(spec.submodule_search_locations[0]) / "models"
-        detector, recogniser = (_only(folder, pattern) for pattern in ("*_det_*.onnx", "*_rec_*.onnx"))
+        detector, recogniser = _networks()
         return RapidOCR(
             params={
                 "Global.log_level": "critical",
@@ -257,6 +286,15 @@ class RapidReader:
                 "EngineConfig.onnxruntime.inter_op_num_threads": 1,
             }
         )
+
+
+def _networks() -> tuple[Path, Path]:
+    """RapidOCR's detector and recogniser, from its package."""
+    spec = find_spec("rapidocr")
+    assert spec is not None
+    assert spec.submodule_search_locations
+    folder = Path(spec.submodule_search_locations[0]) / "models"
+    return _only(folder, "*_det_*.onnx"), _only(folder, "*_rec_*.onnx")
 
 
 def _only(folder: Path, pattern: str) -> Path:

@@ -36,12 +36,14 @@ class What(NamedTuple):
 
 MODEL = ("model", "variant", "device", "dtype", "lora", "plan", "vram", "approximate")
 SEEING = ("faces", "detector", "read", "calibration")
+FILES = ("model", "variant")
+"""By which the checks know whose people a picture shows."""
 WHAT = {
     "new": What("FOLDER", 1, 1),
-    "learn": What("PICTURE ...", 1, None, ("out", "name", *SEEING, "model")),
+    "learn": What("PICTURE ...", 1, None, ("out", "name", *SEEING, *FILES)),
     "concepts": What("BRIEF", 1, 1, ("count",)),
     "make": What("BRIEF", 1, 1, ("out", "until", "together", "context", *SEEING, *MODEL)),
-    "check": What("PICTURE ...", 1, None, ("kit", "text", "character", "profile", "overlay", *SEEING, "model")),
+    "check": What("PICTURE ...", 1, None, ("kit", "text", "character", "profile", "overlay", *SEEING, *FILES)),
     "list": What("SET", 1, 1),
     "animate": What("SET [VARIANT ...]", 1, None, ("out", "seconds", "fps", "width", "limit", *MODEL)),
     "results": What("SET VARIANT=SHARE ...", 2, None, ("channel", "impressions")),
@@ -111,8 +113,13 @@ def run(args: argparse.Namespace) -> int:
     if count < what.least or (what.most is not None and count > what.most):
         raise ConfigError(f"thumbnails {args.what}: {count} words came; {what.words} accepted")
     allowed = {*what.options, *EVERY}
-    strange = [name for name, value in vars(args).items() if name not in allowed and value not in (None, False, [])]
+    strange = [name for name, value in vars(args).items() if name not in allowed and is_given(value)]
     if strange:
         shown = ", ".join("--" + name.replace("_", "-") for name in strange)
         raise ConfigError(f"{shown}: not for `thumbnails {args.what}`; leave it out; see `recast thumbnails --help`")
     return thumbnails_work.DO[args.what](args)
+
+
+def is_given(value: object) -> bool:
+    """Whether a flag was passed: 0 is a value like any other."""
+    return value is not None and value is not False and value != []

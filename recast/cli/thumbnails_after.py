@@ -30,8 +30,11 @@ def animate(args: argparse.Namespace) -> Exit:
     if args.limit is not None and args.limit <= 0:
         raise ConfigError(f"--limit {args.limit:g}: megabytes above 0 accepted")
     usual = Timing()
-    timing = Timing(seconds=args.seconds or usual.seconds, fps=args.fps or usual.fps)
-    keys, notes = read_keys(Path(folder), names, width=args.width or 640)
+    timing = Timing(
+        seconds=usual.seconds if args.seconds is None else args.seconds,
+        fps=usual.fps if args.fps is None else args.fps,
+    )
+    keys, notes = read_keys(Path(folder), names, width=640 if args.width is None else args.width)
     timing.plan(len(keys))  # a wrong count is told before the model is loaded
     loop = _loop(args, keys, timing)
     written = loop_files.write(loop, out, limit_bytes=None if args.limit is None else int(args.limit * MB))

@@ -4,28 +4,37 @@ from __future__ import annotations
 
 import argparse
 import sys
-from collections.abc import Callable, Mapping
-from dataclasses import asdict, replace
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import asdict
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal, TypeAlias
+from typing import TYPE_CHECKING, Any
 
-from recast.cli.job import Model
 from recast.cli.main import Exit
 from recast.cli.output import print_json, say
 from recast.cli.progress import Progress
 from recast.cli.thumbnails_after import animate, upload
 from recast.cli.thumbnails_results import learned, results
+from recast.cli.thumbnails_said import say_listed, say_made
+from recast.cli.thumbnails_tools import certificate_of, sight_of, tools
 from recast.errors import ConfigError, InputError
 
 if TYPE_CHECKING:
-    from recast.thumbnails.brief import Brief
+    from recast.thumbnails.delivery import Finished
     from recast.thumbnails.findings import Finding
     from recast.thumbnails.kit import Kit
-    from recast.thumbnails.seeing import Sight
-    from recast.thumbnails.workflow import Finished, Tools
 
-Attention: TypeAlias = "Literal['full', 'cached'] | None"
-MARK = {"pass": "ok", "warn": "warn", "fail": "FAIL", "absent": "–"}
+MADE = (
+    "base.png",
+    "free.png",
+    "contact.png",
+    "feed.html",
+    "manifest.json",
+    "variants",
+    "candidates",
+    "in-scene",
+    "export",
+)
+"""What a set's folder has, beside the records of its stages."""
 
 
 def new(args: argparse.Namespace) -> Exit:
@@ -43,7 +52,7 @@ def learn(args: argparse.Namespace) -> Exit:
     out = Path(args.out)
     with Progress(quiet=args.quiet) as progress:
         progress.note(f"looking at {len(args.words)} pictures")
-        draft = learning.learn([Path(each) for each in args.words], name=args.name or out.name, sight=_sight(args))
+        draft = learning.learn([Path(each) for each in args.words], name=args.name or out.name, sight=sight_of(args))
     written = learning.write(draft, out)
     for note in draft.notes:
         if not args.quiet:
@@ -56,7 +65,7 @@ def concepts(args: argparse.Namespace) -> Exit:
     from recast.thumbnails.instructions import concepts as ideas
 
     brief, kit = read_brief_and_kit(Path(args.words[0]))
-    found = [each.to_dict() for each in ideas(brief, kit, count=args.count or 6)]
+    found = [each.to_dict() for each in ideas(brief, kit, count=6 if args.count is None else args.count)]
     if args.json:
         print_json({"concepts": found})
     else:
@@ -73,11 +82,12 @@ def make(args: argparse.Namespace) -> Exit:
     path = Path(args.words[0])
     brief, kit = read_brief_and_kit(path)
     folder = Path(args.out) if args.out else path.parent / ("set" if path.stem == "brief" else path.stem)
+    _check_free(folder)
     until = args.until or STAGES[-1]
     finished: Finished | None = None
     with Progress(quiet=args.quiet) as progress:
         progress.note("looking at the brief")
-        work = Set(brief, kit, folder, _tools(args, kit, progress)).make(until=until)
+        work = Set(brief, kit, folder, tools(args, kit, progress)).make(until=until)
         stage = ""
         while True:
             try:
@@ -96,7 +106,8 @@ def make(args: argparse.Namespace) -> Exit:
         else:
             print(folder)
         return Exit.DONE
-    return _told(args, brief, finished)
+    say_made(brief, finished, as_json=args.json)
+    return Exit.DONE
 
 
 def check(args: argparse.Namespace) -> Exit:
@@ -107,13 +118,16 @@ def check(args: argparse.Namespace) -> Exit:
     from recast.thumbnails.profiles import profile
 
     kit = None if args.kit is None else read_kit(Path(args.kit))
-    if args.character and kit is None:
-        raise ConfigError(f"--character {args.character[0]}: of no kit; --kit brand.yaml needed")
+    _check_characters(args.character or (), kit)
     where = profile(args.profile or "youtube-portable")
     if args.overlay is not None and len(args.words) > 1:
         raise ConfigError(f"--overlay: {len(args.words)} pictures came; one accepted")
+    if args.overlay is not None and _is_same(Path(args.overlay), Path(args.words[0])):
+        raise ConfigError(
+            f"--overlay {args.overlay}: is the picture under check, and would be written over; name another file"
+        )
     expected = Expected(text=args.text, characters=tuple(args.character) if args.character else None)
-    sight = _sight(args)
+    sight = sight_of(args)
     rows: list[dict[str, Any]] = []
     failed = False
     for word in args.words:
@@ -148,14 +162,7 @@ def listed(args: argparse.Namespace) -> Exit:
     if args.json:
         print_json(data)
         return Exit.DONE
-    print(f"{data['title']}: {data['factor']}, {len(data['variants'])} variants")
-    for each in data["variants"]:
-        findings = each["findings"]
-        open_ones = [row["check"] for row in findings if row["verdict"] in ("fail", "warn")]
-        place = "–" if each["place"] is None else each["place"]
-        alike = ", ".join(f"{name} {value:.2f}" for name, value in each["similarity"].items() if value is not None)
-        said = "shipped" if each["is_shipped"] else each["reason"] or ("" if each["is_kept"] else "a check fails")
-        print(f"{place:>3}  {each['name']:<20} {alike:<14} {' '.join(open_ones) or 'no complaint':<24} {said}")
+    say_listed(data)
     return Exit.DONE
 
 
@@ -208,120 +215,34 @@ DO: Mapping[str, Callable[[argparse.Namespace], Exit]] = {
 # What the commands are made of.
 
 
-def certificate_of(path: Path) -> str | None:
-    """The text of the certificate in a PNG or WebP; None where it carries none, or is another kind of file."""
-    from recast.retouch.embedded import read_text
-
-    return read_text(path) if path.suffix.lower() in (".png", ".webp") else None
-
-
-def _tools(args: argparse.Namespace, kit: Kit, progress: Progress) -> Tools:
-    from recast.thumbnails.base import size_of
-    from recast.thumbnails.workflow import Tools
-
-    model = _with_adapters(Model.of(args), kit, args)
-    outline = model.outline()
-    usual: Attention = "cached" if outline.config.name.startswith("nano") else None
-    context: Attention = args.context or usual
-    if args.together is not None and args.together < 1:
-        raise ConfigError(f"--together {args.together}: 1 or more accepted")
-
-    def load() -> Any:
-        from recast.retouch.editor import Editor
-
-        progress.note("loading the model")
-        return Editor(replace(model, context_attention=context).load())
-
-    config = outline.config
-    said = {
-        "name": config.name,
-        "plan": model.plan or "reference",
-        "dtype": model.precision,
-        "context_attention": context or config.flow.context_attention,
-        "adapters": [f"{Path(path).name}:{strength:g}" for path, strength in model.adapters],
-        "sampler": config.defaults.sampler,
-    }
-    return Tools(
-        generator=_once(load),
-        model=said,
-        size=size_of(multiple=config.pixels_per_token, most_tokens=config.defaults.max_tokens),
-        sight=_sight(args),
-        certificate=certificate_of,
-        together=args.together or 5,
-        licences={config.name: config.licence, **{each.file.name: each.license for each in kit.fonts}},
-    )
+def _check_free(folder: Path) -> None:
+    """Raise InputError for a folder whose files no set has made, and a set would write over."""
+    if folder.exists() and not folder.is_dir():
+        raise InputError(f"--out {folder}: is a file; a folder accepted; name another")
+    taken = [name for name in MADE if (folder / name).exists()]
+    if taken and not (folder / "stages").is_dir():
+        raise InputError(
+            f"--out {folder}: holds {', '.join(taken)}, of no set that is known; a new folder, or that of a set, "
+            "accepted; name another, or move what is there"
+        )
 
 
-def _with_adapters(model: Model, kit: Kit, args: argparse.Namespace) -> Model:
-    """The model with the adapters of the kit's characters; an optional one that is not there is said."""
-    found = list(model.adapters)
-    for each in kit.characters:
-        if each.lora is None:
-            continue
-        if each.lora.file.is_file():
-            found.append((str(each.lora.file), each.lora.weight))
-        elif not each.lora.optional:
-            raise InputError(f"{each.lora.file}: the adapter of {each.id} is not there; train it, or make it optional")
-        elif not args.quiet:
-            say(f"{each.id}: no adapter at {each.lora.file}, which is optional")
-    return replace(model, adapters=found)
+def _check_characters(named: Sequence[str], kit: Kit | None) -> None:
+    """Raise ConfigError for characters that no kit, or not this one, has."""
+    if named and kit is None:
+        raise ConfigError(f"--character {named[0]}: of no kit; --kit brand.yaml needed")
+    known = [each.id for each in kit.characters] if kit else []
+    for name in named:
+        if name not in known:
+            raise ConfigError(
+                f"--character {name}: the kit has none of this id; {', '.join(known) or 'none'} accepted; choose one, "
+                "or add it to the kit"
+            )
 
 
-def _sight(args: argparse.Namespace) -> Sight:
-    from recast.cli.options import setting
-    from recast.cli.sight import sight
-
-    return sight(
-        setting(args, "model") or "nano",
-        faces=args.faces,
-        detector=args.detector,
-        calibration=args.calibration,
-        read=args.read,
-    )
-
-
-def _once(make: Callable[[], Any]) -> Callable[[], Any]:
-    made: list[Any] = []
-
-    def get() -> Any:
-        if not made:
-            made.append(make())
-        return made[0]
-
-    return get
-
-
-def _told(args: argparse.Namespace, brief: Brief, finished: Finished) -> Exit:
-    """What came of a set: as JSON, or as lines that name the files to look at."""
-    kept = [each for each in finished.entries if each.place is not None]
-    alike = finished.consistency
-    consistency = None
-    if alike:
-        consistency = {"mean": round(sum(alike) / len(alike), 4), "worst": round(min(alike), 4)}
-    said = {
-        "folder": str(finished.folder),
-        "variants": len(finished.entries),
-        "kept": len(kept),
-        "shipped": list(finished.shipped),
-        "consistency": consistency,
-        "set": [each.to_dict() for each in finished.findings],
-        "files": [file.file for each in finished.entries for file in each.files],
-        "done": list(finished.done_again),
-    }
-    if args.json:
-        print_json(said)
-        return Exit.DONE
-    print(f"{brief.title}: {len(finished.entries)} variants, {len(kept)} pass, {len(finished.shipped)} shipped")
-    if consistency:
-        print(f"likeness: mean {consistency['mean']:.2f}, worst {consistency['worst']:.2f}")
-    for each in finished.entries:
-        if each.is_shipped:
-            files = ", ".join(f"{file.file} ({file.bytes / 1000:.0f} kB)" for file in each.files)
-            print(f"{each.place}. {each.made.name}: {files}")
-    for finding in finished.findings:
-        print(f"{finding.check} {MARK[finding.verdict]}: {finding.says}")
-    print(f"look: {finished.folder / 'feed.html'}, {finished.folder / 'contact.png'}")
-    return Exit.DONE
+def _is_same(one: Path, other: Path) -> bool:
+    """Whether two paths name one file, by whatever way."""
+    return one.exists() and other.exists() and one.samefile(other)
 
 
 def _verdict(findings: list[Finding]) -> str:

@@ -6,9 +6,13 @@ import pytest
 from recast.cli import sight as joined
 from recast.cli.sight import AuraFaces, RapidReader, WorldPeople, sight
 from recast.errors import ConfigError, InputError, MissingWeights
+from recast.nano import NANO
+from recast.pixels.image import Picture
 from recast.quality.features.alignment import TEMPLATE
 from recast.thumbnails.boxes import Box
 from recast.thumbnails.calibration import Pairs, calibrate
+from recast.thumbnails.checks import Evidence, Expected, check
+from recast.thumbnails.seeing import Sight
 from recast.weights.files import checksum
 from recast.world.draw import draw
 from recast.world.scene import Character, Scene, Title
@@ -41,11 +45,34 @@ def test_people_of_the_world_are_seen_with_nano():
 
 
 def test_another_model_has_no_recogniser_unless_one_is_named():
-    seen = sight("kontext", read="none", style=False)
+    seen = sight("kontext_dev", read="none", style=False)
     assert seen.faces is None
     assert "auraface" in seen.why["faces"]
-    assert sight("kontext", faces="world", read="none").faces.name == "world"
+    assert sight("kontext_dev", faces="world", read="none").faces.name == "world"
     assert sight("nano", faces="none", read="none").faces is None
+
+
+def test_people_are_seen_with_every_nano_however_it_is_named(model):
+    for nano in ("nano", "nano-turbo", NANO, str(NANO)):
+        assert sight(nano, read="none", style=False).faces is not None
+    assert sight(model, read="none", style=False).faces is None
+    with pytest.raises(MissingWeights, match=r"absent\.safetensors"):
+        sight("absent.safetensors", read="none", style=False)
+
+
+def test_the_reader_tells_which_characters_it_has_learnt():
+    """Those of its own network: Latin, Greek and Chinese letters, and no Hebrew, Arabic or Cyrillic ones."""
+    known = RapidReader().characters
+    assert set("aZ9éΩ中") <= known
+    assert known.isdisjoint("שלםمرحЖ")
+
+
+def test_a_title_that_the_reader_has_not_learnt_is_not_failed():
+    rgb = draw(Scene(background="plain", title=Title(text="WOW", font="anton", place="top")), 320, 180)
+    for text, verdict in (("שלום", "absent"), ("WOW", "pass")):
+        seen = Evidence(source=Picture(rgb), expected=Expected(text=text), sight=Sight(text=RapidReader()))
+        (found,) = check(seen, ["T4"])
+        assert found.verdict == verdict, found.says
 
 
 def test_a_reader_that_is_absent_is_said_and_one_that_was_named_is_an_error(monkeypatch):
@@ -79,7 +106,7 @@ def test_auraface_sees_faces_largest_first_in_shares_of_the_frame(auraface):
     rgb = np.zeros((320, 640, 3), np.uint8)
     rgb[:, :200] = (255, 0, 0)
     rgb[:, 200:] = (0, 0, 255)
-    seen = sight("kontext", faces=f"auraface:{recogniser}", detector=detector, read="none")
+    seen = sight("kontext_dev", faces=f"auraface:{recogniser}", detector=detector, read="none")
     large, small = seen.faces.faces(rgb)
     assert small.box.center == pytest.approx((84 / 640, 84 / 320))
     assert (large.box.width, large.box.height) == pytest.approx((160 / 640, 192 / 320))
@@ -124,7 +151,7 @@ def test_text_is_read_offline_and_quietly(monkeypatch, capfd, caplog):
 
 
 def test_joining_loads_nothing_that_was_not_asked_for():
-    seen = sight("kontext", read="rapidocr", style=False)
+    seen = sight("kontext_dev", read="rapidocr", style=False)
     assert seen.text is not None
     assert "_engine" not in vars(seen.text)
 

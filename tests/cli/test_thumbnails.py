@@ -76,6 +76,59 @@ def test_check_tells_what_fails_and_draws_it(here, recast, capsys):
     assert recast("thumbnails", "check", "a.png", "a.png", *words) == 2
 
 
+def test_a_drawing_is_never_laid_over_the_picture_under_check(here, recast, capsys):
+    path = image.write(channel.picture(1), here / "a.png")
+    before = path.read_bytes()
+    (here / "link.png").symlink_to(path)
+    for overlay in ("a.png", "./a.png", "link.png"):
+        assert recast("thumbnails", "check", "a.png", "--read", "none", "--faces", "none", "--overlay", overlay) == 2
+        assert "name another file" in capsys.readouterr().err
+    assert path.read_bytes() == before
+
+
+def test_check_refuses_a_character_that_the_kit_has_not(here, recast, capsys):
+    recast("thumbnails", "new", "robot", "-q")
+    channel.files(here / "robot")
+    image.write(channel.picture(1), here / "a.png")
+    capsys.readouterr()
+    words = ("a.png", "--kit", "robot/brand.yaml", "--read", "none", "--faces", "none", "--character", "bob")
+    assert recast("thumbnails", "check", *words) == 2
+    assert "--character bob: the kit has none of this id; host accepted" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("name", ["base.png", "contact.png", "export/mine.jpg"])
+def test_make_takes_no_folder_with_files_of_ones_own(here, recast, capsys, name):
+    recast("thumbnails", "new", "robot", "-q")
+    channel.files(here / "robot")
+    own = here / "mine" / name
+    own.parent.mkdir(parents=True)
+    own.write_text("mine")
+    capsys.readouterr()
+    assert recast("thumbnails", "make", "robot/brief.yaml", "--out", "mine", "--faces", "none", "--read", "none") == 1
+    assert f"holds {name.partition('/')[0]}" in capsys.readouterr().err
+    assert [each for each in (here / "mine").rglob("*") if each.is_file()] == [own]
+    assert own.read_text() == "mine"
+
+
+@pytest.mark.parametrize(
+    ("words", "why"),
+    [
+        (("concepts", "robot/brief.yaml", "--count", 0), "count=0"),
+        (("learned", "robot", "--count", 0), "--count: not for"),
+        (("list", "set", "--seconds", 0), "--seconds: not for"),
+        (("animate", "set", "--seconds", 0), "seconds=0"),
+        (("animate", "set", "--fps", 0), "fps=0"),
+        (("animate", "set", "--width", 0), "width=0"),
+    ],
+)
+def test_nought_is_a_value_like_any_other(done, recast, capsys, words, why):
+    recast("thumbnails", "new", "robot", "-q")
+    channel.files(done.parent / "robot")
+    capsys.readouterr()
+    assert recast("thumbnails", *words) == 2
+    assert why in capsys.readouterr().err
+
+
 def test_list_shows_each_variant(done, recast, capsys):
     assert recast("thumbnails", "list", "set") == 0
     first, *rows = capsys.readouterr().out.splitlines()

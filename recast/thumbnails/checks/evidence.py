@@ -10,7 +10,7 @@ from pathlib import Path
 import cv2
 import numpy as np
 
-from recast.errors import InputError, ShapeError
+from recast.errors import ConfigError, InputError, ShapeError
 from recast.pixels import image as files
 from recast.pixels.image import Picture
 from recast.thumbnails.boxes import Box
@@ -161,9 +161,20 @@ class Evidence:
 
     @cached_property
     def cast(self) -> Cast:
-        """Which of the faces that count is which character's. Unseen without a recogniser, or without characters."""
+        """Which of the faces that count is which character's. Unseen without a recogniser, or without characters.
+
+        Raises ConfigError where a character is expected whom neither kit nor sheets have.
+        """
         if self.kit is None or not (self.kit.characters or self.sheets):
             raise Unseen("whose faces these should be is not known; pass a brand kit with characters")
+        known = [
+            *dict.fromkeys([each.id for each in self.kit.characters] + [each.character for each in self.sheets or ()])
+        ]
+        strange = [each for each in self.expected.characters or () if each not in known]
+        if strange:
+            raise ConfigError(
+                f"characters={', '.join(strange)}: not in the kit; {', '.join(known)} accepted; choose among them"
+            )
         found, eyes = self.faces, self.sight.faces
         assert eyes is not None
         return cast(self.rgb, self.known_sheets, eyes, found=found)

@@ -19,7 +19,10 @@ def p1(seen: Evidence) -> Finding:
         says = "It carries a certificate of the pixels that were kept"
         return Finding(check="P1", verdict="pass", says=says, numbers=numbers)
     if is_edit is None:
-        raise Unseen("whether a frame was edited is not known, and no certificate is there; say is_edit")
+        raise Unseen(
+            "it carries no certificate, and whether a frame was edited is not known; if one was, check the PNG or WebP "
+            "that `recast edit` wrote: it certifies what was kept"
+        )
     says = "A frame was edited, and nothing proves what was kept of it"
     advice = "Make the edit with `recast edit`, which certifies what it keeps, and export a PNG or WebP of it"
     return Finding(check="P1", verdict="warn", says=says, advice=advice, numbers=numbers)

@@ -199,8 +199,9 @@ def _unknown(seen: Evidence, meant: str) -> str:
     known = getattr(seen.sight.text, "characters", None)
     if known is None:
         return ""
+    known = frozenset(known)
     letters = dict.fromkeys(each for each in meant if each.isalnum())
-    return "".join(each for each in letters if not {each, each.lower(), each.upper()} & set(known))
+    return "".join(each for each in letters if known.isdisjoint((each, each.lower(), each.upper())))
 
 
 def _is_stray(line: ReadLine, ours: Iterable[Box], meant: Iterable[str], seen: Evidence) -> bool:
@@ -208,6 +209,12 @@ def _is_stray(line: ReadLine, ours: Iterable[Box], meant: Iterable[str], seen: E
     said = plain(line.text)
     if line.score < seen.limits.sure or sum(each.isalnum() for each in said) < 2:
         return False  # a single letter is more often a shape that looks like one
-    if any(line.box.overlap(box) > 0.5 * line.box.area for box in ours):
+    if any(line.box.overlap(box) > 0.5 * line.box.area or _is_amid(line.box, box) for box in ours):
         return False
     return not any(said in plain(each) or misread(said, each) <= seen.limits.misread for each in meant if each)
+
+
+def _is_amid(line: Box, ours: Box) -> bool:
+    """Whether a line's middle lies on a layer: readers draw their boxes wider than the ink."""
+    x, y = line.center
+    return ours.left <= x <= ours.right and ours.top <= y <= ours.bottom

@@ -15,11 +15,11 @@ def s1(seen: Evidence) -> Finding:
         title = seen.title
         boxes += [(f"text {each.text!r}", each.box) for each in title.lines] if title is not None else []
     except Unseen as missing:
-        unseen.append(f"text: {missing}")
+        unseen.append(f"text: {str(missing).removeprefix('text: ')}")
     try:
         boxes += [("face", each.box) for each in seen.faces]
     except Unseen as missing:
-        unseen.append(f"faces: {missing}")
+        unseen.append(f"faces: {str(missing).removeprefix('faces: ')}")
     has_badge = seen.profile.has_badge and seen.limits.forbid_badge_zone
     badge = [each for each in boxes if has_badge and each[1].meets(BADGE)]
     outside = [each for each in boxes if not each[1].is_within(HARD)]

@@ -94,6 +94,8 @@ def test_s1_leaves_the_badge_zone_to_those_who_have_none():
 def test_s1_says_that_faces_were_not_looked_at():
     found = check(Evidence(source=GREY, design=design()), ["S1"])[0]
     assert (found.verdict, "faces" in found.says) == ("absent", True)
+    unseen = Sight(why={"faces": "faces: none was passed"})
+    assert "faces: faces" not in check(Evidence(source=GREY, design=design(), sight=unseen), ["S1"])[0].says
 
 
 @pytest.mark.parametrize(
@@ -153,6 +155,8 @@ def test_t4_does_not_judge_a_script_that_the_reader_never_learnt():
 def test_t5_leaves_layers_and_what_is_allowed():
     ours, stray = ReadLine("HELLO", Box(0.2, 0.2, 0.5, 0.4), 0.9), ReadLine("SALE", Box(0.6, 0.6, 0.9, 0.8), 0.9)
     assert verdict("T5", design(), sight=Sight(text=Reads(ours))) == "pass"
+    wide = replace(ours, text="D17U", box=ours.box.grown(0.5 * ours.box.width, ours.box.height))
+    assert verdict("T5", design(), sight=Sight(text=Reads(wide))) == "pass"
     assert verdict("T5", design(), sight=Sight(text=Reads(ours, stray))) == "warn"
     assert verdict("T5", design(), sight=Sight(text=Reads(replace(stray, score=0.4)))) == "pass"
     assert verdict("T5", design(), sight=Sight(text=Reads(replace(stray, text="I")))) == "pass"
