@@ -101,7 +101,7 @@ def test_other_weights_make_every_picture_anew(
     recast: Recast, photos: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     assert recast(*NIGHT) == 0
-    monkeypatch.setattr("recast.loading._checksums", lambda parts, folder: {"flow.safetensors": "0" * 64})
+    monkeypatch.setattr("recast.loading._checksums", lambda *_: {"flow.safetensors": "0" * 64})
     capsys.readouterr()
     assert recast(*NIGHT) == 0
     assert len(capsys.readouterr().out.split()) == 3
