@@ -262,9 +262,8 @@ def nano() -> ModelConfig:
     )
 
 
-def nano_dev() -> ModelConfig:
-    """`nano` whose guidance is embedded: in one evaluation what it does in two, at the scales usual there."""
-    base = nano()
+def guided(base: ModelConfig, flow: FlowConfig) -> ModelConfig:
+    """The model of a student that does in one evaluation what `base` does in two, at the scales `base` usually has."""
     usual = base.defaults
     defaults = replace(
         usual,
@@ -273,7 +272,12 @@ def nano_dev() -> ModelConfig:
         generate_true_guidance=1.0,
         edit_true_guidance=1.0,
     )
-    return replace(base, name="nano-dev", flow=replace(base.flow, guidance_embed=True), defaults=defaults)
+    return replace(base, name=f"{base.name}-dev", flow=flow, defaults=defaults, passed=())
+
+
+def nano_dev() -> ModelConfig:
+    """`nano` whose guidance is embedded: in one evaluation what it does in two, at the scales usual there."""
+    return guided(nano(), replace(nano().flow, guidance_embed=True))
 
 
 def nano_turbo() -> ModelConfig:

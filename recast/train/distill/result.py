@@ -22,19 +22,6 @@ from recast.train.distill.student import SamplerName
 FLOW, ADAPTER = "flow.safetensors", "adapter.safetensors"
 
 
-def guided(base: ModelConfig, flow: FlowConfig) -> ModelConfig:
-    """The model of a student that does in one evaluation what `base` does in two, at the scales `base` usually has."""
-    usual = base.defaults
-    defaults = replace(
-        usual,
-        guidance=usual.generate_true_guidance,
-        edit_guidance=usual.edit_true_guidance,
-        generate_true_guidance=1.0,
-        edit_true_guidance=1.0,
-    )
-    return replace(base, name=f"{base.name}-dev", flow=flow, defaults=defaults, passed=())
-
-
 def few_step(
     base: ModelConfig, flow: FlowConfig, *, steps: int, sampler: SamplerName, guidance: float, shifts_schedule: bool
 ) -> ModelConfig:

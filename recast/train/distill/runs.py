@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from recast import loading
-from recast.config import FlowConfig, ModelConfig
+from recast.config import FlowConfig, ModelConfig, guided
 from recast.errors import ConfigError
 from recast.flow.transformer import FlowTransformer
 from recast.pipeline import Pipeline
@@ -204,7 +204,7 @@ def _student(preset: Distillation, starts: Starts, teacher: FlowTransformer, few
 
 def _described(base: ModelConfig, flow: FlowConfig, few: _Few | None) -> ModelConfig:
     if few is None:
-        return result.guided(base, flow)
+        return guided(base, flow)
     return result.few_step(
         base,
         flow,
