@@ -43,14 +43,7 @@ workers=0
 [ "$preset" = tiny ] || workers=$(($(nproc) > 2 ? $(nproc) - 2 : 0))
 share() { awk "BEGIN { print $minutes * $1 }"; }
 wanted() { [ "$stage" = all ] || [ "$stage" = "$1" ]; }
-pack() { # pack NAME FOLDER-OR-FILE: into NAME.tar.aa, NAME.tar.ab, ...
-  [ -n "$pieces" ] || return 0
-  mkdir -p "$pieces"
-  tar cf "$pieces/.packing" -C "$out" "$2"  # a file, not a pipe: where tar fails, so does the recipe
-  rm -f "$pieces/$1".tar.*
-  split -b 16m "$pieces/.packing" "$pieces/$1.tar."
-  rm "$pieces/.packing"
-}
+. recipes/pack.sh
 distill() { # distill STAGE MINUTES [options]: goes on with it
   what=$1 length=$2
   shift 2

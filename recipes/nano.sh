@@ -36,14 +36,7 @@ python=${PYTHON:-.venv/bin/python}
 workers=$(($(nproc) > 2 ? $(nproc) - 2 : 0))
 share() { awk "BEGIN { print $minutes * $1 }"; }
 wanted() { [ "$stage" = all ] || [ "$stage" = "$1" ]; }
-pack() { # pack STAGE FOLDER: into STAGE.tar.aa, STAGE.tar.ab, ...
-  [ -n "$pieces" ] || return 0
-  mkdir -p "$pieces"
-  tar cf "$pieces/.packing" -C "$out" "$2"  # a file, not a pipe: where tar fails, so does the recipe
-  rm -f "$pieces/$1".tar.*
-  split -b 16m "$pieces/.packing" "$pieces/$1.tar."
-  rm "$pieces/.packing"
-}
+. recipes/pack.sh
 train() { # train STAGE PRESET MINUTES [options]: unless it is over
   name=$1 where=$out/$1 preset=$2 length=$3
   shift 3

@@ -9,6 +9,7 @@ student follows its discriminator from the end of a warm-up on, if that sees any
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, Generic, NamedTuple, TypeVar
 
@@ -50,7 +51,7 @@ class Extra(NamedTuple):
     has: Tensor  # (k,) bool: which examples have it
 
 
-class AdversarialStage(PairedStage, Generic[P, S]):
+class AdversarialStage(PairedStage, ABC, Generic[P, S]):
     """A student of few steps as `stage.Stage`: phases "generator", the student's, and "discriminator".
 
     reading: a `FlowStage` of the student, wrapped as ever, or of adapters on it; it reads batches, encodes pictures and
@@ -138,20 +139,20 @@ class AdversarialStage(PairedStage, Generic[P, S]):
 
     # What kinds of them differ in.
 
-    def _part(self, each: Pass, real: Tensor, start: Tensor, is_end: Tensor, draws: Draws) -> P:
-        raise NotImplementedError
+    @abstractmethod
+    def _part(self, each: Pass, real: Tensor, start: Tensor, is_end: Tensor, draws: Draws) -> P: ...
 
+    @abstractmethod
     def _see(self, part: P, clean: Tensor) -> list[Tensor]:
         """The heads' inputs of clean tokens (k, n, d); a graph leads from them to `clean` where gradients are on."""
-        raise NotImplementedError
 
+    @abstractmethod
     def _told(self, part: P, given: Sequence[Tensor], text: Tensor | None = None) -> tuple[Any, ...]:
         """What heads are called with. given: their inputs. text: another than the part's own."""
-        raise NotImplementedError
 
+    @abstractmethod
     def _work(self, each: Pass) -> float:
         """FLOPs on a pass."""
-        raise NotImplementedError
 
     def _extras(self, part: P, given: Sequence[Tensor], real: Sequence[Tensor]) -> Iterator[Extra]:
         """Negatives and penalties. given, real: the heads' inputs of what is real, and their logits."""

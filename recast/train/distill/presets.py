@@ -16,7 +16,7 @@ from recast.train.distill.guidance import GuidanceSettings
 from recast.train.distill.heads import HeadSettings
 from recast.train.distill.ladd_settings import LaddSettings
 from recast.train.distill.pair_writing import PairSettings
-from recast.train.presets import SQUARE, TINY_DATA, WIDE, Data
+from recast.train.presets import TINY_DATA, Data, nano_flow
 from recast.train.settings import Optimiser, Parallel, Run
 from recast.train.times import TimeLaw
 from recast.train.uses import FlowTraining
@@ -70,16 +70,7 @@ def nano_pairs() -> Distillation:
         settings=PairSettings(count=30_000, guidance=NANO_GUIDANCE, batches_per_shard=4),
         training=FlowTraining(text_dropout=0, times=TimeLaw(mu=0.4, uniform_share=0.1)),
         optimiser=Optimiser(),
-        data=Data(
-            sizes=(SQUARE, WIDE),
-            size_weights=(3, 1),
-            categories={
-                "local": 38, "global": 12, "text": 28, "style reference": 7, "character reference": 7,
-                "two pictures": 10, "nothing": 3,
-            },
-            batch_size=128,
-            workers=14,
-        ),
+        data=replace(nano_flow().data, batch_size=128),
         run=Run(minutes=24 * 60, precision="bf16", compile=True),
     )  # fmt: skip
 
