@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import json
 import sys
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict
@@ -63,15 +64,22 @@ def learn(args: argparse.Namespace) -> Exit:
 def concepts(args: argparse.Namespace) -> Exit:
     from recast.thumbnails.brief import read_brief_and_kit
     from recast.thumbnails.instructions import concepts as ideas
+    from recast.thumbnails.instructions import levels
 
     brief, kit = read_brief_and_kit(Path(args.words[0]))
     found = [each.to_dict() for each in ideas(brief, kit, count=6 if args.count is None else args.count)]
+    proposed = [
+        {name: value for name, value in vars(level).items() if value is not None} for level in levels(brief, kit)
+    ]
     if args.json:
-        print_json({"concepts": found})
+        print_json({"concepts": found, "levels": proposed})
     else:
         for i, each in enumerate(found, start=1):
             print(f"{i}. {each['text']!r} in {each['colour']}, {each['emotion']}, in front of {each['background']}")
             print(f"   prompt: {each['prompt']}\n   edit: {each['edit']}")
+        print(f"levels of {brief.variants.factor}, to copy into the brief:")
+        for level in proposed:
+            print("  - " + json.dumps(level, ensure_ascii=False))  # JSON is YAML
     return Exit.DONE
 
 

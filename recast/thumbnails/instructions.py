@@ -113,8 +113,8 @@ def short_texts(brief: Brief, kit: Kit) -> list[str]:
     return list(dict.fromkeys(short)) or [brief.text]
 
 
-def levels(brief: Brief, kit: Kit, *, count: int) -> tuple[Level, ...]:
-    """Levels to propose for the brief's factor, the base as it is first. Raises ConfigError for more than there are."""
+def levels(brief: Brief, kit: Kit) -> tuple[Level, ...]:
+    """Levels to propose for the brief's factor, the base as it is first; none for a factor of things nobody knows."""
     factor = brief.variants.factor
     made: Sequence[Level]
     if factor in EDITED:
@@ -126,15 +126,11 @@ def levels(brief: Brief, kit: Kit, *, count: int) -> tuple[Level, ...]:
     elif factor == "colour":
         made = [Level(name=each.role, colour=each.hex) for each in kit.palette]
     else:
-        raise ConfigError(f"variants.factor={factor!r}: nothing to propose; write the levels, each with its edit")
-    if len(made) < count:
-        raise ConfigError(
-            f"variants.levels: {count} wanted, {len(made)} can be proposed for {factor!r}; write the others"
-        )
-    return tuple(made[:count])
+        made = []
+    return tuple(made)
 
 
 def named_images(instructions: Sequence[str], known: Sequence[str]) -> list[str]:
     """The context images that instructions call by name ("@host"), in the order of `known`."""
-    called = {name for text in instructions for name in re.findall(r"@(\w[\w-]*)", text)}
+    called = {name for text in instructions for name in re.findall(r"(?<!\w)@(\w[\w-]*)", text)}
     return [name for name in known if name in called]

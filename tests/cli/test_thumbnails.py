@@ -9,6 +9,7 @@ import pytest
 from PIL import Image
 
 from recast.pixels import image
+from recast.thumbnails.brief import read_brief
 from recast.thumbnails.calibration import read_limit
 from recast.weights.files import checksum
 from recast.world.draw import draw
@@ -49,9 +50,24 @@ def test_concepts_are_as_many_as_asked(here, recast, capsys):
     channel.files(here / "robot")
     capsys.readouterr()
     assert recast("thumbnails", "concepts", "robot/brief.yaml", "--count", 3, "--json") == 0
-    ideas = said(capsys)["concepts"]
+    found = said(capsys)
+    ideas = found["concepts"]
     assert len(ideas) == 3
     assert all(each["prompt"] and each["edit"] for each in ideas)
+    assert {"name": "sad", "edit": "Make the person look sad"} in found["levels"]  # its factor is expression
+
+
+def test_proposed_levels_can_be_copied_into_a_brief(here, recast, capsys):
+    recast("thumbnails", "new", "robot", "-q")
+    channel.files(here / "robot")
+    capsys.readouterr()
+    assert recast("thumbnails", "concepts", "robot/brief.yaml") == 0
+    lines = [line for line in capsys.readouterr().out.splitlines() if line.startswith("  - ")]
+    brief = here / "robot" / "brief.yaml"
+    text = brief.read_text()
+    start, stop = text.index("    - name: as it is"), text.index("  seeds_per_level")
+    brief.write_text(text[:start] + "\n".join(lines) + "\n" + text[stop:])
+    assert [each.name for each in read_brief(brief).levels] == ["as-is", "surprised", "happy", "calm", "angry", "sad"]
 
 
 def test_learn_writes_a_kit(here, recast, capsys):

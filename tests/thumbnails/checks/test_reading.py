@@ -11,8 +11,6 @@ from recast.thumbnails.checks.evidence import Evidence
 from recast.thumbnails.seeing import Sight
 from tests.thumbnails.checks.good import good_design, rendered
 
-pytest.importorskip("rapidocr")
-
 
 @pytest.fixture(scope="module")
 def reader():
