@@ -116,6 +116,21 @@ def test_a_guided_student_is_told_its_scale_and_asked_once_a_step(
     assert (delta.config, delta.error < 0.01) == (whole, True)
 
 
+def test_a_student_from_state_to_state_needs_pairs_that_hold_its_states(
+    distil: Distil, pairs: Path, dev: Path, teacher: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+):
+    told = ["--set", "settings.states=4", "--set", "settings.sampler=ab2", "--set", "settings.edit_guidance=1"]
+    walks = distil("pairs", *told, name="walks")
+    ask = ["--set", "settings.towards=states", "--lora", "2"]
+    made = distil("direct", "--pairs", walks, *ask, name="stepwise")
+    assert weights.read_config(made / "weights").defaults.sampler == "euler"
+    capsys.readouterr()
+    distil("direct", "--pairs", pairs, *ask, name="ends-alone", status=2)
+    assert "settings.states=4" in capsys.readouterr().err
+    distil("direct", "--pairs", walks, *ask, "--init", dev, name="two-scales", status=2)
+    assert "--init: told its guidance by an embedding" in capsys.readouterr().err
+
+
 @pytest.mark.parametrize(("part", "file"), [("autoencoder", "ae"), ("text encoder", "text_encoder/model")])
 @pytest.mark.parametrize("form", [[], ["--delta"]])
 def test_a_base_whose_encoders_the_student_has_not_seen_is_refused(

@@ -1,10 +1,15 @@
-"""Direct trajectory distillation: the student's clean prediction is drawn to the teacher's endpoint of the same noise.
+"""Direct trajectory distillation: regression on walks of the teacher, to their ends or from state to state.
 
-The states it is trained on are those of its own walk, so that it learns to end well from where it really comes. Plain
-regression, without a discriminator: stable, exact where a picture follows from its noise, soft where it does not. It is
-the baseline of a few-step student, and what adversarial distillation may start from.
+To the end: the student's clean prediction is drawn to the teacher's endpoint of the same noise. The states it is
+trained on are those of its own walk, so that it learns to end well from where it really comes. Exact where a picture
+follows from its noise, soft where it does not.
+From state to state: each step of the student is to go where the teacher goes in many, from where the teacher stands at
+its beginning. What is to be learned is the bend of the path within a step, which needs far less training.
+Without a discriminator either is stable. They are the baseline of a few-step student, and what adversarial distillation
+may start from.
 Source: Luhman & Luhman 2021 (arXiv 2101.02388), section 3, for the regression to a teacher's endpoints; on the
-student's own states, Yin et al. 2024 (arXiv 2405.14867), section 4.5.
+student's own states, Yin et al. 2024 (arXiv 2405.14867), section 4.5. Salimans & Ho 2022 (arXiv 2202.00512), section 3,
+for many steps in one; of a path cut into windows, Yan et al. 2024 (PeRFlow, arXiv 2405.07510), section 3.1.
 """
 
 from __future__ import annotations
@@ -27,6 +32,7 @@ from recast.train.objective import even
 from recast.train.stage import Loss
 
 Trained = Literal["one", "every", "through"]
+Towards = Literal["end", "states"]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -35,10 +41,13 @@ class DirectSettings:
 
     trained: one time of its grid for each example, by `law`; every time of it, each from the state that the walk brings
     without a gradient; or through: the end of the walk alone, with the gradient of all its steps, for small networks.
+    towards: the end of the teacher's walk, from states of the student's own; or states: from each of the teacher's to
+    the next, for which pairs must hold as many as the student has steps (`PairSettings.states`).
     """
 
     law: Law = field(default_factory=Law)  # its `steps` are the student's
     trained: Trained = "one"
+    towards: Towards = "end"
     distance: Distance = "l1"
     shifts_schedule: bool = True  # the student's times, by resolution
     sampler: SamplerName = "euler"  # the student's, in training and in use
@@ -46,6 +55,12 @@ class DirectSettings:
     def __post_init__(self) -> None:
         if self.trained not in ("one", "every", "through"):
             raise ConfigError(f"trained={self.trained!r}: one, every or through accepted; choose one")
+        if self.towards not in ("end", "states"):
+            raise ConfigError(f"towards={self.towards!r}: end or states accepted; choose one")
+        if self.towards == "states" and self.trained != "one":
+            raise ConfigError(
+                f"trained={self.trained!r}: one accepted with towards='states', where no step waits for another"
+            )
         check_distance(self.distance)
         if self.sampler != "euler":
             raise ConfigError(
@@ -68,7 +83,7 @@ class DirectStage(PairedStage):
     def loss(self, phase: str, prepared: PairBatch, share: float) -> Loss | None:
         """The mean distance to the endpoints; k0, k1, ...: of the examples at each time of the grid, noise first."""
         if self.settings.trained == "one":
-            found, k = self._at_one(prepared, share)
+            found, k = (self._at_one if self.settings.towards == "end" else self._on_the_way)(prepared, share)
             parts = {f"k{i}": (found.detach() * (k == i)).sum() / (k == i).sum() for i in range(self.steps)}
             return Loss(found.mean(), parts)
         each = self._along(prepared)
@@ -83,6 +98,8 @@ class DirectStage(PairedStage):
         step, condition = self.work(batch.each)
         if self.settings.trained != "one":
             return BACKWARD * (self.steps * step + condition)
+        if self.settings.towards == "states":
+            return BACKWARD * (step + condition)
         return (self.steps - 1) * step + condition + BACKWARD * (step + condition)
 
     def states(self, batch: PairBatch, k: Tensor) -> Tensor:
@@ -95,12 +112,31 @@ class DirectStage(PairedStage):
 
     def _at_one(self, batch: PairBatch, share: float) -> tuple[Tensor, Tensor]:
         """The distance (b,) at one time of each example, and which time (b,)."""
-        drawn = even(batch.numbers, self.reading.run.seed, 1)[:, 0]
-        k = self.settings.law.index(drawn, share).to(self.reading.device)
+        k = self._drawn(batch, share)
         x_t = self.states(batch, k)
         t = torch.tensor(self.times(batch.each), device=x_t.device)[k]
         velocity = self.velocity(batch.each, batch.guidance)(x_t, t)
         return distance(student.clean(x_t, velocity, t), batch.each.clean, self.settings.distance), k
+
+    def _on_the_way(self, batch: PairBatch, share: float) -> tuple[Tensor, Tensor]:
+        """The distance (b,) of velocities from the one that leads to the teacher's next state, and which time (b,)."""
+        if batch.states is None or batch.states.shape[1] != self.steps - 1:
+            held = 1 if batch.states is None else batch.states.shape[1] + 1
+            raise ConfigError(
+                f"pairs: hold {held} state(s) of the teacher's walk; {self.steps} needed, as many as the student's "
+                f"steps; write pairs with settings.states={self.steps}, or set settings.towards=end"
+            )
+        k = self._drawn(batch, share)
+        stood = torch.cat([batch.noise[:, None], batch.states, batch.each.clean[:, None]], dim=1).float()
+        rows, times = torch.arange(len(k), device=k.device), torch.tensor(self.times(batch.each), device=k.device)
+        x_t, t = stood[rows, k], times[k]
+        wanted = (stood[rows, k + 1] - x_t) / (times[k + 1] - t)[:, None, None]
+        return distance(self.velocity(batch.each, batch.guidance)(x_t, t), wanted, self.settings.distance), k
+
+    def _drawn(self, batch: PairBatch, share: float) -> Tensor:
+        """At which time of the grid (b,) each example is trained."""
+        drawn = even(batch.numbers, self.reading.run.seed, 1)[:, 0]
+        return self.settings.law.index(drawn, share).to(self.reading.device)
 
     def _along(self, batch: PairBatch) -> list[Tensor]:
         """The distance (b,) of the clean end that each step of the walk sees."""

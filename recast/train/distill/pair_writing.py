@@ -24,7 +24,7 @@ from recast.latents.autoencoder import Autoencoder
 from recast.train.adapters import fingerprint
 from recast.train.distill.asking import asked
 from recast.train.distill.pairs import MANIFEST, PROBE, Key, Manifest, noise_of, require_same_makers
-from recast.train.distill.teacher import ALWAYS, Teacher
+from recast.train.distill.teacher import ALWAYS, WALKS, Teacher, WalkName
 from recast.train.flow_stage import FlowStage
 from recast.train.parallel import ALONE, Ranks
 from recast.train.stage import Batches
@@ -41,8 +41,11 @@ class PairSettings:
     """How pairs are made. A folder may be continued with a larger count, and with nothing else changed."""
 
     count: int = 30_000  # pairs at least: shards are written whole
-    steps: int = 25  # of the teacher's Euler walk
+    steps: int = 25  # of the teacher's walk
+    sampler: WalkName = "euler"  # of it
+    states: int = 1  # of the walk that are kept, its end the last: as many as a student has steps, or the end alone
     guidance: float = 3.0  # embedded where the teacher has an embedding, else by two evaluations
+    edit_guidance: float | None = None  # of pairs with contexts; None for the same
     interval: tuple[float, float] = ALWAYS  # of times at which a teacher of two evaluations is guided
     rescale: float = 0.0  # share by which its spread is taken back (`teacher.rescaled`)
     shifts_schedule: bool = True  # by resolution
@@ -51,11 +54,20 @@ class PairSettings:
     dtype: Literal["fp16", "bf16"] = "fp16"  # of stored tokens; fp16 is eight times as fine, to 65504
 
     def __post_init__(self) -> None:
-        for name in ("count", "steps", "batches_per_shard"):
+        for name in ("count", "steps", "states", "batches_per_shard"):
             if not (isinstance(getattr(self, name), int) and getattr(self, name) >= 1):
                 raise ConfigError(f"{name}={getattr(self, name)!r}: a whole number from 1 accepted")
-        if not self.guidance >= 1:
-            raise ConfigError(f"guidance={self.guidance}: a scale from 1 accepted; 2.5 to 3.5 is usual for pairs")
+        for name in ("guidance", "edit_guidance"):
+            scale = getattr(self, name)
+            if scale is not None and not scale >= 1:
+                raise ConfigError(f"{name}={scale}: a scale from 1 accepted; 2.5 to 3.5 is usual for pairs")
+        if self.sampler not in WALKS:
+            raise ConfigError(f"sampler={self.sampler!r}: {' or '.join(WALKS)} accepted; choose one")
+        if self.steps % self.states:
+            raise ConfigError(
+                f"states={self.states}: a divisor of steps={self.steps} accepted: they part the walk evenly; choose "
+                "one, or other steps"
+            )
         low, high = self.interval
         if not 0 <= low <= high <= 1:
             raise ConfigError(f"interval={self.interval}: two times with 0 <= first <= second <= 1 accepted")
@@ -63,6 +75,10 @@ class PairSettings:
             raise ConfigError(f"rescale={self.rescale}: a share from 0 to 1 accepted")
         if self.dtype not in DTYPES:
             raise ConfigError(f"dtype={self.dtype!r}: fp16 or bf16 accepted; choose one")
+
+    def scale(self, *, is_edit: bool) -> float:
+        """Of a pair with contexts, or of one without."""
+        return self.guidance if self.edit_guidance is None or not is_edit else self.edit_guidance
 
 
 @dataclass(frozen=True)
@@ -132,7 +148,7 @@ class _Row:
     prompt: str
     is_copy: bool
     category: str
-    tensors: Mapping[str, Tensor]  # endpoint (n, d), context (r, d) if there is one, probe (PROBE,)
+    tensors: Mapping[str, Tensor]  # endpoint (n, d), context (r, d) if there is one, probe (PROBE,); states on the way
 
 
 def _started(place: Path, makers: Mapping[str, str], settings: PairSettings, batches: Batches) -> Manifest:
@@ -140,6 +156,7 @@ def _started(place: Path, makers: Mapping[str, str], settings: PairSettings, bat
     said = asdict(settings)
     said.pop("count")  # what is wanted, not what the pairs are
     said = json.loads(json.dumps(said))
+    usual = asdict(PairSettings())  # of settings that an earlier version did not know
     fresh = Manifest(made_by=dict(makers), settings=said, stream=batches.state())
     if not (place / MANIFEST).exists():
         if place.is_dir() and any(
@@ -151,9 +168,9 @@ def _started(place: Path, makers: Mapping[str, str], settings: PairSettings, bat
     found = Manifest.read(place)
     require_same_makers(place, found.made_by, makers)
     apart = [
-        f"{name} {found.settings.get(name)!r} there, {said[name]!r} here"
+        f"{name} {found.settings.get(name, usual[name])!r} there, {said[name]!r} here"
         for name in said
-        if found.settings.get(name) != said[name]
+        if found.settings.get(name, usual[name]) != said[name]
     ]
     if apart:
         raise ConfigError(
@@ -170,12 +187,15 @@ def _made(teacher: Teacher, reading: FlowStage, batch: Any, settings: PairSettin
         noise = noise_of(each.numbers, settings.seed, each.clean.shape[1:])
         mu = resolution_shift(each.clean.shape[1]) if settings.shifts_schedule else 0.0
         with torch.no_grad(), reading.autocast():
-            condition, null, scale = asked(reading, teacher.flow, each, settings.guidance)
-            ends = teacher.endpoint(
+            wanted = settings.scale(is_edit=each.context is not None)
+            condition, null, scale = asked(reading, teacher.flow, each, wanted)
+            walked = teacher.states(
                 noise.to(reading.device),
                 condition,
                 null,
                 steps=settings.steps,
+                kept=settings.states,
+                walk=settings.sampler,
                 guidance=scale,
                 mu=mu,
                 interval=settings.interval,
@@ -183,15 +203,16 @@ def _made(teacher: Teacher, reading: FlowStage, batch: Any, settings: PairSettin
             )
         if not each.counts:
             continue  # run because other processes run one
-        stored = ends.to("cpu", DTYPES[settings.dtype])
+        stored = walked.to("cpu", DTYPES[settings.dtype])
         context = None if each.context is None else each.context.to("cpu", DTYPES[settings.dtype])
         for i, use in enumerate(each.uses):
             if not stored[i].isfinite().all():
                 raise TrainingError(
                     f"example {batch.ids[use.example]} ({use.prompt!r}): the teacher's endpoint is not finite in "
-                    f"{settings.dtype}; lower the guidance ({settings.guidance}), or check the teacher's weights"
+                    f"{settings.dtype}; lower the guidance ({wanted}), or check the teacher's weights"
                 )
-            tensors = {"endpoint": stored[i], "probe": noise[i].flatten()[:PROBE]}
+            tensors = {"endpoint": stored[i, -1], "probe": noise[i].flatten()[:PROBE]}
+            tensors |= {"states": stored[i, :-1]} if settings.states > 1 else {}
             tensors |= {} if context is None else {"context": context[i]}
             yield (
                 Key(each.grid, each.context_grids),

@@ -1,10 +1,11 @@
 """A teacher's pictures together with the noise that each came from, kept in a folder: what students learn from.
 
-A pair is an example's noise and the clean tokens that the teacher's walk from it ends at, with what was asked. Kept are
-tokens of target and contexts in 16 bits, and the words; the noise and the encoding of the words are made again. With n
-target tokens of d channels and r context tokens a pair takes 2 (n + r) d bytes, 16 more to know the noise by, and its
-words: of `nano` at 256 x 256, n = 256 and d = 64, 64 KiB for an edit and 32 KiB for text to image, where the encoded
-text would take 54 KiB more and the noise 32.
+A pair is an example's noise and the clean tokens that the teacher's walk from it ends at, with what was asked; and,
+where they are wanted, the states that the walk went through. Kept are tokens of target and contexts in 16 bits, and the
+words; the noise and the encoding of the words are made again. With n target tokens of d channels, s states, the end
+among them, and r context tokens a pair takes 2 (s n + r) d bytes, 16 more to know the noise by, and its words: of
+`nano` at 256 x 256, n = 256, d = 64 and s = 1, 64 KiB for an edit and 32 KiB for text to image, where the encoded text
+would take 54 KiB more and the noise 32.
 
     manifest.json             whose endpoints, how they were made, the shards, and where the examples stand
     pairs-00000-00.safetensors  one part of the first shard: of each shape its rows, the words in the header
@@ -18,7 +19,7 @@ import hashlib
 import json
 from bisect import bisect_right
 from collections import deque
-from collections.abc import Generator, Iterator, Mapping, Sequence
+from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field, replace
 from itertools import accumulate
@@ -52,6 +53,7 @@ class PairBatch:
 
     each: what was asked; its `clean` (k, n, d) is the teacher's endpoint, its numbers are places in the stream of
     pairs. noise: (k, n, d), what the teacher's walk began with. guidance, steps: of that walk.
+    states: (k, s - 1, n, d), where it stood after each of s equal parts but the last; None where only its end is known.
     """
 
     each: Pass
@@ -60,6 +62,7 @@ class PairBatch:
     ids: tuple[str, ...]
     guidance: float
     steps: int
+    states: Tensor | None = None
 
     @property
     def numbers(self) -> tuple[int, ...]:
@@ -71,16 +74,16 @@ class PairBatch:
         def there(tensor: Tensor) -> Tensor:
             return tensor.to(device, non_blocking=True).float()
 
-        context = None if self.each.context is None else there(self.each.context)
-        return replace(
-            self, each=replace(self.each, clean=there(self.each.clean), context=context), noise=there(self.noise)
-        )
+        return self._moved(there)
 
     def pin_memory(self) -> PairBatch:
         """The same in memory that a GPU copies from by itself."""
-        context = None if self.each.context is None else self.each.context.pin_memory()
-        each = replace(self.each, clean=self.each.clean.pin_memory(), context=context)
-        return replace(self, each=each, noise=self.noise.pin_memory())
+        return self._moved(Tensor.pin_memory)
+
+    def _moved(self, move: Callable[[Tensor], Tensor]) -> PairBatch:
+        context, states = (None if each is None else move(each) for each in (self.each.context, self.states))
+        each = replace(self.each, clean=move(self.each.clean), context=context)
+        return replace(self, each=each, noise=move(self.noise), states=states)
 
 
 class Key(NamedTuple):
@@ -205,7 +208,10 @@ class Pairs:
         require_same_makers(self.place, self.manifest.made_by, made_by or {})
         if not self.manifest.pairs:
             raise InputError(f"pairs={str(place)!r}: no pair in it; at least one needed; write some first")
-        self.guidance, self.steps = float(self.manifest.settings["guidance"]), int(self.manifest.settings["steps"])
+        said = self.manifest.settings
+        self.guidance, self.steps, self.states = float(said["guidance"]), int(said["steps"]), int(said.get("states", 1))
+        edits = said.get("edit_guidance")
+        self.edit_guidance = self.guidance if edits is None else float(edits)
         self._shapes = _index(self.place, self.manifest)
         self._keys = sorted(self._shapes)
         self._maps: dict[Path, Tensor] = {}
@@ -311,13 +317,15 @@ class Pairs:
         noise = noise_of(numbers, int(self.manifest.settings["seed"]), clean.shape[1:])
         _require_probe(noise, torch.stack([self._row(part, "probe", row) for part, row in rows]), self.place)
         context = torch.stack([self._row(part, "context", row) for part, row in rows]) if key.contexts else None
+        states = torch.stack([self._row(part, "states", row) for part, row in rows]) if self.states > 1 else None
         return PairBatch(
             each=Pass(uses=uses, clean=clean, grid=key.grid, context=context, context_grids=key.contexts, mask=None),
             noise=noise,
             of=of,
             ids=tuple(str(part.words["ids"][row]) for part, row in rows),
-            guidance=self.guidance,
+            guidance=self.edit_guidance if key.contexts else self.guidance,
             steps=self.steps,
+            states=states,
         )
 
     def _row(self, part: _Part, what: str, row: int) -> Tensor:

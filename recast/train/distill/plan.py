@@ -100,7 +100,7 @@ def loads(preset: Distillation, model: ModelConfig, *, has_pairs: bool) -> list[
         return 1 if flow.guidance_embed or scale == 1 else 2
 
     if isinstance(settings, PairSettings):
-        return [Load("teacher", settings.steps * guided(settings.guidance), one)]
+        return [Load("teacher", settings.steps * guided(settings.scale(is_edit=bool(contexts))), one)]
     trained = Load("student, forward and back", 1, BACKWARD * one)
     if isinstance(settings, GuidanceSettings):
         walked = settings.walk_steps * settings.walk_share * (1 - settings.walk_from)
@@ -108,6 +108,8 @@ def loads(preset: Distillation, model: ModelConfig, *, has_pairs: bool) -> list[
     if isinstance(settings, DirectSettings):
         if settings.trained != "one":
             return [trained._replace(evaluations=settings.law.steps)]
+        if settings.towards == "states":
+            return [trained]
         return [Load("student", settings.law.steps - 1, one), trained]
     if isinstance(settings, ConsistencySettings):
         return [Load("teacher", guided(settings.guidance), one), Load("target", 1, one), trained]

@@ -25,7 +25,7 @@ from recast.train.distill.heads import Heads
 from recast.train.distill.ladd import LaddStage
 from recast.train.distill.ladd_settings import LaddSettings
 from recast.train.distill.pair_writing import PairSettings
-from recast.train.distill.pairs import PairBatch
+from recast.train.distill.pairs import PairBatch, Pairs
 from recast.train.distill.pixel_features import AutoencoderFeatures, DinoFeatures, PixelFeatures
 from recast.train.distill.pixel_heads import PixelHeads
 from recast.train.distill.presets import FROM_PAIRS, Distillation
@@ -64,6 +64,7 @@ class _Few:
     steps: int
     sampler: SamplerName
     guidance: float
+    edit_guidance: float  # of what has contexts
     shifts_schedule: bool
 
 
@@ -176,14 +177,36 @@ def _few(preset: Distillation, starts: Starts, makers: Makers) -> _Few:
     settings = preset.settings
     if isinstance(settings, DirectSettings):
         assert starts.pairs is not None
-        guidance = pair_runs.stream(starts.pairs, batch=1, seed=0, ranks=parallel.ALONE, makers=makers).guidance
-        steps = settings.law.steps
+        told = pair_runs.stream(starts.pairs, batch=1, seed=0, ranks=parallel.ALONE, makers=makers)
+        _require_states(settings, told)
+        guidance, edits, steps = told.guidance, told.edit_guidance, settings.law.steps
     elif isinstance(settings, ConsistencySettings):
         guidance, steps = settings.guidance, settings.steps
+        edits = guidance
     else:
         assert isinstance(settings, AdversarialSettings)
         guidance, steps = settings.guidance, settings.law.steps
-    return _Few(steps=steps, sampler=settings.sampler, guidance=guidance, shifts_schedule=settings.shifts_schedule)
+        edits = guidance
+    return _Few(
+        steps=steps,
+        sampler=settings.sampler,
+        guidance=guidance,
+        edit_guidance=edits,
+        shifts_schedule=settings.shifts_schedule,
+    )
+
+
+def _require_states(settings: DirectSettings, pairs: Pairs) -> None:
+    """Raises ConfigError where a student goes from state to state, and the pairs' are not at its times."""
+    if settings.towards != "states":
+        return
+    shifted = bool(pairs.manifest.settings["shifts_schedule"])
+    if (pairs.states, shifted) != (settings.law.steps, settings.shifts_schedule):
+        raise ConfigError(
+            f"pairs={str(pairs.place)!r}: {pairs.states} state(s) of each walk, shifts_schedule={shifted}; "
+            f"{settings.law.steps} and {settings.shifts_schedule} needed, those of the student; write pairs with "
+            f"settings.states={settings.law.steps}, or set settings.towards=end"
+        )
 
 
 def _student(preset: Distillation, starts: Starts, teacher: FlowTransformer, few: _Few | None) -> FlowTransformer:
@@ -191,6 +214,11 @@ def _student(preset: Distillation, starts: Starts, teacher: FlowTransformer, few
     made = start.whole(teacher) if starts.init is None else start.read(starts.init)
     start.require_kin(made.config, teacher.config)
     has_spare = made.config.guidance_embed and not teacher.config.guidance_embed
+    if few is not None and has_spare and few.edit_guidance != few.guidance:
+        raise ConfigError(
+            f"--init: told its guidance by an embedding, which is to be one scale; the pairs have {few.guidance:g}, "
+            f"and {few.edit_guidance:g} of edits; begin with the teacher, or write pairs with one scale"
+        )
     if few is not None and has_spare and made.config.context_attention == "full":
         made = start.at_scale(made, few.guidance)
     if preset.lora is not None:

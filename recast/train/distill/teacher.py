@@ -5,18 +5,22 @@ Nothing here enters autocast: a stage that runs in bf16 calls it inside its own.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
+from typing import Literal
 
 import torch
 from torch import Tensor
 
 from recast.errors import ConfigError, ShapeError
 from recast.flow.layers import KeysValues, sinusoid
-from recast.flow.sampler import euler
+from recast.flow.sampler import Sampler, adams_bashforth_2, euler
 from recast.flow.schedule import times
 from recast.flow.transformer import Condition, FlowTransformer
 
+WalkName = Literal["euler", "ab2"]
+WALKS: Mapping[WalkName, Sampler] = {"euler": euler, "ab2": adams_bashforth_2}
+"""Samplers that a teacher walks by: the end of a walk follows from its noise."""
 ALWAYS = (0.0, 1.0)
 """The interval of all times."""
 
@@ -69,7 +73,6 @@ class Teacher:
         wanted, unwanted = self._run(torch.cat([x_t, x_t]), torch.cat([t, t]), joint).chunk(2)
         return wanted, unwanted
 
-    @torch.no_grad()
     def endpoint(
         self,
         noise: Tensor,
@@ -81,20 +84,55 @@ class Teacher:
         mu: float,
         interval: tuple[float, float] = ALWAYS,
         rescale: float = 0.0,
+        walk: WalkName = "euler",
     ) -> Tensor:
-        """The clean tokens (b, n, d) that an Euler walk of `steps` steps, shifted by mu, ends at from noise (b, n, d).
+        """The clean tokens (b, n, d) that a walk of `steps` steps, shifted by mu, ends at from noise (b, n, d).
 
         The other arguments are those of `velocity`.
         """
+        states = self.states(
+            noise,
+            condition,
+            null,
+            steps=steps,
+            kept=1,
+            guidance=guidance,
+            mu=mu,
+            interval=interval,
+            rescale=rescale,
+            walk=walk,
+        )
+        return states[:, -1]
+
+    @torch.no_grad()
+    def states(
+        self,
+        noise: Tensor,
+        condition: Condition,
+        null: Condition | None = None,
+        *,
+        steps: int,
+        kept: int,
+        guidance: Tensor | float,
+        mu: float,
+        interval: tuple[float, float] = ALWAYS,
+        rescale: float = 0.0,
+        walk: WalkName = "euler",
+    ) -> Tensor:
+        """Where such a walk stands after each of `kept` parts of equally many steps, (b, kept, n, d), its end last.
+
+        Those are the times of a walk of `kept` steps, shifted alike. The other arguments are those of `endpoint`.
+        Raises ConfigError for steps that cannot be parted so.
+        """
+        if kept < 1 or steps % kept:
+            raise ConfigError(f"kept={kept}: a divisor of steps={steps} accepted; choose one, or other steps")
 
         def at(x: Tensor, t: float) -> Tensor:
             here = torch.full(x.shape[:1], t, device=x.device)
             return self.velocity(x, here, condition, null, guidance, interval=interval, rescale=rescale)
 
-        x = noise
-        for state in euler(at, noise.float(), times(steps, mu=mu)):
-            x = state.x
-        return x
+        stood = [state.x for state in WALKS[walk](at, noise.float(), times(steps, mu=mu))]
+        return torch.stack(stood[steps // kept - 1 :: steps // kept], dim=1)
 
     def features(self, x_t: Tensor, t: Tensor, condition: Condition, taps: Sequence[int]) -> list[Tensor]:
         """Tokens (b, n, width) of the target after each block of `taps`, in that order, in fp32.

@@ -59,6 +59,36 @@ def test_a_picture_must_be_that_of_its_noise(known, learned):
     assert wrong.validate()["endpoint"] > 4 * learned["endpoint"]
 
 
+def test_from_state_to_state_a_student_learns_the_bend_of_each_step():
+    """In fewer updates than above; from states of other noise it learns nothing."""
+    made = toy.reading()
+    teacher = toy.teacher_of(made)
+    judged = range(toy.HELD_OUT, toy.HELD_OUT + 32)
+    walks, held = (toy.walks_of(made, teacher, at, 24, 4) for at in (range(128), judged))
+    few = toy.ends(made, teacher, judged, steps=4)
+    error = {}
+    for name, told in (("own", walks), ("others", replace(walks, states=walks.states.roll(1, dims=0)))):
+        student = DirectStage(toy.reading(), DirectSettings(towards="states", distance="mse"), held_out=[held])
+        toy.train(student, told, 40)
+        error[name] = student.validate()["endpoint"]
+    assert error["own"] < float((few - held.each.clean).square().mean()) / MARGIN
+    assert error["others"] > 4 * error["own"]
+
+
+def test_a_step_from_state_to_state_has_no_loss_where_the_velocity_leads_to_the_next(known):
+    made = DirectStage(toy.reading(), DirectSettings(towards="states"))
+    batch = toy.picked(known["pairs"], range(8), first=0)
+    path = torch.stack(walked(made, batch), dim=1)  # Euler's states: each velocity leads to the next of them
+    told = replace(batch, each=replace(batch.each, clean=path[:, -1]), states=path[:, 1:-1])
+    parts = made.loss("direct", told, 0.5).parts
+    assert all(float(value) < 1e-4 for value in parts.values() if value.isfinite())
+    further = replace(told, states=told.states + torch.tensor([0.0, 0.5, 0.0])[:, None, None])
+    assert float(made.loss("direct", further, 0.5).value.detach()) > 0.1
+    for wrong in (replace(told, states=None), replace(told, states=told.states[:, :2])):
+        with pytest.raises(ConfigError, match=r"settings\.states=4"):
+            made.loss("direct", wrong, 0.5)
+
+
 def walked(made: DirectStage, batch: PairBatch) -> list[torch.Tensor]:
     """The states of the student's walk, noise first, told step by step from its flow alone."""
     each, schedule = batch.each, times(4, mu=resolution_shift(toy.TOKENS))
@@ -133,6 +163,10 @@ def test_settings_that_cannot_work_are_refused():
         DirectSettings(sampler="renoise")
     with pytest.raises(ConfigError, match="trained='all'"):
         DirectSettings(trained="all")
+    with pytest.raises(ConfigError, match="towards='start'"):
+        DirectSettings(towards="start")
+    with pytest.raises(ConfigError, match="trained='every'"):
+        DirectSettings(towards="states", trained="every")
     with pytest.raises(ConfigError, match="distance='l3'"):
         DirectSettings(distance="l3")
     with pytest.raises(ConfigError, match="leave out the law's shares"):

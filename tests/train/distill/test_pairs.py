@@ -71,6 +71,39 @@ def test_a_pair_is_the_endpoint_of_its_noise_under_what_was_asked(whole):
     assert {words for kind, words, _ in seen if kind == "edit"} <= {"make", "undo"}
 
 
+def test_states_of_the_walk_and_a_scale_of_edits_are_kept_and_read_back(tmp_path):
+    told = replace(TOLD, count=8, steps=6, states=3, sampler="ab2", edit_guidance=1.0)
+    written(tmp_path, told)
+    made, same, scales = reading(), teacher(), {}
+    for batch in Pairs(tmp_path, batch=2).once():
+        here = batch.to(torch.device("cpu"))
+        each, is_edit = here.each, here.each.context is not None
+        scales[is_edit] = here.guidance
+        condition, null, scale = asked(made, same.flow, each, 1.0 if is_edit else 2.0)
+        mu = resolution_shift(each.clean.shape[1])
+        walk = {"steps": 6, "kept": 3, "guidance": scale, "mu": mu, "walk": "ab2"}
+        again = same.states(here.noise, condition, null, **walk)
+        stood = torch.cat([here.states, each.clean[:, None]], dim=1)
+        torch.testing.assert_close(stood, again, atol=4e-3, rtol=2e-3)
+    assert scales == {True: 1.0, False: 2.0}
+    for name, value in (("states", 4), ("sampler", "heun"), ("edit_guidance", 0.5)):
+        with pytest.raises(ConfigError, match=f"{name}="):
+            replace(told, **{name: value})
+
+
+def test_a_folder_of_an_earlier_version_is_gone_on_with(whole, tmp_path):
+    """Its manifest knows nothing of settings that came later; they stand for what was done then."""
+    for each in whole.iterdir():
+        (tmp_path / each.name).write_bytes(each.read_bytes())
+    said = json.loads((tmp_path / "manifest.json").read_text())
+    for name in ("sampler", "states", "edit_guidance"):
+        del said["settings"][name]
+    (tmp_path / "manifest.json").write_text(json.dumps(said))
+    assert written(tmp_path, replace(TOLD, count=16)) == [16]
+    with pytest.raises(ConfigError, match="states 1 there, 2 here"):
+        written(tmp_path, replace(TOLD, count=20, states=2))
+
+
 def test_what_is_known_of_an_edit_is_read_back(tmp_path, monkeypatch):
     class Same(Stream):
         def __iter__(self):

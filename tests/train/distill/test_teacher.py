@@ -97,6 +97,22 @@ def test_an_endpoint_is_a_guided_euler_walk_to_exactly_zero_and_has_no_graph():
     assert not found.requires_grad
 
 
+def test_states_of_a_walk_stand_at_the_times_of_a_walk_of_so_many_steps():
+    teacher, noise, _, condition, _ = asked("full")
+    seen, inner = [], teacher.velocity
+    teacher.velocity = lambda x, t, *rest, **more: seen.append((float(t[0]), x)) or inner(x, t, *rest, **more)
+    found = teacher.states(noise, condition, steps=6, kept=3, guidance=1.0, mu=0.7, walk="ab2")
+    for part, t in enumerate(times(3, mu=0.7)[1:-1]):
+        at, x = seen[2 * (part + 1)]  # two steps a part
+        assert at == pytest.approx(t)
+        torch.testing.assert_close(found[:, part], x)
+    end = teacher.endpoint(noise, condition, steps=6, guidance=1.0, mu=0.7, walk="ab2")
+    assert torch.equal(found[:, -1], end)
+    assert not torch.allclose(end, teacher.endpoint(noise, condition, steps=6, guidance=1.0, mu=0.7), atol=1e-4)
+    with pytest.raises(ConfigError, match="a divisor of steps=6"):
+        teacher.states(noise, condition, steps=6, kept=4, guidance=1.0, mu=0.7)
+
+
 @pytest.mark.parametrize("context", CONTEXTS)
 def test_features_are_the_targets_tokens_after_each_block_and_stop_at_the_deepest(context):
     teacher, x_t, t, condition, _ = asked(context)

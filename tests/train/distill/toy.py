@@ -56,11 +56,16 @@ def asked_of(numbers: Sequence[int]) -> Pass:
 
 def ends(made: FlowStage, teacher: Teacher, numbers: Sequence[int], steps: int = STEPS) -> Tensor:
     """The teacher's guided endpoints of these numbers' noise."""
+    return states(made, teacher, numbers, steps, 1)[:, -1]
+
+
+def states(made: FlowStage, teacher: Teacher, numbers: Sequence[int], steps: int, kept: int) -> Tensor:
+    """Where its walks stand after each of so many parts, their ends last."""
     each = asked_of(numbers)
     with torch.no_grad():
         condition, null, scale = asked(made, teacher.flow, each, GUIDANCE)
     noise, mu = noise_of(numbers, 0, (TOKENS, CHANNELS)), resolution_shift(TOKENS)
-    return teacher.endpoint(noise, condition, null, steps=steps, guidance=scale, mu=mu)
+    return teacher.states(noise, condition, null, steps=steps, kept=kept, guidance=scale, mu=mu)
 
 
 def pairs_of(made: FlowStage, teacher: Teacher, numbers: Sequence[int]) -> PairBatch:
@@ -74,11 +79,20 @@ def pairs_of(made: FlowStage, teacher: Teacher, numbers: Sequence[int]) -> PairB
     )
 
 
+def walks_of(made: FlowStage, teacher: Teacher, numbers: Sequence[int], steps: int, kept: int) -> PairBatch:
+    """Pairs that hold the states of their walks."""
+    stood = states(made, teacher, numbers, steps, kept)
+    batch = pairs_of(made, teacher, numbers)
+    return replace(batch, each=replace(batch.each, clean=stood[:, -1]), states=stood[:, :-1], steps=steps)
+
+
 def picked(batch: PairBatch, rows: Sequence[int], first: int) -> PairBatch:
     """Some of the pairs, at places first, first + 1, ... of a stream."""
     uses = tuple(replace(batch.each.uses[row], example=i, number=first + i) for i, row in enumerate(rows))
     each = replace(batch.each, uses=uses, clean=batch.each.clean[list(rows)])
-    return replace(batch, each=each, noise=batch.noise[list(rows)], of=len(rows), ids=tuple(map(str, rows)))
+    states = None if batch.states is None else batch.states[list(rows)]
+    noise, ids = batch.noise[list(rows)], tuple(map(str, rows))
+    return replace(batch, each=each, noise=noise, of=len(rows), ids=ids, states=states)
 
 
 def train(made: Any, batch: PairBatch, steps: int) -> None:
