@@ -101,7 +101,7 @@ class AddStage(AdversarialStage[PixelPart, AddSettings]):
                     reading,
                     self.teacher,
                     each,
-                    guidance=settings.guidance,
+                    guidance=settings.scale_of(each),
                     weighting=settings.distill_weighting,
                     negative=settings.negative,
                 )
@@ -220,7 +220,7 @@ class AddStage(AdversarialStage[PixelPart, AddSettings]):
         judged = count * self.heads.flops([self.features.grid(tap, height, width) for tap in self.heads.taps])
         total = self._student_work(each) + 2 * (decode + look + BACKWARD * judged)
         if settings.distill:
-            is_guided = settings.guidance != 1 and not self.teacher.flow.config.guidance_embed
+            is_guided = settings.scale_of(each) != 1 and not self.teacher.flow.config.guidance_embed
             evaluations = 1 + is_guided + (settings.distill_weighting == "nfsd")
             total += turn * (evaluations * (step + condition) + decode)
         if settings.mispaired:

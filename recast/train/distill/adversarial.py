@@ -246,7 +246,7 @@ class AdversarialStage(PairedStage, ABC, Generic[P, S]):
         """The student's clean tokens (k, n, d) from one state of each example; with a graph where gradients are on."""
         k = self.settings.law.index(part.draws.time, share)
         x_t, t = self._states(part, k)
-        return student.clean(x_t, self.velocity(part.each, self.settings.guidance)(x_t, t), t)
+        return student.clean(x_t, self.velocity(part.each, self.settings.scale_of(part.each))(x_t, t), t)
 
     @torch.no_grad()
     def _states(self, part: P, k: Tensor) -> tuple[Tensor, Tensor]:
@@ -261,7 +261,7 @@ class AdversarialStage(PairedStage, ABC, Generic[P, S]):
         if self.settings.on_policy:
             walked = torch.where(is_own, k, 0)  # no further than someone needs
             together = self.steps - 1 if self.reading.ranks.size > 1 else None
-            velocity = at_one_time(self.velocity(part.each, self.settings.guidance))
+            velocity = at_one_time(self.velocity(part.each, self.settings.scale_of(part.each)))
             walk = self._walk(part.draws.fresh)
             own = student.roll_in(velocity, part.start, times, walked, walk=walk, evaluations=together)
             x_t = torch.where(is_own.to(x_t.device)[:, None, None], own, x_t)
@@ -321,7 +321,7 @@ class AdversarialStage(PairedStage, ABC, Generic[P, S]):
         if pictures < 1:
             noise = draws.start if settings.paired_noise else draws.end
             with self.reading.autocast():
-                condition, null, scale = asked(self.reading, self.teacher.flow, each, settings.guidance)
+                condition, null, scale = asked(self.reading, self.teacher.flow, each, settings.scale_of(each))
                 ends = self.teacher.endpoint(
                     noise, condition, null, steps=settings.teacher_steps, guidance=scale, mu=self.mu(each)
                 )
@@ -329,7 +329,7 @@ class AdversarialStage(PairedStage, ABC, Generic[P, S]):
         return self._part(each, real, draws.start, is_end & settings.paired_noise, draws)
 
     def _check_pairs(self, batch: PairBatch) -> None:
-        check_guidance(self.settings.guidance, batch)
+        check_guidance(self.settings, batch)
         if batch.steps <= self.steps:
             raise ConfigError(
                 f"pairs: made in {batch.steps} steps, for a student of {self.steps}; more needed, 25 to 50 are usual; "

@@ -6,17 +6,20 @@ from dataclasses import dataclass, field
 
 from recast.errors import ConfigError
 from recast.train.distill.gate import Blind
+from recast.train.distill.scales import Scales
 from recast.train.distill.student import SAMPLERS, Law, SamplerName
 
 
 @dataclass(frozen=True, kw_only=True)
-class AdversarialSettings:
-    """What `adversarial.AdversarialStage` reads. Shares of examples are drawn, shares of the run run from 0 to 1."""
+class AdversarialSettings(Scales):
+    """What `adversarial.AdversarialStage` reads. Shares of examples are drawn, shares of the run run from 0 to 1.
+
+    guidance, edit_guidance: that what counts as real was made with; fed to guidance embeddings.
+    """
 
     law: Law = field(default_factory=Law)
     sampler: SamplerName = "euler"  # the student's own walk, in training and in use
     shifts_schedule: bool = True  # by resolution: the student's grid and the noise levels
-    guidance: float = 3.0  # that what counts as real was made with; fed to guidance embeddings
     accepts_unguided: bool = False  # guidance may be 1
     teacher_steps: int = 25  # of the teacher's walk, where pictures come instead of pairs
     pictures: float = 0.0  # share of what counts as real that is pictures themselves; the rest the teacher has made
@@ -44,6 +47,7 @@ class AdversarialSettings:
             raise ConfigError(
                 f"teacher_steps={self.teacher_steps}: more than the {self.law.steps} of the student needed; 25 is usual"
             )
+        self.check_scales()
         if not (self.guidance > 1 or (self.guidance == 1 and self.accepts_unguided)):
             raise ConfigError(
                 f"guidance={self.guidance}: a scale above 1 accepted: pictures made without guidance teach a student "

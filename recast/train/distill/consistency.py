@@ -36,6 +36,7 @@ from recast.train.data.example import Batch
 from recast.train.distill.asking import asked
 from recast.train.distill.paired import Distance, PairedStage, at_one_time, check_distance, check_guidance, distance
 from recast.train.distill.pairs import PairBatch
+from recast.train.distill.scales import Scales
 from recast.train.distill.student import SamplerName
 from recast.train.distill.teacher import ALWAYS, Teacher
 from recast.train.flow_stage import BACKWARD, FlowStage, Prepared
@@ -46,13 +47,12 @@ from recast.train.uses import Pass
 
 
 @dataclass(frozen=True, kw_only=True)
-class ConsistencySettings:
+class ConsistencySettings(Scales):
     """How consistent a student is made, and with whom."""
 
     steps: int = 4  # of the student
     phases: int = 4  # as many as steps, or 1
     teacher_steps: int = 8  # in each phase
-    guidance: float = 3.0  # of the teacher; where it has an embedding, so has the student, and both are told
     interval: tuple[float, float] = ALWAYS  # of times at which a teacher of two evaluations is guided
     target_decay: float = 0.95  # of the target network at each step; 0 makes the student its own target
     distance: Distance = "huber"
@@ -66,8 +66,7 @@ class ConsistencySettings:
             raise ConfigError(
                 f"phases={self.phases}: 1 or steps={self.steps} accepted: the student walks phase by phase"
             )
-        if not self.guidance >= 1:
-            raise ConfigError(f"guidance={self.guidance}: a scale from 1 accepted; 2.5 to 3.5 is usual")
+        self.check_scales()
         low, high = self.interval
         if not 0 <= low <= high <= 1:
             raise ConfigError(f"interval={self.interval}: two times with 0 <= first <= second <= 1 accepted")
@@ -119,7 +118,7 @@ class ConsistencyStage(PairedStage):
                 "target: the student is adapters, which share their base; set target_decay=0, without one"
             )
         for judged in held_out:
-            check_guidance(settings.guidance, judged)
+            check_guidance(settings, judged)
         super().__init__(reading, steps=settings.steps, shifts_schedule=settings.shifts_schedule, held_out=held_out)
         self.teacher, self.settings = teacher, settings
         self.target = None if target is None else target.eval().requires_grad_(False)
@@ -148,7 +147,7 @@ class ConsistencyStage(PairedStage):
             leap = self._leap(each, index)
             x_t, _ = interpolate(each.clean, noise, leap.t)
             wanted = self.wanted(each, x_t, leap)
-            found = self.velocity(each, self.settings.guidance)(x_t, leap.t)
+            found = self.velocity(each, self.settings.scale_of(each))(x_t, leap.t)
             apart = distance(found, wanted, self.settings.distance)
             total = total + apart.sum() * float(each.counts)
             if each.counts:
@@ -164,10 +163,10 @@ class ConsistencyStage(PairedStage):
         next point.
         """
         with self.reading.autocast():
-            condition, null, scale = asked(self.reading, self.teacher.flow, each, self.settings.guidance)
+            condition, null, scale = asked(self.reading, self.teacher.flow, each, self.settings.scale_of(each))
             ahead = self.teacher.velocity(x_t, leap.t, condition, null, scale, interval=self.settings.interval)
         after = x_t + _over(leap.after - leap.t) * ahead
-        jump = after + _over(leap.end - leap.after) * self.velocity(each, self.settings.guidance, self.target)(
+        jump = after + _over(leap.end - leap.after) * self.velocity(each, self.settings.scale_of(each), self.target)(
             after, leap.after
         )
         reshard(self.teacher.flow)
@@ -178,6 +177,8 @@ class ConsistencyStage(PairedStage):
         is_guided = self.settings.guidance != 1 and not self.teacher.flow.config.guidance_embed
         evaluations = BACKWARD + 1 + 1 + is_guided
         if isinstance(batch, PairBatch):
+            if self.settings.scale_of(batch.each) == 1:
+                evaluations = BACKWARD + 1 + 1
             return evaluations * sum(self.work(batch.each))
         return evaluations / BACKWARD * self.reading.flops(batch)
 
@@ -213,8 +214,8 @@ class ConsistencyStage(PairedStage):
         """The mean squared distance (1, b) of neighbouring jumps of each pair of a batch."""
         each, steps = batch.each, self.settings.teacher_steps
         with self.reading.autocast():
-            condition, null, scale = asked(self.reading, self.teacher.flow, each, self.settings.guidance)
-        velocity = at_one_time(self.velocity(each, self.settings.guidance))
+            condition, null, scale = asked(self.reading, self.teacher.flow, each, self.settings.scale_of(each))
+        velocity = at_one_time(self.velocity(each, self.settings.scale_of(each)))
         fine, x, total, count = self.fine(each), batch.noise, batch.noise.new_zeros(len(batch.noise)), 0
         before: Tensor | None = None
         for i, (t, t_next) in enumerate(pairwise(fine)):

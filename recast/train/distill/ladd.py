@@ -59,7 +59,7 @@ class LaddStage(AdversarialStage[LatentPart, LaddSettings]):
     def _part(self, each: Pass, real: Tensor, start: Tensor, is_end: Tensor, draws: Draws) -> LatentPart:
         reading = self.reading
         with reading.autocast():
-            condition = reading.condition(each, each.prompts, self.settings.guidance, self.teacher.flow)
+            condition = reading.condition(each, each.prompts, self.settings.scale_of(each), self.teacher.flow)
             text = critic.text_vector(reading.encode(each.prompts))
         level = self.settings.levels(self.mu(each)).times(*draws.level, each.clean.shape[1])
         return LatentPart(

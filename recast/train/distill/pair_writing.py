@@ -24,6 +24,7 @@ from recast.latents.autoencoder import Autoencoder
 from recast.train.adapters import fingerprint
 from recast.train.distill.asking import asked
 from recast.train.distill.pairs import MANIFEST, PROBE, Key, Manifest, noise_of, require_same_makers
+from recast.train.distill.scales import Scales
 from recast.train.distill.teacher import ALWAYS, WALKS, Teacher, WalkName
 from recast.train.flow_stage import FlowStage
 from recast.train.parallel import ALONE, Ranks
@@ -37,15 +38,13 @@ DTYPES = {"fp16": torch.float16, "bf16": torch.bfloat16}
 
 
 @dataclass(frozen=True, kw_only=True)
-class PairSettings:
+class PairSettings(Scales):
     """How pairs are made. A folder may be continued with a larger count, and with nothing else changed."""
 
     count: int = 30_000  # pairs at least: shards are written whole
     steps: int = 25  # of the teacher's walk
     sampler: WalkName = "euler"  # of it
     states: int = 1  # of the walk that are kept, its end the last: as many as a student has steps, or the end alone
-    guidance: float = 3.0  # embedded where the teacher has an embedding, else by two evaluations
-    edit_guidance: float | None = None  # of pairs with contexts; None for the same
     interval: tuple[float, float] = ALWAYS  # of times at which a teacher of two evaluations is guided
     rescale: float = 0.0  # share by which its spread is taken back (`teacher.rescaled`)
     shifts_schedule: bool = True  # by resolution
@@ -57,10 +56,7 @@ class PairSettings:
         for name in ("count", "steps", "states", "batches_per_shard"):
             if not (isinstance(getattr(self, name), int) and getattr(self, name) >= 1):
                 raise ConfigError(f"{name}={getattr(self, name)!r}: a whole number from 1 accepted")
-        for name in ("guidance", "edit_guidance"):
-            scale = getattr(self, name)
-            if scale is not None and not scale >= 1:
-                raise ConfigError(f"{name}={scale}: a scale from 1 accepted; 2.5 to 3.5 is usual for pairs")
+        self.check_scales()
         if self.sampler not in WALKS:
             raise ConfigError(f"sampler={self.sampler!r}: {' or '.join(WALKS)} accepted; choose one")
         if self.steps % self.states:
@@ -75,10 +71,6 @@ class PairSettings:
             raise ConfigError(f"rescale={self.rescale}: a share from 0 to 1 accepted")
         if self.dtype not in DTYPES:
             raise ConfigError(f"dtype={self.dtype!r}: fp16 or bf16 accepted; choose one")
-
-    def scale(self, *, is_edit: bool) -> float:
-        """Of a pair with contexts, or of one without."""
-        return self.guidance if self.edit_guidance is None or not is_edit else self.edit_guidance
 
 
 @dataclass(frozen=True)
@@ -187,8 +179,7 @@ def _made(teacher: Teacher, reading: FlowStage, batch: Any, settings: PairSettin
         noise = noise_of(each.numbers, settings.seed, each.clean.shape[1:])
         mu = resolution_shift(each.clean.shape[1]) if settings.shifts_schedule else 0.0
         with torch.no_grad(), reading.autocast():
-            wanted = settings.scale(is_edit=each.context is not None)
-            condition, null, scale = asked(reading, teacher.flow, each, wanted)
+            condition, null, scale = asked(reading, teacher.flow, each, settings.scale_of(each))
             walked = teacher.states(
                 noise.to(reading.device),
                 condition,
@@ -209,7 +200,7 @@ def _made(teacher: Teacher, reading: FlowStage, batch: Any, settings: PairSettin
             if not stored[i].isfinite().all():
                 raise TrainingError(
                     f"example {batch.ids[use.example]} ({use.prompt!r}): the teacher's endpoint is not finite in "
-                    f"{settings.dtype}; lower the guidance ({wanted}), or check the teacher's weights"
+                    f"{settings.dtype}; lower the guidance ({settings.scale_of(each)}), or check the teacher's weights"
                 )
             tensors = {"endpoint": stored[i, -1], "probe": noise[i].flatten()[:PROBE]}
             tensors |= {"states": stored[i, :-1]} if settings.states > 1 else {}

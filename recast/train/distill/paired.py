@@ -17,6 +17,7 @@ from recast.flow.schedule import resolution_shift
 from recast.flow.transformer import FlowTransformer
 from recast.train.distill import student
 from recast.train.distill.pairs import PairBatch
+from recast.train.distill.scales import Scales
 from recast.train.flow_stage import FlowStage
 from recast.train.objective import Velocities
 from recast.train.sharded import reshard
@@ -153,8 +154,9 @@ def distance(predicted: Tensor, wanted: Tensor, kind: Distance) -> Tensor:
     return apart.mean(dim=(1, 2))
 
 
-def check_guidance(guidance: float, pairs: PairBatch) -> None:
+def check_guidance(scales: Scales, pairs: PairBatch) -> None:
     """Raises ConfigError unless the pairs were made with this guidance."""
+    guidance = scales.scale_of(pairs.each)
     if abs(pairs.guidance - guidance) > SAME:
         raise ConfigError(
             f"guidance={guidance}: the pairs were made with {pairs.guidance}; the same accepted: a student learns "

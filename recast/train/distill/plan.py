@@ -26,6 +26,7 @@ from recast.train.distill.judges import judges_of
 from recast.train.distill.ladd_settings import LaddSettings
 from recast.train.distill.pair_writing import PairSettings
 from recast.train.distill.presets import Distillation
+from recast.train.distill.scales import Scales
 from recast.train.flow_stage import BACKWARD
 from recast.train.hardware import DEVICES, Device, here
 from recast.train.plan import CHECKPOINTING, GIB, RESERVED_GIB, SHARDS, Method, Plan
@@ -96,11 +97,13 @@ def loads(preset: Distillation, model: ModelConfig, *, has_pairs: bool) -> list[
     one = cost.step_work(flow, target=target, **counts).plus(cost.condition_work(flow, **counts)).total
     width, height = shape.target
 
+    scale = settings.scale(is_edit=bool(contexts)) if isinstance(settings, Scales) else 1.0
+
     def guided(scale: float) -> int:
         return 1 if flow.guidance_embed or scale == 1 else 2
 
     if isinstance(settings, PairSettings):
-        return [Load("teacher", settings.steps * guided(settings.scale(is_edit=bool(contexts))), one)]
+        return [Load("teacher", settings.steps * guided(scale), one)]
     trained = Load("student, forward and back", 1, BACKWARD * one)
     if isinstance(settings, GuidanceSettings):
         walked = settings.walk_steps * settings.walk_share * (1 - settings.walk_from)
@@ -112,7 +115,7 @@ def loads(preset: Distillation, model: ModelConfig, *, has_pairs: bool) -> list[
             return [trained]
         return [Load("student", settings.law.steps - 1, one), trained]
     if isinstance(settings, ConsistencySettings):
-        return [Load("teacher", guided(settings.guidance), one), Load("target", 1, one), trained]
+        return [Load("teacher", guided(scale), one), Load("target", 1, one), trained]
 
     turn = 1 / settings.discriminator_steps
     found = [
@@ -120,7 +123,7 @@ def loads(preset: Distillation, model: ModelConfig, *, has_pairs: bool) -> list[
         trained._replace(evaluations=turn),
     ]
     if not has_pairs and settings.pictures < 1:
-        found.append(Load("teacher, to make what is real", settings.teacher_steps * guided(settings.guidance), one))
+        found.append(Load("teacher, to make what is real", settings.teacher_steps * guided(scale), one))
     judges = judges_of(settings, model)
     judged = judges.flops(shape.target, side)
     if isinstance(settings, LaddSettings):
@@ -139,7 +142,7 @@ def loads(preset: Distillation, model: ModelConfig, *, has_pairs: bool) -> list[
         judged = judges.flops((width, height), side)
     decode = cost.decode_work(model.autoencoder, width=width, height=height).total
     look = cost.encode_work(model.autoencoder, width=width, height=height).total
-    steps = guided(settings.guidance) + (settings.distill_weighting == "nfsd") if settings.distill else 0
+    steps = guided(scale) + (settings.distill_weighting == "nfsd") if settings.distill else 0
     whole = [cost.decode_work(model.autoencoder, width=w, height=h).total for w, h in shape.contexts]
     return [
         *found,

@@ -23,7 +23,14 @@ FLOW, ADAPTER = "flow.safetensors", "adapter.safetensors"
 
 
 def few_step(
-    base: ModelConfig, flow: FlowConfig, *, steps: int, sampler: SamplerName, guidance: float, shifts_schedule: bool
+    base: ModelConfig,
+    flow: FlowConfig,
+    *,
+    steps: int,
+    sampler: SamplerName,
+    guidance: float,
+    shifts_schedule: bool,
+    edit_guidance: float | None = None,
 ) -> ModelConfig:
     """The model of a student of few steps of `base`: by default it is asked for what it was trained for."""
     defaults = replace(
@@ -31,7 +38,7 @@ def few_step(
         steps=steps,
         sampler=sampler,
         guidance=guidance if flow.guidance_embed else None,
-        edit_guidance=None,
+        edit_guidance=edit_guidance if flow.guidance_embed and edit_guidance != guidance else None,
         generate_true_guidance=1.0,
         edit_true_guidance=1.0,
     )

@@ -181,12 +181,10 @@ def _few(preset: Distillation, starts: Starts, makers: Makers) -> _Few:
         _require_states(settings, told)
         guidance, edits, steps = told.guidance, told.edit_guidance, settings.law.steps
     elif isinstance(settings, ConsistencySettings):
-        guidance, steps = settings.guidance, settings.steps
-        edits = guidance
+        guidance, edits, steps = settings.guidance, settings.scale(is_edit=True), settings.steps
     else:
         assert isinstance(settings, AdversarialSettings)
-        guidance, steps = settings.guidance, settings.law.steps
-        edits = guidance
+        guidance, edits, steps = settings.guidance, settings.scale(is_edit=True), settings.law.steps
     return _Few(
         steps=steps,
         sampler=settings.sampler,
@@ -239,6 +237,7 @@ def _described(base: ModelConfig, flow: FlowConfig, few: _Few | None) -> ModelCo
         steps=few.steps,
         sampler=few.sampler,
         guidance=few.guidance,
+        edit_guidance=few.edit_guidance,
         shifts_schedule=few.shifts_schedule,
     )
 

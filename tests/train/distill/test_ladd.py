@@ -81,6 +81,16 @@ def test_bug_2_what_counts_as_real_was_made_with_the_settings_guidance(monkeypat
     torch.testing.assert_close(call["null"].text[0], of.teacher.flow.txt_in(empty.tokens)[0])
     assert torch.equal(call["noise"], part.start)
     assert part.is_end.all()
+    # edits at a scale of their own, and pictures without contexts at the other
+    own = replace(of.settings, edit_guidance=1.0)
+    of.settings = own
+    of.prepare(pair_batch(of, guidance=1.0), 0.0)
+    with pytest.raises(ConfigError, match=r"guidance=1\.0: the pairs were made with 3\.0"):
+        of.prepare(pair_batch(of), 0.0)
+    part_of(of, pairs(2))
+    assert (asked[-1]["guidance"], asked[-1]["null"]) == (1.0, None)
+    with pytest.raises(ConfigError, match=r"edit_guidance=0\.5"):
+        replace(own, edit_guidance=0.5)
 
 
 @pytest.mark.parametrize("on_policy", [0.0, 1.0])

@@ -87,6 +87,10 @@ def test_students_of_nano_ask_for_what_the_registry_says():
         config.kontext_dev(), config.kontext_dev().flow, steps=2, sampler="renoise", guidance=2.5, shifts_schedule=True
     )
     assert (told.name, told.defaults.guidance, told.defaults.sampler) == ("kontext_dev-turbo", 2.5, "renoise")
+    for edits, said in ((2.5, None), (1.0, 1.0)):
+        few = {"steps": 4, "sampler": "euler", "guidance": 2.5, "edit_guidance": edits, "shifts_schedule": True}
+        told = result.few_step(config.kontext_dev(), config.kontext_dev().flow, **few)
+        assert (told.defaults.guidance, told.defaults.edit_guidance) == (2.5, said)
 
 
 def test_held_out_numbers_are_those_of_all_pairs_whatever_the_batches():
