@@ -27,7 +27,7 @@ from recast.latents.tokens import unpack
 from recast.train.distill import heads as critic
 from recast.train.distill import score
 from recast.train.distill.add_settings import AddSettings
-from recast.train.distill.adversarial import AdversarialStage, Extra, check_heads
+from recast.train.distill.adversarial import AdversarialStage, Extra
 from recast.train.distill.augment import DRAWS, augmented
 from recast.train.distill.ladd_parts import Draws, Part
 from recast.train.distill.pairs import PairBatch
@@ -77,7 +77,7 @@ class AddStage(AdversarialStage[PixelPart, AddSettings]):
         super().__init__(
             reading, teacher, heads, settings, discriminator_optimiser=discriminator_optimiser, held_out=held_out
         )
-        check_heads(heads.taps, settings.heads.of(features.depth))
+        critic.check_heads(heads.taps, settings.heads.of(features.depth))
         if settings.distill:
             score.check(teacher, settings.distill_weighting)
         self._token_px = 2 * reading.autoencoder.config.downscale

@@ -390,11 +390,3 @@ def _check(reading: FlowStage, teacher: Teacher, settings: AdversarialSettings) 
             f"teacher: tokens of {other.config.out_channels} channels, the student's have {own.config.out_channels}; "
             "both of one autoencoder accepted"
         )
-
-
-def check_heads(taps: Sequence[int], wanted: Sequence[int]) -> None:
-    """Raises ConfigError for heads on other blocks than the settings say."""
-    if tuple(taps) != tuple(wanted):
-        raise ConfigError(
-            f"heads: made for blocks {tuple(taps)}, settings.heads says {tuple(wanted)}; make them by the same"
-        )

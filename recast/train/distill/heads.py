@@ -237,3 +237,11 @@ def _is_halved(grid: tuple[int, int]) -> bool:
 def _places(grid: tuple[int, int]) -> int:
     rows, columns = ((side + 1) // 2 if _is_halved(grid) else side for side in grid)
     return rows * columns
+
+
+def check_heads(taps: Sequence[int], wanted: Sequence[int]) -> None:
+    """Raises ConfigError for heads on other blocks than the settings say."""
+    if tuple(taps) != tuple(wanted):
+        raise ConfigError(
+            f"heads: made for blocks {tuple(taps)}, settings.heads says {tuple(wanted)}; make them by the same"
+        )

@@ -21,7 +21,7 @@ from torch import Tensor
 from recast.flow.path import interpolate
 from recast.flow.transformer import Condition
 from recast.train.distill import heads as critic
-from recast.train.distill.adversarial import AdversarialStage, Extra, check_heads
+from recast.train.distill.adversarial import AdversarialStage, Extra
 from recast.train.distill.heads import Heads
 from recast.train.distill.ladd_parts import Draws, LatentPart
 from recast.train.distill.ladd_settings import LaddSettings
@@ -51,7 +51,7 @@ class LaddStage(AdversarialStage[LatentPart, LaddSettings]):
         super().__init__(
             reading, teacher, heads, settings, discriminator_optimiser=discriminator_optimiser, held_out=held_out
         )
-        check_heads(heads.taps, settings.heads.blocks(teacher.flow.config))
+        critic.check_heads(heads.taps, settings.heads.blocks(teacher.flow.config))
 
     # What heads see.
 

@@ -8,11 +8,10 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from recast import loading
 from recast.errors import ConfigError, InputError
 from recast.train import journal, parallel, runs
 from recast.train.data.example import Batch
-from recast.train.distill import pair_writing
+from recast.train.distill import pair_writing, start
 from recast.train.distill.pair_writing import PairSettings, Written
 from recast.train.distill.pairs import MANIFEST, Manifest, PairBatch, Pairs
 from recast.train.distill.presets import Distillation
@@ -47,7 +46,7 @@ def write_pairs(
     settings = preset.settings
     if not isinstance(settings, PairSettings):
         raise ConfigError(f"what={preset.what!r}: pairs accepted; the others are trained")
-    base = loading.load(model, device=str(ranks.device), dtype=preset.run.precision)
+    base = start.teacher(model, preset.run.precision, ranks)
     makers = pair_writing.made_by(base.flow, base.autoencoder, base.text)
     parallel.wrap(base.flow, preset.run, preset.parallel, ranks)
     reading = FlowStage(
