@@ -1,11 +1,13 @@
-"""Is `recast estimate` right? Peak memory and time of `nano` on this CPU, predicted and measured.
+"""Is `recast estimate` right? Peak memory and time of real commands with `nano` on this CPU, predicted and measured.
 
-Each case runs in three processes of its own. Memory is the median growth of the resident set, from before loading
-to its peak (Linux). Time is the best of all runs, by the wall and by the processor: on a machine that others use
-too, only the second, with one thread, tells what an idle one would need. Prints a table and appends to
-results/estimate_check.jsonl.
+    python benchmarks/estimate_check.py [--runs 3] [--steps 4] [--threads 1] [--cases NAME,...] [--plans NAME,...]
 
-    python benchmarks/estimate_check.py [--runs 3] [--steps 4] [--threads 2]
+Every run is a command in a process of its own: `recast generate` or `recast edit`, and before it `recast estimate
+--json` with the same flags, which has nothing but the formula and its own probe of the machine. Memory is what the
+process grew by, from the moment before the command (torch and the other libraries imported, and used once) to its peak
+(Linux). Time is from the model in memory to the picture, without loading and writing. On a machine that others use as
+well, the wall clock says little: the processor's time of one thread is compared then, and both are kept. Each figure
+is the median over runs, each ratio predicted over measured. Prints a table and appends to results/estimate_check.jsonl.
 """
 
 from __future__ import annotations
@@ -13,109 +15,135 @@ from __future__ import annotations
 import argparse
 import json
 import os
-import platform
 import subprocess
 import sys
-import time
+import tempfile
 from pathlib import Path
 from statistics import median
+from typing import Any
 
 import record
 
 ROOT = Path(__file__).resolve().parents[1]
+PHOTO = ROOT / "examples" / "cat.png"
 CASES = {
-    "edit 256x256": (256, 256, True),
-    "edit 512x288": (512, 288, True),
-    "text 256x256": (256, 256, False),
-    "text 512x512": (512, 512, False),
-    "edit 384x320": (384, 320, True),  # this one and the next were not looked at when constants were chosen
-    "text 640x384": (640, 384, False),
+    "generate 256x256": ["generate", "a red circle", "--width", "256", "--height", "256"],
+    "generate 512x512": ["generate", "a red circle", "--width", "512", "--height", "512"],
+    "generate 640x384": ["generate", "a red circle", "--width", "640", "--height", "384"],
+    "edit 256x256": ["edit", str(PHOTO), "make it night", "--preserve", "off", "--size", "256x256"],
+    "edit 384x320": ["edit", str(PHOTO), "make it night", "--preserve", "off", "--size", "384x320"],
+    "edit 512x512": ["edit", str(PHOTO), "make it night", "--preserve", "off", "--size", "512x512"],
 }
+PLANS = ("reference", "lossless")
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--runs", type=int, default=3)
+    """Every case by every plan, in turns; print; append."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--runs", type=int, default=3, help="processes a case and plan (default 3)")
     parser.add_argument("--steps", type=int, default=4)
-    parser.add_argument("--threads", type=int, default=os.cpu_count())
-    parser.add_argument("--case", choices=CASES)
+    parser.add_argument("--threads", type=int, default=1, help="of torch (default 1)")
+    parser.add_argument("--cases", help=f"of: {'; '.join(CASES)}, with ; between")
+    parser.add_argument("--plans", default=",".join(PLANS), help=f"of: {', '.join(PLANS)}")
+    parser.add_argument("--child", help=argparse.SUPPRESS)
     args = parser.parse_args()
-    if args.case:
-        print(json.dumps(measure(args.case, args.runs, args.steps)))
+    if args.child:
+        print(json.dumps(measured(json.loads(args.child))), file=sys.stderr)
         return
-    environment = {**os.environ, "OMP_NUM_THREADS": str(args.threads), "PYTHONPATH": str(ROOT)}
-    print(
-        f"{'case':16}{'MiB predicted':>14}{'measured':>10}{'ratio':>7}{'s predicted':>13}{'measured':>10}{'ratio':>7}"
+    cases = list(CASES) if args.cases is None else [name.strip() for name in args.cases.split(";")]
+    rows: dict[tuple[str, str], list[dict[str, Any]]] = {}
+    for _ in range(args.runs):
+        for case in cases:
+            for plan in args.plans.split(","):
+                found = {**foretold(case, plan, args), **run(case, plan, args)}
+                rows.setdefault((case, plan), []).append(found)
+                print(f"{case}, {plan}: {json.dumps(found)}", file=sys.stderr, flush=True)
+    print(record.table([line(case, plan, found) for (case, plan), found in rows.items()]))
+    for (case, plan), found in rows.items():
+        settings = {"steps": args.steps, "threads_asked": args.threads, "load": os.getloadavg()[0]}
+        record.append("estimate_check", {"case": case, "plan": plan, **settings, "samples": found})
+
+
+def line(case: str, plan: str, found: list[dict[str, Any]]) -> dict[str, Any]:
+    """One line of the table: medians, and their ratios."""
+    middle = {name: median(one[name] for one in found) for name in found[0]}
+    return {
+        "command": case,
+        "plan": plan,
+        "MiB predicted": f"{middle['peak'] / 2**20:.0f}",
+        "MiB measured": f"{middle['grown'] / 2**20:.0f}",
+        "ratio": f"{middle['peak'] / middle['grown']:.2f}",
+        "s predicted": f"{middle['seconds']:.2f}",
+        "processor s": f"{middle['processor_s']:.2f}",
+        "wall s": f"{middle['wall_s']:.2f}",
+        "ratio to processor": f"{middle['seconds'] / middle['processor_s']:.2f}",
+        "ratio to wall": f"{middle['seconds'] / middle['wall_s']:.2f}",
+    }
+
+
+def foretold(case: str, plan: str, args: argparse.Namespace) -> dict[str, float]:
+    """What `recast estimate` says of a case, in a process of its own."""
+    verb, about, *flags = CASES[case]
+    if verb == "edit":
+        at = flags.index("--size")
+        flags = [about, *flags[at : at + 2]]
+    command = ["estimate", *flags, "--steps", str(args.steps), *planned(plan), "--json"]
+    done = subprocess.run(
+        [sys.executable, "-m", "recast", *command], env=environment(args), check=True, capture_output=True, text=True
     )
-    for case in CASES:
-        command = [sys.executable, __file__, "--case", case, "--runs", str(args.runs), "--steps", str(args.steps)]
-        rows = []
-        for _ in range(3):
-            done = subprocess.run(command, env=environment, check=True, capture_output=True, text=True)
-            rows.append(json.loads(done.stdout))
-        row = rows[0]
-        memory, clock = row["bytes"], row["seconds"]
-        memory["all"] = [one["bytes"]["measured"] for one in rows]
-        memory["measured"] = median(memory["all"])
-        for name in ("predicted", "wall", "cpu"):
-            clock[name] = min(one["seconds"][name] for one in rows)
-        print(
-            f"{case:16}{memory['predicted'] / 2**20:14.1f}{memory['measured'] / 2**20:10.1f}"
-            f"{memory['predicted'] / memory['measured']:7.2f}{clock['predicted']:13.2f}{clock['wall']:8.2f}"
-            f"{clock['predicted'] / clock['wall']:7.2f}{clock['cpu']:8.2f}{clock['predicted'] / clock['cpu']:7.2f}",
-            flush=True,
-        )
-        record.append("estimate_check", {**row, "threads_asked": args.threads, "load": os.getloadavg()[0]})
+    said = json.loads(done.stdout)
+    return {"peak": said["bytes"]["peak"], "seconds": said["seconds"]["all"]}
 
 
-def measure(case: str, runs: int, steps: int) -> dict[str, object]:
-    """One case, in this process, which must have done nothing before."""
-    import numpy as np
+def run(case: str, plan: str, args: argparse.Namespace) -> dict[str, float]:
+    """What the command itself takes, in a process of its own."""
+    with tempfile.TemporaryDirectory() as folder:
+        out = ["--out", f"{folder}/out.png", "--seed", "1", "--quiet"]
+        command = [*CASES[case], "--steps", str(args.steps), *planned(plan), *out]
+        done = subprocess.run(
+            [sys.executable, __file__, "--child", json.dumps(command)],
+            env=environment(args), check=True, capture_output=True, text=True,
+        )  # fmt: skip
+    found: dict[str, float] = json.loads(done.stderr.splitlines()[-1])
+    return found
+
+
+def planned(plan: str) -> list[str]:
+    return [] if plan == "reference" else ["--plan", plan]
+
+
+def environment(args: argparse.Namespace) -> dict[str, str]:
+    return {**os.environ, "OMP_NUM_THREADS": str(args.threads), "PYTHONPATH": str(ROOT), "RECAST_DTYPE": "fp32"}
+
+
+def measured(command: list[str]) -> dict[str, float]:
+    """One command, in this process, which must have done nothing before."""
+    import time
+
     import torch
 
-    from recast.cli.estimate import measure_rates, seconds
-    from recast.config import VERSION, nano
-    from recast.cost import Request, estimate, resident_bytes
-    from recast.loading import load
+    from recast.cli import edit, generate, main, planned_cost, work  # noqa: F401 # imported as the command would
+    from recast.retouch import editor  # noqa: F401
+    from recast.speed import apply  # noqa: F401
 
-    width, height, is_edit = CASES[case]
-    request = Request(
-        width=width,
-        height=height,
-        contexts=((width, height),) if is_edit else (),
-        evaluations=steps,
-        true_guidance=1.0,
-    )
-    cost = estimate(nano(), request)
-    # Probing first: it also brings in what every process with torch holds, its libraries and their threads.
-    rates = [measure_rates(nano(), torch.device("cpu"), "fp32", sum(cost.tokens.values()))]
+    with torch.inference_mode():  # the libraries' own threads and buffers
+        torch.nn.Linear(64, 64)(torch.randn(64, 64))
+        torch.nn.Conv2d(3, 8, 3)(torch.randn(1, 3, 32, 32))
+    spent: dict[str, float] = {}
+    make = work.make
+
+    def timed(*given: Any, **more: Any) -> Any:
+        begun, begun_cpu = time.perf_counter(), time.process_time()
+        made = make(*given, **more)
+        spent.update(wall_s=time.perf_counter() - begun, processor_s=time.process_time() - begun_cpu)
+        return made
+
+    work.make = timed
     before = resident("VmRSS")
     Path("/proc/self/clear_refs").write_text("5")  # the peak starts anew
-    pipeline = load("nano", device="cpu", dtype="fp32")
-    source = np.random.default_rng(0).integers(0, 256, (height, width, 3), dtype=np.uint8)
-    options = {"steps": steps, "seed": 1, "true_guidance": 1.0}
-    walls, processors, grown = [], [], 0
-    for _ in range(runs):
-        pipeline.text._cache.clear()
-        started, started_cpu = time.perf_counter(), time.process_time()
-        if is_edit:
-            pipeline.edit(source, "make it red", size="source", **options)
-        else:
-            pipeline.generate("a red circle", width=width, height=height, **options)
-        walls.append(time.perf_counter() - started)
-        processors.append(time.process_time() - started_cpu)
-        grown = grown or resident("VmHWM") - before  # of the first run, as the verb makes one
-        rates.append(measure_rates(nano(), torch.device("cpu"), "fp32", sum(cost.tokens.values())))
-    predicted = min(sum(seconds(cost, rate).values()) for rate in rates)
-    return {
-        "case": case,
-        "steps": steps,
-        "runs": runs,
-        "bytes": {"predicted": resident_bytes(cost, "cpu"), "measured": grown},
-        "seconds": {"predicted": predicted, "wall": min(walls), "cpu": min(processors), "walls": walls},
-        "hardware": f"{platform.machine()}, {torch.backends.cpu.get_cpu_capability()}, {os.cpu_count()} cores",
-        "versions": {"recast": VERSION, "torch": torch.__version__, "python": platform.python_version()},
-    }
+    if main(command):
+        raise SystemExit(f"{command}: failed")
+    return {"grown": resident("VmHWM") - before, "before": before, **spent}
 
 
 def resident(name: str) -> int:

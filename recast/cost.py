@@ -21,9 +21,9 @@ BAND_ABOVE_PX, BAND_ROWS = 2 << 20, 64  # as `recast.pipeline`, where importing 
 
 # Widths of d (or channels) that are alive, per token (or pixel), at the worst moment of a layer.
 SINGLE_ALIVE = 21  # text and image 1, x 1, linear1 7, q 1, k 1, attended 1, gelu 4, cat 5
-# On a CPU, what a process keeps beside: buffers of the libraries, and a share of what the smaller stages freed, since
-# blocks below 32 MiB stay with it, in gaps that the next stage cannot fill. Fitted to benchmarks/estimate_check.py.
-KEPT_BYTES, KEPT_SHARE, KEPT_MAX = 15 << 20, 0.3, 128 << 20
+# On a CPU, what a process keeps beside: of what it frees, glibc's allocator holds up to 64 MiB (twice the largest block
+# that it takes from its heap). Measured by benchmarks/estimate_check.py: 33 to 94 MiB, the libraries' buffers with it.
+KEPT_BYTES = 64 << 20
 
 
 # Sizes of text encoders: the published ones, and that of `nano`.
@@ -320,8 +320,7 @@ def resident_bytes(cost: Estimate, device: str) -> int:
     """What a request occupies on a device: `peak_bytes`, and on a CPU what the process keeps beside."""
     if not device.startswith("cpu"):
         return cost.peak_bytes
-    *smaller, _ = sorted((cost.step_bytes, cost.encode_bytes, cost.decode_bytes))
-    return cost.peak_bytes + KEPT_BYTES + int(sum(min(KEPT_SHARE * stage, KEPT_MAX) for stage in smaller))
+    return cost.peak_bytes + KEPT_BYTES
 
 
 # The layers of the autoencoder, as arithmetic.

@@ -10,8 +10,10 @@ import argparse
 import os
 import time
 from collections import Counter
-from collections.abc import Callable, Mapping
-from dataclasses import replace
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
+from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -19,20 +21,22 @@ from PIL import Image
 
 from recast.cli import planned
 from recast.cli.edit import job_of, references_of
-from recast.cli.job import Model, describe
+from recast.cli.job import Job, Model, describe
 from recast.cli.main import Exit, one_line
 from recast.cli.options import sampling
 from recast.cli.output import Output, Report, check_places, deliver, print_json, say
 from recast.cli.progress import Progress
 from recast.cli.work import check_all, check_fits, make
+from recast.cli.writing import Writer
 from recast.errors import ConfigError, GateFailed, InputError, OutOfMemory, ShapeError
 from recast.pixels import image
 from recast.recipe import Adapter, Ingredient, Recipe
 from recast.weights import checksum
 
 if TYPE_CHECKING:
-    from recast.pipeline import Pipeline, Request
+    from recast.pipeline import Pipeline, Request, Result
 
+OF_ONE = (InputError, ShapeError, OutOfMemory, GateFailed)  # errors of one picture; others may go well
 # Fields of a recipe in which a result may differ and still be what was asked for; file names are another.
 UNASKED = {"threads", "device", "versions", "timings_s", "output_sha256", "warnings"}
 
@@ -50,45 +54,53 @@ def run(args: argparse.Namespace) -> Exit:
     references = references_of(args)
     model = Model.of(args)
     outline = model.outline()
-    pipeline: Pipeline | None = None
+    ready: planned.Ready | None = None
     report = Report(args.json)
     done: list[str] = []
     skipped: list[str] = []
     failed: list[dict[str, str]] = []
     plans: list[dict[str, Any]] = []
     with Progress(quiet=args.quiet) as progress:
-        for index, source in enumerate(sources, start=1):
-            try:
-                job = job_of(args, source, references, options)
-                request = job.start(outline).request
-                check_fits(output, job, request, outline)
-                paths = output.paths(names[source], job.seeds)
-                recipe_paths = output.recipe_paths(names[source], job.seeds)
-                parts = output.parts_paths(args, names[source], job.seeds) if job.is_merged else []
-                check_all(args, job, [*paths, *recipe_paths], parts)
-                pairs = zip(paths, job.seeds, strict=True)
-                is_done = output.metadata == "full" and all(map(os.path.exists, recipe_paths))
-                is_done = is_done and all(
-                    is_finished(path, asked(request, seed, outline, model), outline.checksums) for path, seed in pairs
-                )
-                if args.dry_run:
-                    plans.append(describe(request, outline, model) | {"out": paths, "is_done": is_done})
-                elif is_done:
-                    skipped.append(source)
-                else:
-                    if pipeline is None:
-                        progress.note(f"loading {outline.config.name}")
-                        pipeline = model.load()
-                    result = make(job, pipeline, progress, title=f"{index}/{len(sources)} {Path(source).name:.24} ")
-                    progress.clear()
-                    deliver(output, report, result, paths, recipe_paths, parts=parts)
-                    done.append(source)
-                    failed += [{"image": source, "error": why} for why in getattr(result, "failures", {}).values()]
-            except (InputError, ShapeError, OutOfMemory, GateFailed) as error:  # of this picture; others may go well
-                progress.clear()
-                text = one_line(error)
-                say(f"error: {text}" if source in text else f"error: {source}: {text}")
-                failed.append({"image": source, "error": text})
+        report.aside = progress.aside
+
+        def fail(source: str, error: Exception) -> bool:
+            """Say what is wrong with a picture; whether others may go well."""
+            text = one_line(error)
+            if not isinstance(error, BrokenPipeError):
+                with progress.aside():
+                    say(f"error: {text}" if source in text else f"error: {source}: {text}")
+            failed.append({"image": source, "error": text})
+            return isinstance(error, OF_ONE)
+
+        def write(source: str, item: Item, result: Result) -> None:
+            deliver(output, report, result, item.paths, item.recipe_paths, parts=item.parts)
+            done.append(source)
+            failed.extend({"image": source, "error": why} for why in getattr(result, "failures", {}).values())
+
+        with Writer(fail) as writer:
+            for index, source in enumerate(sources, start=1):
+                try:
+                    item = Item.of(job_of(args, source, references, options), names[source], args, output, outline)
+                    if args.dry_run:
+                        plan = describe(item.request, outline, model)
+                        plans.append(plan | {"out": item.paths, "is_done": item.is_done(output, outline, model)})
+                    elif item.is_done(output, outline, model):
+                        skipped.append(source)
+                    else:
+                        planned.check(model, item.request, outline)
+                        if ready is None:
+                            progress.note(f"loading {outline.config.name}")
+                            later = [partial(job_of, args, one, references, options) for one in sources[index:]]
+                            most = largest(model, item.request, later, outline)
+                            ready = planned.load(model, most, lambda line: progress.say(f"recast: {line}"))
+                        title = f"{index}/{len(sources)} {Path(source).name:.24} "
+                        result, lowered = ready.run(partial(make, item.job, progress=progress, title=title))
+                        if lowered:
+                            report.warn([f"{source}: {lowered}"])
+                        writer.put(source, partial(write, source, item, result))
+                        del result  # it is the writer's
+                except OF_ONE as error:
+                    fail(source, error)
     if args.dry_run:
         print_json({"edits": plans, "failed": failed})
     else:
@@ -98,6 +110,59 @@ def run(args: argparse.Namespace) -> Exit:
         if not args.quiet or failed:
             say(f"{len(done)} done, {len(skipped)} skipped as finished before, {len(failed)} failed")
     return Exit.FAILED if failed else Exit.DONE
+
+
+@dataclass(frozen=True)
+class Item:
+    """One picture of a batch, checked: what is asked of it, and where what comes of it goes."""
+
+    job: Job
+    request: Request
+    paths: list[str]
+    recipe_paths: list[str]
+    parts: list[str]
+
+    @classmethod
+    def of(cls, job: Job, name: str, args: argparse.Namespace, output: Output, outline: Pipeline) -> Item:
+        """Raises what the checks of a single edit raise. name: what {name} stands for."""
+        request = job.start(outline).request
+        check_fits(output, job, request, outline)
+        paths, recipe_paths = output.paths(name, job.seeds), output.recipe_paths(name, job.seeds)
+        parts = output.parts_paths(args, name, job.seeds) if job.is_merged else []
+        check_all(args, job, [*paths, *recipe_paths], parts)
+        return cls(job, request, paths, recipe_paths, parts)
+
+    def is_done(self, output: Output, outline: Pipeline, model: Model) -> bool:
+        """Whether a former run has finished it, just as it is asked for."""
+        return (
+            output.metadata == "full"
+            and all(map(os.path.exists, self.recipe_paths))
+            and all(
+                is_finished(path, asked(self.request, seed, outline, model), outline.checksums)
+                for path, seed in zip(self.paths, self.job.seeds, strict=True)
+            )
+        )
+
+
+def largest(model: Model, request: Request, later: Sequence[Callable[[], Job]], outline: Pipeline) -> Request:
+    """The request that needs the most memory, `request` or one of the jobs, where a plan asks for it: under a cap.
+
+    Jobs that cannot be done are left out; their turn comes to say so.
+    """
+    if not (model.vram or model.plan == "auto"):
+        return request
+    found = [request]
+    for read in later:
+        with suppress(*OF_ONE):
+            one = read().start(outline).request
+            planned.check(model, one, outline)
+            found.append(one)
+
+    def pixels(one: Request) -> int:
+        size = planned.sizes_of(one, outline)
+        return size.width * size.height + sum(width * height for width, height in size.contexts)
+
+    return max(found, key=pixels)
 
 
 def pictures_in(folder: str) -> list[str]:

@@ -33,11 +33,10 @@ GIB = 2**30
 ACCURACY = {  # measured by benchmarks/estimate_check.py and tests/test_cost.py
     "parameters": "exact",
     "flops": "exact for the products; norms, activations and the like are not counted",
-    "memory": "tensors by formula, within 5 %; with what a CPU's allocator keeps, within 15 % on nano, up to 30 % too "
-    "low where many tensors are just below 32 MiB. Python and torch themselves (about 0.3 GiB) and workspaces of GPU "
-    "libraries come on top",
-    "time": "by a rate measured now, so as good as the machine is quiet: within 15 % on nano on an idle CPU. Loading "
-    "comes on top",
+    "memory": "tensors by formula, within 5 %; with the 64 MiB that a CPU's allocator keeps, within 10 % on nano. "
+    "Python and torch themselves (about 0.3 GiB) and workspaces of GPU libraries come on top",
+    "time": "by a rate measured now, the processor's own where others use the CPU too: within 25 % on nano. Loading, "
+    "and merging an edit into its source, come on top",
 }
 
 

@@ -9,7 +9,8 @@ import os
 import re
 import secrets
 import sys
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -142,13 +143,17 @@ class Merged:
 
 @dataclass
 class Report:
-    """What was made: paths on stdout as they come, or one JSON object at the end; warnings on stderr."""
+    """What was made: paths on stdout as they come, or one JSON object at the end; warnings on stderr.
+
+    aside: entered while a line is written, so that progress drawn by another thread does not run into it.
+    """
 
     is_json: bool
     pictures: list[dict[str, Any]] = field(default_factory=list)
     warnings: list[str] = field(default_factory=list)
     timings_s: dict[str, float] = field(default_factory=dict)
     more: dict[str, Any] = field(default_factory=dict)
+    aside: Callable[[], AbstractContextManager[None]] = nullcontext
 
     def add(self, path: str, picture: Picture, recipe: str, merged: Merged | None = None) -> None:
         """A picture that lies at `path` now. Its sha256 is that of the file."""
@@ -160,12 +165,14 @@ class Report:
             found |= {} if merged is None else {"merge": merged.merge.report}
             self.pictures.append(found)
         elif path != "-":
-            print(path, flush=True)
+            with self.aside():
+                print(path, flush=True)
 
     def warn(self, texts: Iterable[str]) -> None:
         for text in texts:
             self.warnings.append(text)
-            say(f"warning: {text}")
+            with self.aside():
+                say(f"warning: {text}")
 
     def finish(self) -> None:
         if self.is_json:

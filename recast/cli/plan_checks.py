@@ -9,6 +9,8 @@ from typing import TYPE_CHECKING
 from recast.cli.doctor import Check
 
 if TYPE_CHECKING:
+    import torch
+
     from recast.speed.selftest import Finding
 
 
@@ -24,6 +26,26 @@ def checks(device: str, dtype: str, name: str | None) -> Iterator[Check]:
     with one_thread():
         for found in check(place, pick_dtype(dtype, place), names):
             yield _of_plan(found)
+    yield _of_products(place, pick_dtype(dtype, place))
+
+
+def _of_products(place: torch.device, dtype: torch.dtype) -> Check:
+    """What the user's table says of matrix products on this device."""
+    from recast.speed import tuning
+
+    table = tuning.Table.read(tuning.place())
+    gains = table.gains(tuning.where(place, dtype))
+    others = {product: gain for product, gain in gains.items() if gain > 0}
+    data = {"path": str(tuning.place()), "timed": len(gains), "gains": others}
+    if table.trouble:
+        cure = "the next picture by --plan lossless times products anew"
+        return Check("products", "warn", f"{tuning.place()} cannot be used ({table.trouble})", cure, data)
+    if not gains:
+        found = "none timed here yet; --plan lossless does so with the first picture of a size"
+    else:
+        best = f", the most by {max(others.values()):.0%}" if others else ""
+        found = f"{len(gains)} shapes timed here, {len(others)} faster in another way than the library's usual{best}"
+    return Check("products", "ok", found, "", data)
 
 
 def _of_plan(finding: Finding) -> Check:

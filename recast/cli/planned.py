@@ -171,8 +171,8 @@ def wanted(model: Model) -> Plan:
 def check(model: Model, request: Request, outline: Pipeline) -> None:
     """Raise ConfigError for a plan that does not suit the request, OutOfMemory for a cap under which nothing fits."""
     from recast import loading
-    from recast.speed.apply import numbers_at, recipe_under
     from recast.speed.cap import check_cap
+    from recast.speed.computed_in import numbers_at, recipe_under
 
     plan = wanted(model)
     if plan.vram_bytes is not None:

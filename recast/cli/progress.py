@@ -7,7 +7,10 @@ from __future__ import annotations
 
 import os
 import sys
+import threading
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from types import TracebackType
 from typing import TextIO
 
@@ -23,6 +26,7 @@ class Progress:
         self.colour = ("\x1b[36m", "\x1b[0m") if not os.environ.get("NO_COLOR") else ("", "")
         self.title = ""
         self._first: tuple[int, float] | None = None
+        self._lock = threading.RLock()
 
     def note(self, text: str, title: str = "") -> None:
         """Say what is going on; a bar that follows starts anew and carries the title."""
@@ -41,17 +45,25 @@ class Progress:
     def say(self, line: str) -> None:
         """A line that stays, above the bar; on no terminal as well, unless quiet."""
         if not self.is_quiet:
-            self.clear()
-            self.stream.write(f"{line}\n")
+            with self.aside():
+                self.stream.write(f"{line}\n")
 
     def clear(self) -> None:
         """Take the line away, so that others can write."""
         self._draw("")
 
+    @contextmanager
+    def aside(self) -> Iterator[None]:
+        """The line away, and kept away from other threads, while something else is written."""
+        with self._lock:
+            self.clear()
+            yield
+
     def _draw(self, text: str) -> None:
         if self.is_shown:
-            self.stream.write(f"\r\x1b[K{text}")
-            self.stream.flush()
+            with self._lock:
+                self.stream.write(f"\r\x1b[K{text}")
+                self.stream.flush()
 
     def __enter__(self) -> Progress:
         return self

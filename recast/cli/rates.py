@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
@@ -32,7 +33,6 @@ def measure_rates(config: ModelConfig, device: torch.device, dtype: str, tokens:
     """
     import torch
 
-    from recast.cli.doctor import fastest
     from recast.flow.layers import SingleStreamBlock, rotary_table
     from recast.latents.autoencoder import Autoencoder
 
@@ -44,13 +44,13 @@ def measure_rates(config: ModelConfig, device: torch.device, dtype: str, tokens:
         x = torch.randn(1, tokens, flow.hidden_size).to(device, precision)
         vector = torch.randn(1, flow.hidden_size).to(device, precision)
         rotary = rotary_table(torch.zeros(1, tokens, len(flow.axes_dim), device=device), flow.axes_dim, flow.theta)
-        flow_rate = work / fastest(lambda: block(x, vector, rotary), device, budget_s=0.05)
+        flow_rate = work / quickest(lambda: block(x, vector, rotary), device, budget_s=0.05)
 
         ae, side = _probe_autoencoder(config.autoencoder, device)
         autoencoder = Autoencoder(ae).eval().to(device)
         autoencoder.to(memory_format=torch.channels_last)  # type: ignore[call-overload] # as `load` does
         latents = torch.randn(1, ae.z_channels, side // ae.downscale, side // ae.downscale).to(device)
-        spent = fastest(lambda: autoencoder.decode(latents), device, budget_s=0.05)
+        spent = quickest(lambda: autoencoder.decode(latents), device, budget_s=0.05)
         ae_rate = decode_work(ae, width=side, height=side).total / spent
     return Rates(flow_rate, ae_rate)
 
@@ -61,7 +61,6 @@ def measure_plan(
     """FLOP/s of an evaluation and of decoding, as a plan computes them, on blocks of random weights."""
     import torch
 
-    from recast.cli.doctor import fastest
     from recast.speed import accelerate
     from recast.speed.selftest import random_pipeline
 
@@ -69,7 +68,7 @@ def measure_plan(
     flow = replace(flow, depth=1, depth_single_blocks=2, context_attention="full")
     ae, side = _probe_autoencoder(config.autoencoder, device)
     whole = random_pipeline(replace(config, flow=flow, autoencoder=ae), device, dtype)
-    bare = replace(plan, vram_bytes=None, approximate=None, compile=False)
+    bare = replace(plan, vram_bytes=None, approximate=None, compile=False, tuned=False)
     made = accelerate(whole, bare).pipeline
     text = min(config.text.max_length, tokens // 4)
     target = tokens - text
@@ -91,8 +90,8 @@ def measure_plan(
     latents = torch.randn(1, ae.z_channels, side // ae.downscale, side // ae.downscale).to(device)
     with torch.inference_mode():
         velocity = made.network.along(made.network.condition(**inputs), [1.0, 0.5, 0.2, 0.0])
-        step = fastest(lambda: velocity(x, 0.5), device, budget_s=0.05)  # neither the first nor the last evaluation
-        decode = fastest(lambda: made.autoencoder.decode(latents), device, budget_s=0.05)
+        step = quickest(lambda: velocity(x, 0.5), device, budget_s=0.05)  # neither the first nor the last evaluation
+        decode = quickest(lambda: made.autoencoder.decode(latents), device, budget_s=0.05)
     work = step_work(flow, target=target, text=text).total
     return work / step, decode_work(ae, width=side, height=side).total / decode
 
@@ -101,11 +100,20 @@ def measure_bus(device: torch.device) -> float:
     """Bytes a second from page-locked memory of the host to a GPU."""
     import torch
 
-    from recast.cli.doctor import fastest
-
     host = torch.empty(COPIED_BYTES, dtype=torch.uint8, pin_memory=True)
     there = torch.empty(COPIED_BYTES, dtype=torch.uint8, device=device)
-    return COPIED_BYTES / fastest(lambda: there.copy_(host, non_blocking=True), device, budget_s=0.05)
+    return COPIED_BYTES / quickest(lambda: there.copy_(host, non_blocking=True), device, budget_s=0.05)
+
+
+def quickest(call: Callable[[], object], device: torch.device, *, budget_s: float, at_least: int = 3) -> float:
+    """The shortest of several calls, in seconds, after one to warm up."""
+    from recast.speed.clock import undisturbed
+
+    call()
+    times: list[float] = []
+    while len(times) < at_least or sum(times) < budget_s:
+        times.append(undisturbed(call, device))
+    return min(times)
 
 
 def _probe_flow(flow: FlowConfig, device: torch.device, tokens: int) -> tuple[FlowConfig, int]:

@@ -18,6 +18,7 @@ from recast.pixels import image
 from recast.retouch.thread import Anchors, Node, Thread, import_thread
 
 if TYPE_CHECKING:
+    from recast.cli.planned import Ready
     from recast.pixels.image import Source
     from recast.retouch.thread.tree import Edits
     from recast.run import Result
@@ -42,15 +43,34 @@ class Loading:
     def _loaded(self) -> Edits:
         if self._editor is None:
             self.progress.note("loading the model")
-            self._editor = load_editor(self.args)
+            self._editor = load_editor(self.args, lambda line: self.progress.say(f"recast: {line}"))
         return self._editor
 
 
-def load_editor(args: argparse.Namespace) -> Edits:
-    """The model of the flags, with an editor round it that keeps the rest of a picture."""
-    from recast.retouch.editor import Editor
+class Lowering:
+    """An editor whose edits are tried once more with less memory, under a cap (--vram), where it has run out."""
 
-    return Editor(Model.of(args).load())
+    def __init__(self, ready: Ready, tell: Callable[[str], None]) -> None:
+        from recast.retouch.editor import Editor
+
+        self.ready, self.tell, self.editor = ready, tell, Editor(ready.pipeline)
+
+    def edit(self, image: Source, prompt: str, **options: Any) -> Result:
+        made, lowered = self.ready.run(lambda _: self.editor.edit(image, prompt, **options))
+        if lowered:
+            self.tell(f"warning: {lowered}")
+        return made
+
+    def __getattr__(self, name: str) -> Any:
+        """What else an editor has."""
+        return getattr(self.editor, name)
+
+
+def load_editor(args: argparse.Namespace, tell: Callable[[str], None]) -> Edits:
+    """The model of the flags by its plan, with an editor round it that keeps the rest of a picture. tell: the plan."""
+    from recast.cli import planned
+
+    return Lowering(planned.load(Model.of(args), say=tell), tell)
 
 
 def new(args: argparse.Namespace) -> Exit:

@@ -35,6 +35,7 @@ class Plan:
     graph: bool = False
     compile: bool = False
     side_stream: bool = False  # the text's products beside the image's
+    tuned: bool = False  # each product in the way that is the fastest here
     autoencoder: Literal["reference", "fast"] = "reference"
     shares: bool = True  # latents of pictures, keys and values of contexts are found again
     vram_bytes: int | None = None  # a cap on the device's memory; None for what it has
@@ -63,6 +64,7 @@ _LOSSLESS = Plan(
     attention="auto",
     graph=True,
     side_stream=True,
+    tuned=True,
     autoencoder="fast",
 )
 

@@ -21,7 +21,8 @@ from recast.context.text import ByteT5
 from recast.flow.transformer import FlowTransformer
 from recast.latents.autoencoder import Autoencoder
 from recast.pipeline import Pipeline
-from recast.speed.apply import Applied, accelerate
+from recast.speed.apply import accelerate
+from recast.speed.exchange import Applied
 from recast.speed.plan import PLANS, Plan
 
 FLOW = FlowConfig(
@@ -55,6 +56,7 @@ FIELDS = {
     "kernels": "kernels",
     "side stream": "side_stream",
     "graph": "graph",
+    "tuned products": "tuned",
     "eight-bit products": "eight_bit",
     "eight-bit attention": "attention",
     "compile": "compile",
@@ -170,6 +172,7 @@ def _bare(plan: Plan) -> Plan:
         graph=False,
         compile=False,
         side_stream=False,
+        tuned=False,
         autoencoder="reference",
     )
 

@@ -4,14 +4,17 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
+import torch
 
 from recast import weights
 from recast.cli import main
 from recast.config import tiny
 from recast.pixels import image
+from recast.speed.engine import Engine
 from tests.tiny import tiny_pipeline, tiny_text
 
 Recast = Callable[..., int]
@@ -61,3 +64,15 @@ def picture(path: Path, seed: int = 0, *, width: int = 48, height: int = 32) -> 
 def recast() -> Recast:
     """The command line in this process, as a function of its words; returns the exit code."""
     return lambda *argv: main([str(word) for word in argv])
+
+
+def runs_out(monkeypatch: pytest.MonkeyPatch, *at: int) -> None:
+    """Memory runs out in these evaluations of the engine, counted from 0."""
+    evaluate, count = Engine.evaluate, iter(range(1000))
+
+    def evaluated(*given: Any, **more: Any) -> Any:
+        if next(count) in at:
+            raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 9 GiB")
+        return evaluate(*given, **more)
+
+    monkeypatch.setattr(Engine, "evaluate", evaluated)

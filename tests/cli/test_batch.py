@@ -5,15 +5,20 @@ import os
 import signal
 import subprocess
 import sys
+import time
 from pathlib import Path
+from typing import Any
 
 import pytest
 
+from recast.cli import batch
 from recast.cli.batch import UNASKED, asked
 from recast.cli.job import Job, Model
+from recast.cli.main import Exit
+from recast.errors import InputError
 from recast.pixels import image
 from recast.recipe import Recipe
-from tests.cli.conftest import Recast, picture
+from tests.cli.conftest import Recast, picture, runs_out
 from tests.cli.test_main import ROOT
 from tests.cli.test_making import SMALL, recipe_of
 from tests.tiny import tiny_pipeline
@@ -118,13 +123,13 @@ def test_what_is_compared_and_what_is_not_make_up_the_recipe(photo: Path) -> Non
 
 STOPS = """
 import sys, time
-from pathlib import Path
 from recast.cli import main
 from recast.flow.transformer import FlowTransformer
-forward = FlowTransformer.forward
+forward, made = FlowTransformer.forward, []
 def slow(*given, **more):
-    if Path("results/a.png").exists():
-        time.sleep(100)
+    made.append(None)
+    if len(made) > 1:
+        time.sleep(300)
     return forward(*given, **more)
 FlowTransformer.forward = slow
 sys.exit(main(sys.argv[1:]))
@@ -249,3 +254,90 @@ def test_a_recipe_is_not_written_over_something_else(
 ) -> None:
     assert recast(*NIGHT, "--recipe-out", "model.safetensors") == 2
     assert "ends in .json" in capsys.readouterr().err
+
+
+def test_a_picture_that_cannot_be_written_is_named_and_does_not_stop_the_rest(
+    recast: Recast, photos: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    write = image.write_bytes
+
+    def full(data: bytes, path: str) -> Path:
+        if path.endswith("b.png"):
+            raise InputError(f"path={path!r}: cannot be written (No space left on device)")
+        return write(data, path)
+
+    monkeypatch.setattr(image, "write_bytes", full)
+    assert recast(*NIGHT) == 1
+    out, err = capsys.readouterr()
+    assert out.split() == ["results/a.png", "results/c.png"]
+    assert err.splitlines() == [
+        "recast: error: photos/b.jpg: path='results/b.png': cannot be written (No space left on device)",
+        "recast: 2 done, 0 skipped as finished before, 1 failed",
+    ]
+
+
+def test_a_picture_is_written_while_the_next_is_made_and_ctrl_c_waits_for_it(
+    recast: Recast, photos: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Writing the first takes long; the second is stopped while it is made. The first lies there whole, alone."""
+    write, make, made = image.write_bytes, batch.make, []
+
+    def slowly(data: bytes, path: str) -> Path:
+        while len(made) < 2:
+            time.sleep(0.01)
+        return write(data, path)
+
+    def stopped(*given: Any, **more: Any) -> Any:
+        made.append(None)
+        if len(made) == 2:
+            assert times() == {}
+            raise KeyboardInterrupt
+        return make(*given, **more)
+
+    monkeypatch.setattr(image, "write_bytes", slowly)
+    monkeypatch.setattr(batch, "make", stopped)
+    assert recast(*NIGHT) == Exit.CANCELLED
+    assert capsys.readouterr().out.split() == ["results/a.png"]
+    assert list(times()) == ["a.png"]
+    assert recipe_of("results/a.png").seed == 0
+
+
+def test_where_memory_runs_out_under_a_cap_a_picture_is_tried_once_more_with_less(
+    recast: Recast, photos: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """The second picture fails once. There is no recipe below the one it takes, so that the third is lost, alone."""
+    picture(photos / "d.png", 4)
+    assert recast(*NIGHT, "--plan", "exact") == 0
+    plain = {name: image.read(f"results/{name}").sha256() for name in times()}
+    for name in times():
+        Path("results", name).unlink()
+    capsys.readouterr()
+    runs_out(monkeypatch, 1, 3)
+    assert recast(*NIGHT, "--plan", "exact", "--vram", "9mb") == 1
+    out, err = capsys.readouterr()
+    assert out.split() == ["results/a.png", "results/b.png", "results/d.png"]
+    warned = [line for line in err.splitlines() if "warning" in line]
+    assert warned[0].startswith("recast: warning: photos/b.jpg: memory: ran out (")
+    assert "tried again with resident_blocks=" in warned[0]
+    assert [line for line in err.splitlines() if line.startswith("recast: error: photos/c.webp: memory: ran out")]
+    assert {name: image.read(f"results/{name}").sha256() for name in times()} == {
+        name: sha256 for name, sha256 in plain.items() if name != "c.png"
+    }
+
+
+def test_the_recipe_under_a_cap_is_for_the_largest_and_what_cannot_fit_is_refused_alone(
+    recast: Recast, photos: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    asked_for: list[Any] = []
+    load = batch.planned.load
+    monkeypatch.setattr(
+        batch.planned, "load", lambda model, request, say: asked_for.append(request) or load(model, request, say)
+    )
+    picture(photos / "d.png", 4, width=64, height=64)
+    picture(photos / "e.png", 4, width=640, height=640)
+    assert recast(*NIGHT, "--size", "source", "--plan", "exact", "--vram", "8mb") == 1
+    assert asked_for[0].grid == (4, 4)
+    out, err = capsys.readouterr()
+    assert [Path(path).stem for path in out.split()] == ["a", "b", "c", "d"]
+    refused = [line for line in err.splitlines() if "error" in line]
+    assert [line.partition(" of ")[0] for line in refused] == ["recast: error: photos/e.png: cap"], refused

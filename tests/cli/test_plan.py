@@ -8,7 +8,7 @@ import pytest
 
 from recast.cli.main import Exit
 from recast.pixels import image
-from tests.cli.conftest import Recast
+from tests.cli.conftest import Recast, runs_out
 from tests.cli.test_making import RAW, recipe_of
 
 SMALL = ("--steps", "2", "--seed", "7", *RAW)
@@ -115,3 +115,19 @@ def test_a_thread_takes_a_plan(recast: Recast, photo: Path, capsys: pytest.Captu
     assert recipe_of("out.png").plan == "exact"
     assert recast("thread", "edit", "trip", "make it red", *SMALL, "--plan", "fastest") == Exit.USAGE
     assert "plan='fastest': auto" in capsys.readouterr().err
+
+
+def test_a_thread_whose_memory_runs_out_under_a_cap_is_tried_once_more(
+    recast: Recast, photo: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    under = ("--plan", "exact", "--vram", "9mb")
+    assert recast("thread", "new", "trip", photo) == 0
+    runs_out(monkeypatch, 1)
+    capsys.readouterr()
+    assert recast("thread", "edit", "trip", "make it red", *SMALL, *under, "--out", "low.png") == 0
+    (warned,) = (line for line in capsys.readouterr().err.splitlines() if "warning" in line)
+    assert warned.startswith("recast: warning: memory: ran out (")
+    assert "tried again with resident_blocks=" in warned
+    assert recast("thread", "edit", "trip", "make it red", *SMALL, "--at", "root", "--out", "plain.png") == 0
+    plain, low = (image.read(name).rgb.astype(int) for name in ("plain.png", "low.png"))
+    assert np.abs(plain - low).max() <= 1

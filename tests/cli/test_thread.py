@@ -30,7 +30,7 @@ def verb(monkeypatch: pytest.MonkeyPatch) -> None:
 def painter(monkeypatch: pytest.MonkeyPatch) -> Painter:
     """An editor that answers at once, in place of the model."""
     painter = Painter()
-    monkeypatch.setattr(thread_work, "load_editor", lambda args: painter)
+    monkeypatch.setattr(thread_work, "load_editor", lambda *_: painter)
     return painter
 
 

@@ -11,9 +11,10 @@ from recast.config import kontext_dev
 from recast.errors import ConfigError, OutOfMemory
 from recast.retouch.editor import Editor
 from recast.speed import accelerate
-from recast.speed.apply import numbered, numbers_by, recipe_under
+from recast.speed.apply import numbered
 from recast.speed.approximate import Approximate
 from recast.speed.autoencoder import FastAutoencoder
+from recast.speed.computed_in import numbers_by, recipe_under
 from recast.speed.engine import Engine
 from recast.speed.graphs import Graphs
 from recast.speed.memory import fit
@@ -86,7 +87,7 @@ def test_a_picture_seen_before_is_not_encoded_again(monkeypatch: pytest.MonkeyPa
 
 
 def test_under_a_cap_weights_pass_through_and_the_picture_is_the_same(wanted: np.ndarray):
-    from recast.speed.apply import numbers_of
+    from recast.speed.computed_in import numbers_of
     from recast.speed.engine import Engine
     from recast.speed.memory import smallest_bytes
 

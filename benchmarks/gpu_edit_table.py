@@ -1,0 +1,77 @@
+"""The tables of benchmarks/gpu_edit.py: from measured rows to lines with their ratios to the peers of the same run."""
+
+from __future__ import annotations
+
+import statistics
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+from gpu_edit_arms import ARMS, STAGES, evaluations, slug
+
+
+def lines(rows: Sequence[dict[str, Any]], table: str, case: str, folder: Path) -> Iterator[dict[str, Any]]:
+    """The lines of one table for one case, each with its ratio to the peers of the same case."""
+
+    def step_ms(arm: str) -> float | None:
+        mine = [row for row in rows if row["arm"] == arm and row.get("case") == case]
+        every = [seconds / evaluations(row) for row in mine for seconds in row["sample"]]
+        return 1000 * statistics.median(every) if every else None
+
+    peers = {name: step_ms(f"diffusers {name}") for name in ("eager", "compile", "torchao fp8 compile")}
+    for arm in dict.fromkeys(row["arm"] for row in rows):
+        mine = [row for row in rows if row["arm"] == arm and row.get("case") == case]
+        if ARMS[arm].table != table or not mine:
+            continue
+        ms = step_ms(arm)
+        assert ms is not None
+        samples = sorted(1000 * s / evaluations(row) for row in mine for s in row["sample"])
+
+        def stage(name: str, mine: Sequence[dict[str, Any]] = mine) -> float:
+            return 1000 * statistics.median(value for row in mine for value in row[name])
+
+        line = {
+            "case": case,
+            "arm": arm,
+            "ms/step": ms,
+            "p10": samples[len(samples) // 10],
+            "p90": samples[-1 - len(samples) // 10],
+            "encode ms": stage("encode"),
+            "decode ms": stage("decode"),
+            "file ms": stage("file"),
+            "in all s": statistics.median(
+                sum(parts) for row in mine for parts in zip(*(row[name] for name in STAGES), strict=True)
+            ),
+            "cold s": mine[0]["cold_s"],  # later rounds find their kernels compiled
+            "peak GiB": max(row["peak_gib"] for row in mine),
+            "MHz": in_the_middle(mine, "clock_mhz"),
+            "W": in_the_middle(mine, "power_w"),
+        }
+        for name, peer in peers.items():
+            line[f"x {name}"] = "–" if peer is None else f"{peer / ms:.2f}"
+        line["distance"] = distance(folder, arm, case)
+        yield line
+
+
+def in_the_middle(rows: Sequence[dict[str, Any]], name: str) -> float | str:
+    """The median over rounds of the median that was sampled of the GPU's state while an arm ran."""
+    found = [row["gpu_state"][name][1] for row in rows if name in row["gpu_state"]]
+    return statistics.median(found) if found else "–"
+
+
+def distance(folder: Path, arm: str, case: str) -> str:
+    """How far an arm's velocity is from the reference arm's, in units of bf16's own error where that is known."""
+    import torch
+
+    def load(name: str) -> torch.Tensor | None:
+        place = folder / f"{slug(name)}-{slug(case)}.pt"
+        return torch.load(place, weights_only=True) if place.exists() else None
+
+    if ARMS[arm].cached or ARMS[arm].approximate:
+        return "–"
+    mine, base, exact = load(arm), load("reference"), load("fp32")
+    if mine is None or base is None or mine.shape != base.shape:
+        return "–"
+    if exact is None:
+        return f"{(mine - base).norm() / base.norm():.4f}"
+    return f"{(mine - exact).norm() / (base - exact).norm().clamp_min(1e-12):.2f} x bf16"
