@@ -1,15 +1,15 @@
 #!/bin/sh
 # The road of training at 64 x 64 on a CPU, twice. First a flow between the autoencoder and the text encoder of `nano`
-# (`presets.tiny_edit`), then every part from nothing (`tiny_ae`, `tiny_flow`), to see each stage work. After its
-# 500 steps the first shows the asked colour in four of twelve edits; the second draws nothing in a few minutes.
+# (`presets.tiny_edit`), which learns to recolour within a minute: look at OUT/edit/samples. Then every part from nothing
+# (`tiny_ae`, `tiny_flow`), to see each stage work: in a few minutes that draws nothing yet.
 #
 #   recipes/tiny.sh OUT [edit steps] [ae steps] [flow steps]
 set -eu
 cd "$(dirname "$0")/.."
-out=$1 edit_steps=${2:-500} ae_steps=${3:-400} flow_steps=${4:-400}
+out=$1 edit_steps=${2:-120} ae_steps=${3:-400} flow_steps=${4:-400}
 python=${PYTHON:-.venv/bin/python}
-"$python" -m recast train flow --preset tiny-edit --steps "$edit_steps" --ae nano --text nano \
-  --out "$out/edit" --device cpu
+"$python" -m recast train flow --preset tiny-edit --steps "$edit_steps" --set run.sample_every_steps=1000 \
+  --ae nano --text nano --out "$out/edit" --device cpu
 rm -rf "$out/editor"
 "$python" -m recast train export --preset tiny-edit --flow "$out/edit" --text nano --ae nano --out "$out/editor"
 "$python" -m recast train ae --preset tiny-ae --steps "$ae_steps" --out "$out/ae" --device cpu

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from contextlib import AbstractContextManager, nullcontext
 from typing import NamedTuple
 
 import torch
@@ -78,6 +79,17 @@ class GELU(nn.Module):
         return gelu(x)
 
 
+def no_autocast(like: Tensor) -> AbstractContextManager[object]:
+    """Where the conditioning vector is made and used: in the dtype of the weights, which a training keeps in fp32.
+
+    One vector steers every token of a sample, so its error is everywhere at once, and its products cost next to
+    nothing. Without autocast on the device of `like` this does nothing.
+    """
+    kind = like.device.type
+    is_on = kind != "meta" and torch.is_autocast_enabled(kind)
+    return torch.autocast(kind, enabled=False) if is_on else nullcontext()
+
+
 def layer_norm(x: Tensor) -> Tensor:
     """Zero mean and unit variance over the last axis; nothing learned."""
     return F.layer_norm(x, x.shape[-1:], eps=1e-6)
@@ -95,8 +107,8 @@ class Modulation(NamedTuple):
         return torch.addcmul(self.shift, layer_norm(x), 1 + self.scale)
 
     def leave(self, x: Tensor, update: Tensor) -> Tensor:
-        """x plus the gated update, both (b, s, d)."""
-        return torch.addcmul(x, self.gate, update)
+        """x plus the gated update, both (b, s, d), in the dtype of x."""
+        return torch.addcmul(x, self.gate, update).to(x.dtype)
 
 
 class Modulate(nn.Module):
@@ -108,7 +120,9 @@ class Modulate(nn.Module):
         self.lin = nn.Linear(width, 3 * count * width)
 
     def forward(self, vector: Tensor) -> list[Modulation]:
-        parts = self.lin(F.silu(vector))[:, None].chunk(3 * self.count, dim=-1)
+        with no_autocast(vector):
+            found = self.lin(F.silu(vector.to(self.lin.weight.dtype)))
+        parts = found[:, None].chunk(3 * self.count, dim=-1)
         return [Modulation(*parts[3 * i : 3 * i + 3]) for i in range(self.count)]
 
 
@@ -161,7 +175,8 @@ class Embedder(nn.Module):
         self.out_layer = nn.Linear(hidden_size, hidden_size)
 
     def forward(self, x: Tensor) -> Tensor:
-        return self.out_layer(F.silu(self.in_layer(x)))
+        with no_autocast(x):
+            return self.out_layer(F.silu(self.in_layer(x.to(self.in_layer.weight.dtype))))
 
 
 def mlp(config: FlowConfig) -> nn.Sequential:

@@ -22,6 +22,7 @@ from recast.flow.layers import (
     KeysValues,
     SingleStreamBlock,
     layer_norm,
+    no_autocast,
     rotary_table,
     sinusoid,
 )
@@ -229,8 +230,10 @@ class FinalLayer(nn.Module):
 
     def forward(self, x: Tensor, vector: Tensor) -> Tensor:
         """x (b, n, d) to (b, n, out_channels). The BFL order is shift, scale; diffusers files store the other."""
-        shift, scale = self.adaLN_modulation(vector)[:, None].chunk(2, dim=-1)
-        return self.linear(torch.addcmul(shift, layer_norm(x), 1 + scale))
+        dtype = self.linear.weight.dtype
+        with no_autocast(x):
+            shift, scale = self.adaLN_modulation(vector.to(dtype))[:, None].chunk(2, dim=-1)
+            return self.linear(torch.addcmul(shift, layer_norm(x.to(dtype)), 1 + scale))
 
 
 def _expect(name: str, value: Tensor | None, *, wanted: bool) -> None:

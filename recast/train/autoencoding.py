@@ -28,6 +28,7 @@ from recast.train.discriminator import PatchDiscriminator
 from recast.train.held_out import HeldOut, Measure
 from recast.train.objective import draw, generator
 from recast.train.parallel import ALONE, Ranks
+from recast.train.perceptual import LEAST_PX
 from recast.train.reconstruction import Perceptual, Weights
 from recast.train.regularise import Codebook
 from recast.train.settings import Optimiser, Run
@@ -61,6 +62,8 @@ class AutoencoderTraining:
     disc_norm: Literal["group", "none"] = "group"
     decoder_only_from: float = 0.85  # the encoder stays as it is from here on
     decoder_only: bool = False  # from the start: the finish of a trained autoencoder
+    lpips: str | None = None  # a folder of the published weights (`perceptual`), for weights.perceptual; none: left out
+    reads_lettering: bool = False  # of held-out pictures of the world: the share of titles that still read right
 
     def __post_init__(self) -> None:
         for name in ("crop", "late_crop"):
@@ -80,6 +83,10 @@ class AutoencoderTraining:
         for name in ("kl", "codebook", "jitter", "adversarial", "feature_matching"):
             if not getattr(self, name) >= 0:
                 raise ConfigError(f"{name}={getattr(self, name)}: a number from 0 accepted")
+        if self.lpips is not None and not self.weights.perceptual:
+            raise ConfigError(f"lpips={self.lpips!r}: weights.perceptual=0 came with it; a weight above 0 accepted")
+        if self.lpips is not None and min(self.crop, self.late_crop or self.crop) < LEAST_PX:
+            raise ConfigError(f"crop={self.crop}, late_crop={self.late_crop}: with lpips, 48 and more accepted")
         if self.regulariser not in ("kl", "vq"):
             raise ConfigError(f"regulariser={self.regulariser!r}: kl or vq accepted; choose one")
 

@@ -7,6 +7,7 @@ Source: arXiv 2506.15742, section 3; Esser et al. 2024 (arXiv 2403.03206), secti
 
 from __future__ import annotations
 
+import hashlib
 import logging
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractContextManager
@@ -101,10 +102,13 @@ class FlowStage:
                 optimiser, lr=optimiser.lr * training.text_rate, matrix_lr=optimiser.matrix_lr * training.text_rate
             )
             self.phases.append(Phase(name="text", networks=("text",), optimiser=slower))
+        elif training.kept_encodings and isinstance(text, ByteT5):
+            text.cache_entries = training.kept_encodings
         self.averaged = tuple(self.networks)
         self.device = next(flow.parameters()).device
         self._has_cut_text = False
         self._planned: tuple[Batch | None, list[Use]] = (None, [])
+        self._kept: dict[tuple[tuple[int, ...], bytes], Tensor] = {}  # tokens, those used last at the end
 
     # What the loop asks.
 
@@ -264,7 +268,8 @@ class FlowStage:
 
     def encode(self, prompts: Sequence[str]) -> Text:
         """Text tokens (b, m, c) and pooled vectors, with a graph where the encoder is trained."""
-        if not isinstance(self.text, ByteT5):
+        remembers = self.training.kept_encodings > 0 and not self.training.train_text
+        if not isinstance(self.text, ByteT5) or remembers:
             with torch.no_grad():
                 found = self.text.encode(prompts)
             return Text(found.tokens.to(self.device), None if found.pooled is None else found.pooled.to(self.device))
@@ -372,15 +377,28 @@ class FlowStage:
         pictures = batch.target if slot == TARGET else batch.contexts[slot]
         pictures = pictures.to(self.device, non_blocking=True)  # whole: what is picked from it is not pinned any more
         height, width = pictures.shape[-2:]
+        side = 2 * self.autoencoder.config.downscale
+        row, grid = {example: row for row, example in enumerate(examples)}, (height // side, width // side)
+        if self.training.kept_encodings:
+            return Slot(torch.cat([self._remembered(pictures[example]) for example in examples]), row, grid)
         tokens = []
         for some in torch.tensor(examples).split(max(1, ENCODE_PX // (height * width))):
             pixels = pictures[some].float() / 127.5 - 1
             with self.autocast():
                 tokens.append(pack(self.autoencoder.encode(pixels)).float())
-        side = 2 * self.autoencoder.config.downscale
-        return Slot(
-            torch.cat(tokens), {example: row for row, example in enumerate(examples)}, (height // side, width // side)
-        )
+        return Slot(torch.cat(tokens), row, grid)
+
+    def _remembered(self, picture: Tensor) -> Tensor:
+        """The tokens (1, n, d) of a picture (3, H, W) uint8: encoded alone, so that they do not depend on its batch."""
+        key = tuple(picture.shape), hashlib.blake2b(picture.cpu().contiguous().numpy().tobytes()).digest()
+        tokens = self._kept.pop(key, None)
+        if tokens is None:
+            with self.autocast():
+                tokens = pack(self.autoencoder.encode(picture[None].float() / 127.5 - 1)).float()
+        self._kept[key] = tokens
+        if len(self._kept) > self.training.kept_encodings:
+            del self._kept[next(iter(self._kept))]
+        return tokens
 
 
 def parts(losses: Tensor, kinds: Sequence[str], t: Tensor) -> dict[str, Tensor]:

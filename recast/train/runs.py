@@ -31,12 +31,15 @@ from recast.train.data.order import Shuffled
 from recast.train.data.pictures import fitted, shape_of
 from recast.train.data.public import SCHEMAS, schema
 from recast.train.data.shards import ShardSource
+from recast.train.data.sheets import SheetSource
 from recast.train.data.tables import ListSource, ParquetSource
 from recast.train.data.world import LENGTHS, WorldSource
 from recast.train.flow_stage import FlowStage
 from recast.train.initial import initialise
 from recast.train.parallel import Ranks
-from recast.train.presets import WORLD, Data, Preset
+from recast.train.perceptual import Lpips
+from recast.train.presets import SHEETS, WORLD, Data, Preset
+from recast.train.readable import lettering
 from recast.train.settings import Settings
 from recast.train.stage import Batches, Stage
 from recast.train.text_batches import TextBatches
@@ -120,8 +123,16 @@ def batching(data: Data, model: ModelConfig) -> Batching:
 
 
 def held_out(data: Data, limit_bytes: int, count: int) -> list[Batch]:
-    """Examples of the world's held-out split, sizes and kinds as of the training; one batch a shape."""
-    made = WorldSource(**_world(data, limit_bytes), split="held out")
+    """Examples of the held-out split, of sheets or else of the world, as the training's; one batch a shape.
+
+    Raises ConfigError where there are not as many.
+    """
+    is_sheets = all(_kind(place)[0] == SHEETS for place in data.places)
+    made: Source = (
+        _sheets(data, "held out") if is_sheets else WorldSource(**_world(data, limit_bytes), split="held out")
+    )
+    if made.length is not None and made.length < count:
+        raise ConfigError(f"held_out={count}: at most {made.length} accepted; there are no more")
     examples = sorted((made.example(i) for i in range(count)), key=shape_of)
     numbers = iter(range(count))
     batches = []
@@ -170,16 +181,22 @@ def _autoencoder(preset: Preset, starts: Starts, ranks: Ranks, event: Callable[.
     )
     autoencoder.to(ranks.device, memory_format=torch.channels_last)  # type: ignore[call-overload]
     judged = held_out(data, preset.model.text.max_length - 1, max(1, data.held_out))
+    pictures = [picture for batch in judged for picture in _rows(batch.target)]
+    truths = [truth for batch in judged for truth in batch.truths]
+    distance = None if training.lpips is None else Lpips(training.lpips).to(ranks.device)
     stage = AutoencoderStage(
         networks,
         training,
         optimiser=preset.optimiser,
         discriminator_optimiser=preset.critic or preset.optimiser,
         run=preset.run,
-        held_out=[picture for batch in judged for picture in _rows(batch.target)],
+        held_out=pictures,
         ranks=ranks,
+        perceptual=distance,
+        measures={"lettering": lettering(pictures, truths)} if training.reads_lettering else None,
     )
     batches = loader(data, preset.model, ranks, event)
+    about = {**batches.about(), **({} if distance is None else {"lpips": distance.files})}
 
     def write(place: Path, folder: Path) -> list[Path]:
         started = replace(preset.model, autoencoder=autoencoder.config)  # with the factors of what it started from
@@ -191,7 +208,7 @@ def _autoencoder(preset: Preset, starts: Starts, ranks: Ranks, event: Callable[.
         file = weights.save(folder / "ae.safetensors", {"autoencoder": made}, config, layout="bfl")
         return [file, normalise.write(found, file)]
 
-    return Ready(stage, batches, _settings(preset, batches.about()), write)
+    return Ready(stage, batches, _settings(preset, about), write)
 
 
 def _text(preset: Preset, starts: Starts, ranks: Ranks, event: Callable[..., None] | None) -> Ready:
@@ -341,10 +358,11 @@ def _filled(network: nn.Module, tensors: dict[str, Tensor], place: str) -> Any:
 def _kind(place: str) -> tuple[str, str]:
     """The kind of a place, and its path. Raises ConfigError for a kind that does not exist."""
     kind, colon, path = place.partition("@")[0].partition(":")
-    if (kind == WORLD and not colon) or (colon and kind in ("folder", "shards", *SCHEMAS)):
+    if (kind in (WORLD, SHEETS) and not colon) or (colon and kind in ("folder", "shards", *SCHEMAS)):
         return kind, path
     raise ConfigError(
-        f"data={place!r}: {WORLD}, folder:PATH, shards:PATH, or a public set as {', '.join(SCHEMAS)}:PATH accepted"
+        f"data={place!r}: {WORLD}, {SHEETS}, folder:PATH, shards:PATH, or a public set as {', '.join(SCHEMAS)}:PATH "
+        "accepted"
     )
 
 
@@ -352,6 +370,8 @@ def _one(place: str, data: Data, limit_bytes: int) -> Source:
     kind, path = _kind(place)
     if kind == WORLD:
         return WorldSource(**_world(data, limit_bytes))
+    if kind == SHEETS:
+        return _sheets(data, "train")
     if kind == "folder":
         return FolderSource(path)
     if kind == "shards":
@@ -382,6 +402,13 @@ def _world(data: Data, limit_bytes: int) -> dict[str, Any]:
         "scene": data.scene,
         "things": data.things,
     }
+
+
+def _sheets(data: Data, split: str) -> SheetSource:
+    """Raises ConfigError for more than one size."""
+    if len(data.sizes) > 1:
+        raise ConfigError(f"sizes={data.sizes}: one accepted of sheets; leave one")
+    return SheetSource(things=data.things, colours=data.colours, size=data.sizes[0], split=split, seed=data.seed)
 
 
 def _ids(path: str) -> list[str]:

@@ -261,9 +261,9 @@ def _same_run(path: Path, there: Mapping[str, Any], settings: Settings) -> None:
 
 
 def _differences(name: str, old: Any, new: Any) -> list[str]:
-    """Where two pieces of plain data differ, by path."""
+    """Where two pieces of plain data differ, by path. What an earlier version did not know is off: 0, False, None."""
     if isinstance(old, dict) and isinstance(new, dict):
-        keys = sorted({*old, *new})
+        keys = sorted({*old, *(key for key, value in new.items() if value)})
         return [line for key in keys for line in _differences(f"{name}.{key}", old.get(key), new.get(key))]
     return [] if old == new else [f"{name} was {old!r} and is {new!r}"]
 

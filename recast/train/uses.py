@@ -46,6 +46,7 @@ class FlowTraining:
     reverse: float = 0.1  # of edits that have an inverse instruction: from the target back to the context
     text_dropout: float = 0.1  # the prompt is empty, the context stays; never of keep
     uses: int = 1  # of every example in a step, each with noise and a time of its own; pictures are encoded once
+    kept_encodings: int = 0  # pictures, and prompts of a frozen encoder, that are encoded once: where few come again
     context_dropout: float = 0.0  # of edits: the instruction stays, the context is left out
     keep_instructions: tuple[str, ...] = KEEP
     times: TimeLaw = field(default_factory=TimeLaw)
@@ -64,6 +65,8 @@ class FlowTraining:
                 raise ConfigError(f"{name}={getattr(self, name)}: a share from 0 to 1 accepted")
         if not (isinstance(self.uses, int) and self.uses >= 1):
             raise ConfigError(f"uses={self.uses!r}: a whole number from 1 accepted; 4 where making pictures is slow")
+        if not (isinstance(self.kept_encodings, int) and self.kept_encodings >= 0):
+            raise ConfigError(f"kept_encodings={self.kept_encodings!r}: a whole number from 0 accepted; 0 keeps none")
         if self.edit + self.text_to_image + self.keep == 0:
             raise ConfigError("edit=0, text_to_image=0, keep=0: one of them above 0 needed")
         if self.keep and not self.keep_instructions:

@@ -91,6 +91,14 @@ def test_all_comes_back_to_the_bit(tmp_path: Path, kind: Any):
     assert not late.state  # it never took a step, and is not made to look as if it had
 
 
+def test_what_an_earlier_version_did_not_know_is_off(tmp_path: Path):
+    written = state.save(tmp_path, parts(0, 1), progress(1), {}, SETTINGS)
+    known = replace(SETTINGS, stage=SETTINGS.stage | {"new": 0.0, "other": None})
+    state.load(written, parts(0, 1), known)
+    with pytest.raises(ConfigError, match=r"stage\.new was None and is 0\.5"):
+        state.load(written, parts(0, 1), replace(SETTINGS, stage=SETTINGS.stage | {"new": 0.5}))
+
+
 def test_averages_are_read_in_the_places_of_the_weights(tmp_path: Path):
     made = parts(0, 2)
     written = state.save(tmp_path, made, progress(2), {}, SETTINGS)

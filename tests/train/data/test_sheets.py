@@ -1,0 +1,69 @@
+"""Sheets: every thing on every ground of its split, and nothing of one split in the other."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+
+from recast.errors import ConfigError
+from recast.train import runs
+from recast.train.data.sheets import PHRASES, SheetSource
+from recast.train.presets import tiny_edit
+from recast.world.scene import from_json
+
+WHAT = {"things": ("apple", "cup"), "colours": ("red", "green"), "size": (64, 64)}
+
+
+def test_an_example_changes_the_colour_it_names_and_nothing_else():
+    made = SheetSource(**WHAT)
+    for pair in map(made.example, range(12)):
+        before, after = (from_json(scene) for scene in pair.truth["scenes"])
+        (old,), (new,) = before.things, after.things
+        assert old != new
+        assert after == replace(before, things=(replace(old, colour=new.colour),))
+        assert pair.instruction in [phrase.format(thing=new.kind, colour=new.colour) for phrase in PHRASES]
+        assert pair.inverse in [phrase.format(thing=new.kind, colour=old.colour) for phrase in PHRASES]
+        assert np.array_equal(pair.contexts[0][~pair.mask], pair.target[~pair.mask])
+        assert 0.05 < pair.mask.mean() < 0.6
+
+
+def test_nothing_held_out_is_trained_on():
+    splits = [SheetSource(**WHAT, split=split) for split in ("train", "held out")]
+    seen = [{pair.target.tobytes() for pair in map(each.example, range(each.length))} for each in splits]
+    assert [len(each) for each in seen] == [12 * 4, 4 * 4]  # grounds, times two things in two colours
+    assert not seen[0] & seen[1]
+
+
+def test_a_few_examples_are_of_all_sorts_and_by_their_seed():
+    made, again, other = (SheetSource(**WHAT, seed=seed) for seed in (1, 1, 2))
+    ids = [made.id(index) for index in range(made.length)]
+    assert len(set(ids)) == made.length == 12 * 2 * 2 * len(PHRASES)
+    assert ids == [again.id(index) for index in range(again.length)] != [other.id(i) for i in range(other.length)]
+    assert len({each.split("-")[1] for each in ids[:24]}) > 6  # grounds
+
+
+@pytest.mark.parametrize(
+    ("wrong", "said"),
+    [
+        ({"things": ()}, "things"),
+        ({"things": ("spoon",)}, "things"),
+        ({"colours": ("red",)}, "colours"),
+        ({"colours": ("red", "red")}, "colours"),
+        ({"colours": ("red", "teal")}, "colours"),
+    ],
+)
+def test_what_is_not_there_is_refused(wrong: dict, said: str):
+    with pytest.raises(ConfigError, match=f"{said}="):
+        SheetSource(**WHAT | wrong)
+
+
+def test_a_run_is_judged_by_grounds_that_it_does_not_show():
+    data = tiny_edit().data
+    (batch,) = runs.held_out(data, 31, 5)
+    assert {from_json(truth["scenes"][0]).variant % 4 for truth in batch.truths} == {3}
+    with pytest.raises(ConfigError, match="at most 384"):
+        runs.held_out(data, 31, 385)
+    with pytest.raises(ConfigError, match="sizes="):
+        runs.source(replace(data, sizes=((64, 64), (96, 64))), 31)
