@@ -8,7 +8,7 @@
 # one that was stopped goes on where it was, today or on another day:
 #   pairs     the teacher's pictures, with their noise                                     30 % of --minutes
 #   guidance  nano-dev: one evaluation a step; OUT/nano-dev.safetensors, over the teacher  15 %
-#   direct    four steps, by regression on the pairs, from nano-dev                        25 %
+#   direct    four steps, by regression from state to state of the pairs                   25 %
 #   ladd      four steps, judged by a discriminator, from direct                           30 %
 #   model     OUT/model: nano-turbo, a folder that `recast --model` takes; and OUT/turbo.safetensors, the same as one
 #             file over the teacher, where pairs of --rank hold its change (the export says what they leave of it)
@@ -67,7 +67,7 @@ if wanted guidance; then
   pack dev nano-dev.safetensors
 fi
 if wanted direct; then
-  train direct "$(share 0.25)" --pairs "$out/pairs" --init "$out/guidance" "$@"
+  train direct "$(share 0.25)" --pairs "$out/pairs" "$@"
   pack direct direct/weights
 fi
 if wanted ladd; then

@@ -50,7 +50,7 @@ def add_course(group: argparse._ArgumentGroup, *, dry_run: str) -> None:
 def add_examples(group: argparse._ArgumentGroup, *, size: str) -> None:
     """Which examples; size: what that flag says."""
     group.add_argument(
-        "--data", action="append", metavar="PLACE", help="world, folder:PATH, shards:PATH, SET:PATH; @weight"
+        "--data", action="append", metavar="PLACE", help="world, sheets, folder:PATH, shards:PATH, SET:PATH; @weight"
     )
     group.add_argument("--size", type=width_height, metavar="WxH", help=size)
     group.add_argument("--batch-size", type=int, metavar="N", help="examples a batch, all processes together")

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field, replace
 from difflib import get_close_matches
 from typing import Literal, get_args
 
+from recast.config import nano
 from recast.errors import ConfigError
 from recast.train.adapters import LoRA
 from recast.train.distill.add_settings import AddSettings
@@ -57,17 +58,25 @@ class Distillation:
 
 # nano: minutes on one large GPU.
 
-NANO_GUIDANCE = 2.5
-"""Of the pictures that few-step students of `nano` learn from: one scale for edits and text to image."""
+NANO_GUIDANCE, NANO_EDIT_GUIDANCE = nano().defaults.generate_true_guidance, nano().defaults.edit_true_guidance
+"""Of the pictures that few-step students of `nano` learn from: what it is asked for by default."""
 
 
 def nano_pairs() -> Distillation:
-    """Pictures of `nano` with their noise: 30,000, in 25 steps."""
+    """Walks of `nano` in 24 steps of second order, with the states that four steps pass through: 30,000."""
     return Distillation(
         what="pairs",
         teacher="nano",
         model="nano",
-        settings=PairSettings(count=30_000, guidance=NANO_GUIDANCE, batches_per_shard=4),
+        settings=PairSettings(
+            count=30_000,
+            steps=24,
+            sampler="ab2",
+            states=4,
+            guidance=NANO_GUIDANCE,
+            edit_guidance=NANO_EDIT_GUIDANCE,
+            batches_per_shard=4,
+        ),
         training=FlowTraining(text_dropout=0, times=TimeLaw(mu=0.4, uniform_share=0.1)),
         optimiser=Optimiser(),
         data=replace(nano_flow().data, batch_size=128),
@@ -90,12 +99,12 @@ def nano_guidance() -> Distillation:
 
 
 def nano_direct() -> Distillation:
-    """A student of four steps by regression on pairs: where `nano-turbo` begins."""
+    """A student of four steps by regression from state to state: where `nano-turbo` begins."""
     start = nano_pairs()
     return replace(
         start,
         what="direct",
-        settings=DirectSettings(),
+        settings=DirectSettings(towards="states"),
         optimiser=Optimiser(lr=2e-4, warmup_steps=100),
         run=_judged(start.run, minutes=8),
     )
@@ -103,7 +112,11 @@ def nano_direct() -> Distillation:
 
 def nano_consistency() -> Distillation:
     """A student of four steps by consistency in four phases."""
-    return replace(nano_direct(), what="consistency", settings=ConsistencySettings(guidance=NANO_GUIDANCE))
+    return replace(
+        nano_direct(),
+        what="consistency",
+        settings=ConsistencySettings(guidance=NANO_GUIDANCE, edit_guidance=NANO_EDIT_GUIDANCE),
+    )
 
 
 def nano_ladd() -> Distillation:
@@ -112,7 +125,9 @@ def nano_ladd() -> Distillation:
     return replace(
         start,
         what="ladd",
-        settings=LaddSettings(guidance=NANO_GUIDANCE, on_policy=1.0, regression=0.1, r1=1e-5),
+        settings=LaddSettings(
+            on_policy=1.0, regression=0.1, r1=1e-5, guidance=NANO_GUIDANCE, edit_guidance=NANO_EDIT_GUIDANCE
+        ),
         optimiser=Optimiser(lr=1e-5, betas=(0.5, 0.95), warmup_steps=100, schedule="cosine"),
         critic=Optimiser(lr=1e-3, betas=(0.5, 0.95), weight_decay=0, warmup_steps=100),
         run=_judged(start.run, minutes=10),
@@ -121,7 +136,9 @@ def nano_ladd() -> Distillation:
 
 def nano_add() -> Distillation:
     """The predecessor in pixels, for comparison."""
-    return replace(nano_ladd(), what="add", settings=AddSettings(guidance=NANO_GUIDANCE))
+    return replace(
+        nano_ladd(), what="add", settings=AddSettings(guidance=NANO_GUIDANCE, edit_guidance=NANO_EDIT_GUIDANCE)
+    )
 
 
 # kontext_dev: 11.9 B parameters, from local weights. Its guidance is distilled already.
