@@ -3,13 +3,15 @@
     python benchmarks/thumbnail_set.py [--count 20] [--steps 10] [--together 5] [--out FOLDER] [--separate 20]
 
 The base is the example channel's frame, drawn anew; the variants are its backgrounds, each with several seeds. Arms,
-in turn over groups of variants so that a busy machine disturbs them alike:
+in turn, some separate edits before each request of the set, so that a busy machine disturbs them alike:
 
     separate        an edit a call, as `recast edit` makes them, the model as it was trained
     separate, cached    the same with the context looked at once a call
     set             what `recast thumbnails make` does: one request a group, one look at the base for all steps
 
-Each arm ends with the merge that keeps the character. The set is then lettered, checked and ranked. likeness: cosines
+Every arm makes the same edits with the same steps, mask and strictness, and ends with the merge that keeps the
+character and a file; that of the set also tells who is in each picture. Seconds are those of the clock, and of the
+processor, which say less of other work on the machine. The set is then lettered, checked and ranked. likeness: cosines
 of every face of a kept variant to the character's references. read: share of lettered variants whose title is read
 right at 168 pixels (T4).
 """
@@ -20,7 +22,10 @@ import argparse
 import sys
 import tempfile
 import time
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -41,35 +46,57 @@ sys.path.insert(0, str(EXAMPLE))
 import draw as example  # noqa: E402
 
 
-class Timed:
-    """An editor whose requests are timed."""
+class Clock:
+    """Seconds of the clock and of the processor, of all that it was wound round."""
+
+    def __init__(self) -> None:
+        self.rows: list[tuple[float, float]] = []
+
+    @contextmanager
+    def __call__(self) -> Iterator[None]:
+        wall, cpu = time.perf_counter(), time.process_time()
+        yield
+        self.rows.append((time.perf_counter() - wall, time.process_time() - cpu))
+
+    def mean(self) -> np.ndarray:
+        return np.mean(self.rows, axis=0)
+
+    def median(self) -> float:
+        return float(np.median([wall for wall, _ in self.rows]))
+
+
+class Between:
+    """An editor that lets others work before each request, and counts what that takes."""
 
     def __init__(self, editor: Editor) -> None:
-        self.editor, self.seconds = editor, 0.0
+        self.editor, self.before, self.others = editor, list[Callable[[], None]](), Clock()
+        self.begun: list[float] = []  # each request, by the clock without the others
+
+    def look_at(self, image: Any) -> Any:
+        return self.editor.look_at(image)
 
     def start_edit(self, *args: Any, **options: Any) -> Any:
-        begun = time.perf_counter()
-        run = self.editor.start_edit(*args, **options)
-        run.finish()
-        self.seconds += time.perf_counter() - begun
-        return run
+        with self.others():
+            if self.before:
+                self.before.pop(0)()
+        self.begun.append(time.perf_counter() - sum(wall for wall, _ in self.others.rows))
+        return self.editor.start_edit(*args, **options)
 
 
-def separately(editor: Editor, folder: Path, work: Set, count: int) -> list[float]:
-    """Seconds of `count` variants, an edit each."""
-    seconds = []
-    for each in work.asked()[:count]:
-        begun = time.perf_counter()
-        editor.edit(
-            folder / "frame.png",
-            each.prompt,
-            seed=each.tries[0],
-            steps=work.brief.steps,
-            mask=work.folder / "free.png",
-            preserve="auto",
-        )
-        seconds.append(time.perf_counter() - begun)
-    return seconds
+def separately(editor: Editor, folder: Path, work: Set, numbers: Iterable[int], clock: Clock) -> None:
+    """Some of the variants, an edit each."""
+    asked = work.asked()
+    for number in numbers:
+        with clock():
+            made = editor.edit(
+                folder / "frame.png",
+                asked[number].prompt,
+                seed=asked[number].tries[0],
+                steps=work.brief.steps,
+                mask=work.folder / "free.png",
+                preserve="strict",
+            )
+            made.save(folder / "separate.png")
 
 
 def main() -> None:
@@ -93,7 +120,7 @@ def main() -> None:
             for i in range(args.count)
         )
         brief = replace(brief, steps=args.steps, variants=replace(brief.variants, levels=levels))
-        cached = Timed(Editor(loading.load("nano", context_attention="cached")))
+        cached = Between(Editor(loading.load("nano", context_attention="cached")))
         full = Editor(loading.load("nano"))
         config = cached.editor.config
         tools = Tools(
@@ -108,14 +135,15 @@ def main() -> None:
         list(work.make(until="base"))
         full.edit(folder / "frame.png", "Make it night", steps=1, seed=0)  # warm
         cached.editor.edit(folder / "frame.png", "Make it night", steps=1, seed=0)
-        first = args.separate // 2
-        apart = separately(full, folder, work, first)
-        apart_cached = separately(cached.editor, folder, work, first)
-        begun = time.perf_counter()
-        list(work.make(until="variants"))
-        together = time.perf_counter() - begun
-        apart += separately(full, folder, work, args.separate - first)
-        apart_cached += separately(cached.editor, folder, work, args.separate - first)
+        apart, apart_cached, together = Clock(), Clock(), Clock()
+        groups = -(-args.count // args.together)
+        for numbers in np.array_split(np.arange(args.separate), groups):
+            cached.before.append(partial(_both, full, cached.editor, folder, work, numbers, apart, apart_cached))
+        with together():
+            list(work.make(until="variants"))
+        set_s = together.rows[0] - np.sum(cached.others.rows, axis=0)
+        ended = time.perf_counter() - sum(wall for wall, _ in cached.others.rows)
+        each = np.diff([*cached.begun, ended]) / args.together if len(cached.begun) == groups else [np.nan]  # no retry
         begun = time.perf_counter()
         events = work.make()
         while True:
@@ -125,17 +153,24 @@ def main() -> None:
                 finished = done.value
                 break
         rest = time.perf_counter() - begun
-        report(args, finished, together, np.mean(apart), np.mean(apart_cached), rest, cached.seconds)
+        report(args, finished, set_s, apart, apart_cached, rest, float(np.median(each)))
+
+
+def _both(
+    full: Editor, cached: Editor, folder: Path, work: Set, numbers: Iterable[int], apart: Clock, apart_cached: Clock
+) -> None:
+    separately(full, folder, work, numbers, apart)
+    separately(cached, folder, work, numbers, apart_cached)
 
 
 def report(
     args: argparse.Namespace,
     finished: Any,
-    together: float,
-    apart: Any,
-    apart_cached: Any,
+    together: np.ndarray,
+    apart: Clock,
+    apart_cached: Clock,
     rest: float,
-    requests: float,
+    median: float,
 ) -> None:
     count = len(finished.entries)
     tried = sum(len(each.made.tried) for each in finished.entries)
@@ -146,12 +181,13 @@ def report(
         "variants": count,
         "tries": tried,
         "steps": args.steps,
-        "set s": together,
-        "separate s": float(apart) * count,
-        "separate, cached s": float(apart_cached) * count,
-        "set / separate": together / (float(apart) * tried),
-        "set / separate, cached": together / (float(apart_cached) * tried),
-        "requests s": requests,
+        "set s": float(together[0]),
+        "separate s": float(apart.mean()[0]) * count,
+        "separate, cached s": float(apart_cached.mean()[0]) * count,
+        "set / separate": float(together[0] / (apart.mean()[0] * tried)),
+        "set / separate, medians": median / apart.median(),
+        "set / separate, processor": float(together[1] / (apart.mean()[1] * tried)),
+        "set / separate, cached": float(together[0] / (apart_cached.mean()[0] * tried)),
         "lettering, checks, export s": rest,
         "kept": len(kept),
         "passed": sum(each.place is not None for each in finished.entries),

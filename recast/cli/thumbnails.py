@@ -15,6 +15,7 @@ HELP = """Make thumbnails that differ in one thing, with the same face on all, a
   recast thumbnails concepts robot/brief.yaml             ideas for base pictures and levels
   recast thumbnails make     robot/brief.yaml             base, variants, lettering, checks, rank, files, a mock feed
   recast thumbnails check    any.png --kit brand.yaml     what is wrong with any picture, and what to do
+  recast thumbnails improve  robot/set                    titles that are lost where small, set again beside the set
   recast thumbnails list     robot/set                    a finished set again
   recast thumbnails animate  robot/set                    a short loop through the variants, WebP and MP4
   recast thumbnails results  robot/set night=38 beach=34  watch-time shares of a finished test, to learn from
@@ -44,6 +45,7 @@ WHAT = {
     "concepts": What("BRIEF", 1, 1, ("count",)),
     "make": What("BRIEF", 1, 1, ("out", "until", "together", "context", *SEEING, *MODEL)),
     "check": What("PICTURE ...", 1, None, ("kit", "text", "character", "profile", "overlay", *SEEING, *FILES)),
+    "improve": What("SET [VARIANT ...]", 1, None, ("out", "kit", "text", *SEEING, *FILES)),
     "list": What("SET", 1, 1),
     "animate": What("SET [VARIANT ...]", 1, None, ("out", "seconds", "fps", "width", "limit", *MODEL)),
     "results": What("SET VARIANT=SHARE ...", 2, None, ("channel", "impressions")),
@@ -61,7 +63,8 @@ def configure(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "-o", "--out", metavar="PATH",
         help="make: the set's folder (usual: NAME beside NAME.yaml; set for brief.yaml); learn: the kit's folder; "
-        "animate: the .webp or .mp4 file (usual: loop.webp in the set); calibrate: the file",
+        "improve: the folder (usual: SET-improved); animate: the .webp or .mp4 file (usual: loop.webp in the set); "
+        "calibrate: the file",
     )  # fmt: skip
     group = parser.add_argument_group("make")
     group.add_argument("--until", metavar="STAGE", help="stop after concepts, base, variants, designs, checks or rank")
@@ -71,9 +74,14 @@ def configure(parser: argparse.ArgumentParser) -> None:
         help="cached looks at the base once for all steps and variants, full at every step; usual: cached for nano, "
         "as trained for others",
     )  # fmt: skip
-    group = parser.add_argument_group("check, learn, concepts")
-    group.add_argument("--kit", metavar="PATH", help="check: hold the picture to this brand.yaml")
-    group.add_argument("--text", metavar="WORDS", help="check: the title it should show; usual: whatever is read")
+    group = parser.add_argument_group("check, improve, learn, concepts")
+    group.add_argument(
+        "--kit", metavar="PATH", help="check: hold the picture to this brand.yaml; improve: of a single picture"
+    )
+    group.add_argument(
+        "--text", metavar="WORDS",
+        help="check: the title it should show; usual: whatever is read; improve: to set over a single picture",
+    )  # fmt: skip
     group.add_argument("--character", action="append", metavar="ID", help="check: of the kit, must show; repeat")
     group.add_argument("--profile", metavar="NAME", help="check: where it goes (usual: youtube-portable)")
     group.add_argument("--overlay", metavar="PATH", help="check: draw what was found over the picture, into this file")

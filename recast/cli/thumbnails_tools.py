@@ -49,6 +49,7 @@ def tools(args: argparse.Namespace, kit: Kit, progress: Progress) -> Tools:
         generator=_once(load),
         model=made_by(model),
         size=size_of(multiple=config.pixels_per_token, most_tokens=config.defaults.max_tokens),
+        steps=config.defaults.steps,
         sight=sight_of(args),
         certificate=certificate_of,
         together=args.together or 5,

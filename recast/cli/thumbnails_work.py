@@ -14,8 +14,9 @@ from recast.cli.main import Exit
 from recast.cli.output import print_json, say
 from recast.cli.progress import Progress
 from recast.cli.thumbnails_after import animate, upload
+from recast.cli.thumbnails_improve import improve
 from recast.cli.thumbnails_results import learned, results
-from recast.cli.thumbnails_said import say_listed, say_made
+from recast.cli.thumbnails_said import say_listed, say_made, say_so_far
 from recast.cli.thumbnails_tools import certificate_of, sight_of, tools
 from recast.errors import ConfigError, InputError
 
@@ -95,7 +96,8 @@ def make(args: argparse.Namespace) -> Exit:
     finished: Finished | None = None
     with Progress(quiet=args.quiet) as progress:
         progress.note("looking at the brief")
-        work = Set(brief, kit, folder, tools(args, kit, progress)).make(until=until)
+        made = Set(brief, kit, folder, tools(args, kit, progress))
+        work = made.make(until=until)
         stage = ""
         while True:
             try:
@@ -109,10 +111,7 @@ def make(args: argparse.Namespace) -> Exit:
             if step.all:
                 progress.step(min(step.done, step.all), step.all)
     if finished is None:
-        if args.json:
-            print_json({"folder": str(folder), "until": until})
-        else:
-            print(folder)
+        say_so_far(brief, folder, until, made.entries, made.findings, as_json=args.json)
         return Exit.DONE
     say_made(brief, finished, as_json=args.json)
     return Exit.DONE
@@ -211,6 +210,7 @@ DO: Mapping[str, Callable[[argparse.Namespace], Exit]] = {
     "concepts": concepts,
     "make": make,
     "check": check,
+    "improve": improve,
     "list": listed,
     "animate": animate,
     "upload": upload,

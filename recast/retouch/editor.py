@@ -27,10 +27,12 @@ from recast.retouch.asked import Box
 from recast.retouch.crop import Framing
 from recast.retouch.forecast import foretell
 from recast.retouch.merge import Merge, merge
-from recast.retouch.original import Original, loss_of, write_original
+from recast.retouch.original import Original, loss_of, read_original, write_original
 from recast.retouch.plan import OnForecast, Plan, Preserve, accepts, one_of, think
 from recast.retouch.roundtrip import give_back
-from recast.retouch.written import notes_of
+from recast.retouch.said import said
+from recast.retouch.several import in_turn
+from recast.retouch.source_half import SourceHalf
 from recast.run import Result, Run, Step
 
 if TYPE_CHECKING:
@@ -100,10 +102,16 @@ class Editor:
         return self.start_generate(prompt, **options).finish(on_step)
 
     def edit(
-        self, image: Source | Original, prompt: str, *, on_step: Callable[[Step], None] | None = None, **options: Any
+        self,
+        image: Source | Original | SourceHalf,
+        prompt: str,
+        *,
+        on_step: Callable[[Step], None] | None = None,
+        **options: Any,
     ) -> Edited:
         """The picture changed as the prompt says and nowhere else: at its own size, depth and colour space.
 
+        image: the source; from `look_at` where more than one edit is made of it.
         preserve: of this edit. mask: a picture or array (H, W) of the source's size, white or above 0 where it may
         change (mask_mode: `recast.pixels.mask`). boxes: the same as (left, top, right, bottom) in its pixels.
         context: "whole" shows the model the whole picture; "crop" a part of it at full size, with the whole as one
@@ -119,13 +127,17 @@ class Editor:
         assert isinstance(result, Edited)
         return result
 
+    def look_at(self, image: Source | Original) -> SourceHalf:
+        """A source for several edits: it is read, and looked at for their merges, once."""
+        return SourceHalf(read_original(image))
+
     def start_generate(self, prompt: str, **options: Any) -> Run:
         """As `generate`, as a run."""
         return _start(self.generator, "generate", (prompt,), options)
 
     def start_edit(
         self,
-        image: Source | Original,
+        image: Source | Original | SourceHalf,
         prompt: str,
         *,
         references: References = (),
@@ -201,25 +213,34 @@ class Editor:
         result = run.result
         started = time.perf_counter()
         lost = None
-        if plan.mode != "off" and plan.gives_back and last is not None and result.source_tokens is not None:
-            lost = last.decode(result.source_tokens)[0].rgb
-        edits, failures = [], dict[int, str]()
-        for index, (raw, recipe) in enumerate(zip(result.pictures, result.recipes, strict=True)):
-            if plan.mode != "off":
-                try:
-                    edits.append(self._merged(plan, raw, lost))
-                except GateFailed as error:
-                    failures[index] = f"seed {recipe.seed}: {error}" if len(result.pictures) > 1 else str(error)
+        if plan.half is not None and plan.gives_back and last is not None and result.source_tokens is not None:
+            lost = plan.half.decoded(last, result.source_tokens, (self.generator, plan.box))
+        is_placed = plan.box is None and _holds(run.request)
+
+        def merged(raw: Picture) -> Merge | GateFailed:
+            try:
+                return self._merged(plan, raw, lost, is_placed)
+            except GateFailed as error:
+                return error
+
+        edits, failures = list[Merge](), dict[int, str]()
+        several, pixels = len(result.pictures) > 1, plan.picture.width * plan.picture.height
+        raws = () if plan.mode == "off" else result.pictures
+        made = in_turn(merged, raws, pixels=pixels, is_alone=bool(self.detectors))  # detectors bear one thread
+        for index, (one, recipe) in enumerate(zip(made, result.recipes, strict=False)):
+            if isinstance(one, GateFailed):
+                failures[index] = f"seed {recipe.seed}: {one}" if several else str(one)
+            else:
+                edits.append(one)
         if failures and not edits:
             raise GateFailed("; ".join(failures.values()))
         spent = (time.perf_counter() - started) / len(result.pictures)
-        several = len(result.pictures) > 1
         result = _without(result, failures)
         pictures = tuple(one.result.picture() for one in edits) or result.pictures
         own = [
             (f"seed {recipe.seed}: " if several else "") + note
             for recipe, one in zip(result.recipes, edits, strict=False)
-            for note in _said(one, plan)
+            for note in said(one, plan)
         ]
         if plan.on_forecast is not None and (last is None or last.source is None):
             own.append("forecast: none was made, this generator shows no tokens on the way")
@@ -246,9 +267,10 @@ class Editor:
             elif answer is not None and not answer:
                 raise Cancelled(f"seed {forecast.seed}: stopped at its forecast, step {step.index} of {step.of}")
 
-    def _merged(self, plan: Plan, raw: Picture, lost: np.ndarray | None) -> Merge:
+    def _merged(self, plan: Plan, raw: Picture, lost: np.ndarray | None, is_placed: bool) -> Merge:
         """One edit, as the model made it, merged into its source."""
         assert plan.source is not None
+        assert plan.half is not None
         part = plan.source if plan.box is None else crop.cut(plan.source, plan.box)
         edited: Any = raw.rgb
         note = "not added back: the generator gives no tokens of the source" if plan.gives_back else "switched off"
@@ -260,11 +282,12 @@ class Editor:
         is_strict = plan.mode == "strict"
         try:
             made = merge(
-                plan.source,
+                plan.half,
                 edited,
                 mask=plan.mask,
                 boxes=plan.boxes,
                 is_strict=is_strict and plan.where is not None,
+                is_placed=is_placed,
                 detectors=self.detectors,
             )
         except InputError as error:  # the source and what was asked for are checked: it is the edit that will not do
@@ -315,6 +338,12 @@ def is_time(step: Step, request: Any) -> bool:
     return (step.index - 1) % steps + 1 == math.ceil(steps / 3)
 
 
+def _holds(request: Any) -> bool:
+    """Whether the sampler holds a part of the source where it is, so that an edit can lie nowhere else."""
+    free = getattr(request, "may_change", None)
+    return free is not None and not free.all()
+
+
 def _without(result: Result, failures: Collection[int]) -> Result:
     """A result without the pictures of these numbers, from 0."""
 
@@ -328,27 +357,6 @@ def _laid(part: Original, edited: np.ndarray) -> Original:
     """A crop's edit laid on the crop before it is pasted: there nothing else shows where it lies."""
     made = merge(part, edited)
     return part.with_samples(made.aligned.samples)
-
-
-def _said(made: Merge, plan: Plan) -> list[str]:
-    """What of a merge the user should hear."""
-    notes = [note for note in made.warnings if plan.source is None or note not in plan.source.warnings]
-    if made.verdict == "no_change":
-        notes.append(f"nothing changed: {made.reason}")
-    elif made.verdict != "local":
-        notes.append(f"not merged, so every pixel may differ from the source: {made.verdict}, {made.reason}")
-    if plan.rejected is not None:
-        strange = sorted(set(plan.rejected) - {region.id for region in made.regions})
-        why = (
-            f"rejected: of {len(made.regions)} regions none is {', '.join(map(str, strange))}; found others than before"
-        )
-        return [*notes, *notes_of(made.regions), *([why] if strange else [])]
-    left = 0 if made.verdict == "no_change" else sum(not region.is_accepted for region in made.regions)
-    if left and left == len(made.regions):
-        notes.append("nothing changed where it was asked for; what changed elsewhere was left out; try another seed")
-    elif left:
-        notes.append(f"{left} of {len(made.regions)} changed regions lie outside what was asked for and were left out")
-    return notes
 
 
 def _decoder(plan: Plan, step: Step) -> Callable[[Any], list[Picture]]:

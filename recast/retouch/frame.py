@@ -15,7 +15,10 @@ from recast.retouch.asked import Box
 from recast.retouch.colour import ColourFit
 from recast.retouch.original import Original
 from recast.retouch.register import Registration
+from recast.retouch.side import Side
+from recast.retouch.source_half import SourceHalf
 from recast.retouch.thresholds import GRID_PIXELS, Registering
+from recast.retouch.warp import resized
 
 SAME_RATIO = 0.005
 """Ratios of width to height closer than this are one: a side rounded to whole tokens is off by less."""
@@ -38,11 +41,12 @@ class Frame:
     how: str
 
     @classmethod
-    def of(cls, original: Original, edited: Original) -> Frame:
+    def of(cls, original: Original, edited: Original, half: SourceHalf | None = None) -> Frame:
+        """half: of this source, if it is at hand."""
         pixels = min(GRID_PIXELS, original.width * original.height, edited.width * edited.height)
         shrink = min(1.0, math.sqrt(pixels / (original.width * original.height)))
         grid = max(1, round(original.width * shrink)), max(1, round(original.height * shrink))
-        source = _resized(original.srgb8(), grid)
+        source = (half or SourceHalf(original)).on(grid).picture
         is_same_size = (edited.width, edited.height) == (original.width, original.height)
         how = "as it is" if is_same_size else f"scaled from {edited.width}x{edited.height}"
         return cls(original, edited, grid, source, _levels(edited), how)
@@ -81,22 +85,28 @@ class Frame:
     @cached_property
     def small(self) -> np.ndarray:
         """The edit on the grid before it is registered: (gh, gw, 3 or 4) uint8."""
-        small = _resized(self.canvas, self.grid)
+        small = resized(self.canvas, self.grid)
         return small if small.dtype == np.uint8 else np.rint(small.clip(0, 255)).astype(np.uint8)
 
-    def placed(self, thresholds: Registering) -> tuple[Frame, Registration]:
-        """The frame with the edit laid so that it fits best, and where it lies.
+    @cached_property
+    def shown(self) -> np.ndarray:
+        """Its colours alone: (gh, gw, 3) uint8."""
+        return self.small[..., :3]
+
+    def placed(self, thresholds: Registering, side: Side | None = None) -> tuple[Frame, Registration]:
+        """The frame with the edit laid so that it fits best, and where it lies. side: of the source, if at hand.
 
         An edit of another ratio was either stretched, or cut at two sides, before or after it was made: both are tried.
         Where neither lays it on its source it is another framing.
         """
-        best, lying = self, register.register(self.source, self.small[..., :3], thresholds=thresholds)
+        side = side or Side(self.source, thresholds)
+        best, lying = self, register.register(side, self.shown, thresholds=thresholds)
         if not self.has_other_ratio:
             return best, lying
         ratio = self.original.width / self.original.height
         best = replace(self, how=self.how.replace("scaled", "stretched"))
         whole = replace(self, canvas=_padded(self.canvas, ratio), how=self.how.replace("scaled", "cut"))
-        other = register.register(whole.source, whole.small[..., :3], thresholds=thresholds)
+        other = register.register(side, whole.shown, thresholds=thresholds)
         if (not other.is_reframed, other.inliers) > (not lying.is_reframed, lying.inliers):
             best, lying = whole, other
         if not lying.is_reframed and not lying.is_evident:
@@ -105,11 +115,12 @@ class Frame:
             lying = replace(lying, is_reframed=True, reason=reason)
         return best, lying
 
-    def refined(self, unchanged: np.ndarray, start: Registration, thresholds: Registering) -> Registration:
-        """Where the edit lies, seen from what did not change."""
-        return register.register(
-            self.source, self.small[..., :3], unchanged=unchanged, start=start, thresholds=thresholds
-        )
+    def refined(
+        self, unchanged: np.ndarray, start: Registration, thresholds: Registering, side: Side | None = None
+    ) -> Registration:
+        """Where the edit lies, seen from what did not change. side: of the source, if at hand."""
+        side = side or Side(self.source, thresholds)
+        return register.register(side, self.shown, unchanged=unchanged, start=start, thresholds=thresholds)
 
     def on_grid(self, registration: Registration) -> tuple[np.ndarray, np.ndarray]:
         """The edit laid on the source, on the grid: (gh, gw, 3) uint8, and where there is any: (gh, gw) bool."""
@@ -189,12 +200,3 @@ def _split(warped: np.ndarray, valid: np.ndarray) -> tuple[np.ndarray, np.ndarra
     if warped.shape[2] == 3:
         return warped, valid
     return np.ascontiguousarray(warped[..., :3]), valid & (warped[..., 3] > 254)
-
-
-def _resized(pixels: np.ndarray, size: tuple[int, int]) -> np.ndarray:
-    """Pixels (h, w, c) at another size (width, height): averaged where smaller, cubic where larger."""
-    height, width = pixels.shape[:2]
-    if (width, height) == size:
-        return pixels
-    is_smaller = size[0] * size[1] < width * height
-    return cv2.resize(pixels, size, interpolation=cv2.INTER_AREA if is_smaller else cv2.INTER_CUBIC)

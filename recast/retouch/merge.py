@@ -33,6 +33,7 @@ from recast.retouch.frame import Frame
 from recast.retouch.original import COLOURED, Original, encode_original, loss_of, read_original, write_original
 from recast.retouch.regions import Region, write_parts
 from recast.retouch.register import Registration
+from recast.retouch.source_half import SourceHalf
 from recast.retouch.thresholds import THRESHOLDS, Thresholds
 
 if TYPE_CHECKING:
@@ -117,13 +118,14 @@ class Merge:
 
 
 def merge(
-    source: Source | Original,
+    source: Source | Original | SourceHalf,
     edited: Source | Original,
     *,
     mask: np.ndarray | None = None,
     boxes: Sequence[tuple[int, int, int, int]] = (),
     take: np.ndarray | None = None,
     is_strict: bool = False,
+    is_placed: bool = False,
     look: Look = "auto",
     detectors: Sequence[Detector] = (),
     thresholds: Thresholds = THRESHOLDS,
@@ -136,9 +138,12 @@ def merge(
     outside is listed, not accepted; cut they are too where the edit changed the whole picture, or framed it anew, which
     a strict merge refuses.
     take: (H, W), an area to take from the edit whatever the difference; of a strict merge too, mask and boxes or not.
+    is_placed: the edit is known to lie on its source as it came, such as where its sampler held a part in place: no
+    motion is sought, which where nearly all is new would be one of chance.
     look: "global" returns the edit as it is, "auto" decides by the share, "local" merges however much changed, and from
     another framing too where the two pictures agree on a zoom, a turn and a shift.
     detectors: find faces, lines of text or logos, which are taken whole or left whole.
+    A `SourceHalf`, made with the same thresholds, saves the merges of several edits of one source what they share.
     Raises InputError for what is no picture or does not fit, ConfigError for is_strict without mask or boxes.
     Source of the method: CIEDE2000 (CIE 142-2001); Lowe 2004 for SIFT; Pérez et al. 2003 for the membrane.
     """
@@ -146,29 +151,35 @@ def merge(
         raise ConfigError(f"look={look!r}: auto, local or global accepted; pass one")
     clock = _Clock()
     with clock("read"):
-        source, edited = read_original(source), read_original(edited, name="edited")
+        half = source if isinstance(source, SourceHalf) else SourceHalf(read_original(source), thresholds)
+        if half.thresholds != thresholds:
+            raise ConfigError("source: a half made with other thresholds than the merge's; make it with the same")
+        source, edited = half.original, read_original(edited, name="edited")
         asked = Asked.of(source.width, source.height, mask, boxes, take, is_strict)
-        frame = Frame.of(source, edited)
+        frame = Frame.of(source, edited, half)
+        seen = half.on(frame.grid)
     if frame.is_identical:
         return _unchanged(frame, "the edit is the source, pixel for pixel", clock)
     with clock("register"):
-        frame, registration = frame.placed(thresholds.registering)
+        if is_placed and not frame.has_other_ratio:
+            registration = _in_place(frame.grid, "known to lie in place")
+        else:
+            frame, registration = frame.placed(thresholds.registering, seen.side)
         if look == "local":
             registration = register.accepted(registration)
         view, valid = frame.on_grid(registration)
     with clock("difference"):
-        looked = difference.Looked.at(frame.source, thresholds.differing)
-        found = difference.difference(frame.source, view, valid, thresholds.differing, looked)
+        found = difference.difference(frame.source, view, valid, thresholds.differing, seen.looked)
         labels = difference.groups(found, thresholds.differing)
     with clock("doubt"):  # a drift of colour looks like change until it is undone
         labels = doubt.founded(labels, frame.source, view, thresholds.doubting)
+    first = view, found, labels
     kept = difference.away_from(labels > 0, found, thresholds.differing)
     with clock("register"):
-        refined = frame.refined(kept, registration, thresholds.registering)
-        if refined is not registration:
-            registration = refined
-            view, valid = frame.on_grid(registration)
-        registration = replace(registration, pair=None)  # what was found in both pictures is large, and has served
+        refined = frame.refined(kept, registration, thresholds.registering, seen.side)
+        if not (refined is registration or (refined.is_identity and registration.is_identity)):
+            view, valid = frame.on_grid(refined)
+        registration = replace(refined, pair=None)  # what was found in both pictures is large, and has served
     for is_last in (False, True):  # what is unchanged shows better once the drift is undone
         with clock("colour"):
             fitted = (
@@ -176,12 +187,15 @@ def merge(
                 if look == "global"
                 else colour.fit(frame.source, view, kept, thresholds.colouring)
             )
+            if not fitted.is_corrected and view is first[0]:  # what was found there stands
+                _, found, labels = first
+                break
             height, width = valid.shape
             corrected = fitted.apply(view, width=width, height=height)
             if fitted.is_corrected:
                 corrected = colour.unclipped(corrected, view, frame.source, thresholds.colouring)
         with clock("difference"):
-            found = difference.difference(frame.source, corrected, valid, thresholds.differing, looked)
+            found = difference.difference(frame.source, corrected, valid, thresholds.differing, seen.looked)
             labels = difference.groups(found, thresholds.differing)
         with clock("doubt"):
             labels = doubt.founded(labels, frame.source, corrected, thresholds.doubting)
@@ -189,7 +203,7 @@ def merge(
             break
         kept = difference.away_from(labels > 0, found, thresholds.differing)
     with clock("detect"):
-        units = find_units(detectors, frame.source, frame.small[..., :3]) if labels.any() and detectors else []
+        units = find_units(detectors, frame.source, frame.shown) if labels.any() and detectors else []
     labels, touched = _constrained(frame, found, labels, asked, units, thresholds)
     notes: list[str] = []
     allowed = asked.allowed_on_grid(frame.grid)
@@ -436,7 +450,7 @@ def _lies_so(frame: Frame, registration: Registration, asked: Asked) -> bool:
         return True
     moved, valid = frame.on_grid(registration)
     stays = ~where & valid
-    source, still = frame.source.astype(np.int16), frame.small[..., :3].astype(np.int16)
+    source, still = frame.source.astype(np.int16), frame.shown.astype(np.int16)
     return bool(np.abs(source - moved)[stays].sum() < np.abs(source - still)[stays].sum())
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import inspect
 import math
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
@@ -19,6 +19,7 @@ from recast.retouch import crop
 from recast.retouch.asked import Asked, Box
 from recast.retouch.crop import Framing
 from recast.retouch.original import Original, read_original
+from recast.retouch.source_half import SourceHalf
 
 if TYPE_CHECKING:
     from recast.pipeline import Carried, Size
@@ -45,6 +46,7 @@ class Plan:
     gives_back: bool = True  # what the autoencoder loses is added to what was left alone
     rejected: tuple[int, ...] | None = None  # ids of the regions to leave out; None for what the merge leaves out
     notes: tuple[str, ...] = ()
+    half: SourceHalf | None = field(default=None, repr=False)  # of the source, shared by all that is merged into it
 
     @property
     def held(self) -> np.ndarray | None:
@@ -94,7 +96,7 @@ class Plan:
 
 def think(
     generator: Any,
-    image: Source | Original,
+    image: Source | Original | SourceHalf,
     mode: Preserve,
     *,
     mask: Source | None,
@@ -110,6 +112,8 @@ def think(
     """The plan of an edit by this generator. Raises ConfigError or InputError for what cannot be done."""
     if isinstance(context, str):
         one_of("context", context, ("auto", "whole", "crop"))
+    half = image if isinstance(image, SourceHalf) else None
+    image = image.original if isinstance(image, SourceHalf) else image
     if mode == "off" and not isinstance(image, Original):
         source, picture = None, read(image)
     else:
@@ -127,7 +131,8 @@ def think(
         rejected = _checked_ids(rejected, mode)
     known = tuple((int(a), int(b), int(c), int(d)) for a, b, c, d in boxes)
     kept = None if mode == "off" else source
-    plan = Plan(kept, picture, mode, values, known, where, None, on_forecast, gives_back, rejected)
+    half = None if kept is None else half or SourceHalf(kept)
+    plan = Plan(kept, picture, mode, values, known, where, None, on_forecast, gives_back, rejected, half=half)
     return _framed(plan, getattr(generator, "config", None), context, size, carried)
 
 

@@ -10,13 +10,13 @@ from dataclasses import dataclass, field, replace
 from functools import cached_property
 from typing import Any
 
-import cv2
 import numpy as np
 
 from recast.errors import ShapeError
 from recast.retouch import keypoints as points
 from recast.retouch import phase, residual
 from recast.retouch.keypoints import Keypoints, Similarity
+from recast.retouch.side import Side
 from recast.retouch.thresholds import THRESHOLDS, Registering
 from recast.retouch.warp import resample
 
@@ -126,24 +126,18 @@ class Registration:
 class _Pair:
     """The two pictures of a registration with what was found in them, so that a second pass finds it again."""
 
-    def __init__(self, source: np.ndarray, edited: np.ndarray, thresholds: Registering) -> None:
-        self.source, self.edited, self.thresholds = source, edited, thresholds
-        self.grid = (source.shape[1], source.shape[0])
+    def __init__(self, source: Side, edited: Side, thresholds: Registering) -> None:
+        self.sides, self.thresholds = (source, edited), thresholds
+        self.source, self.edited = source.picture, edited.picture
+        self.grid = (self.source.shape[1], self.source.shape[0])
 
-    @cached_property
-    def grey(self) -> tuple[np.ndarray, np.ndarray]:
-        return cv2.cvtColor(self.source, cv2.COLOR_RGB2GRAY), cv2.cvtColor(self.edited, cv2.COLOR_RGB2GRAY)
-
-    @cached_property
+    @property
     def keypoints(self) -> tuple[Keypoints, Keypoints]:
-        return self.keypoints_of(self.grey[0]), self.keypoints_of(self.grey[1])
-
-    def keypoints_of(self, grey: np.ndarray) -> Keypoints:
-        return points.keypoints(grey, pixels=self.thresholds.keypoint_pixels, most=self.thresholds.most_keypoints)
+        return self.sides[0].keypoints, self.sides[1].keypoints
 
     @cached_property
     def levels(self) -> list[residual.Level]:
-        return residual.levels(*self.grey)
+        return residual.paired(self.sides[0].scales, self.sides[1].scales)
 
     def still(self, matrix: np.ndarray) -> tuple[int, int]:
         """How many tiles show the same thing in both pictures once the edit is moved, and how many show anything."""
@@ -152,7 +146,7 @@ class _Pair:
 
 
 def register(
-    source: np.ndarray,
+    source: np.ndarray | Side,
     edited: np.ndarray,
     *,
     unchanged: np.ndarray | None = None,
@@ -161,16 +155,19 @@ def register(
 ) -> Registration:
     """Where the edit lies on its source; with `unchanged`, where those pixels lie, from `start` or a first pass.
 
-    source, edited: (h, w, 3) uint8 of one size. unchanged: (h, w) bool. The same pictures give the same numbers on
-    every run and with any number of threads. A second pass keeps the first's where it finds nothing better.
+    source, edited: (h, w, 3) uint8 of one size; for the source, its `Side` too, made with these thresholds. unchanged:
+    (h, w) bool. The same pictures give the same numbers on every run and with any number of threads. A second pass
+    keeps the first's where it finds nothing better.
     Raises ShapeError for pictures that are not uint8 RGB of one size, and for a mask of another size.
     Source: product notes, 3.4 step 2; here tiles, not keypoints, make the motion exact.
     """
-    _check(source, edited, unchanged)
-    if start is None or start.pair is None or start.pair.source is not source or start.pair.edited is not edited:
-        pair = _Pair(source, edited, thresholds)
+    side = source if isinstance(source, Side) else Side(source, thresholds)
+    _check(side.picture, edited, unchanged)
+    known = None if start is None else start.pair
+    if known is not None and known.source is side.picture and known.edited is edited:
+        pair = known
     else:
-        pair = start.pair
+        pair = _Pair(side, Side(edited, thresholds), thresholds)
     if start is None:
         start = _first(pair)
         if unchanged is None:
@@ -353,7 +350,7 @@ def _another_framing(pair: _Pair, near: int) -> Registration | None:
     fit = points.agree(here, there, within=thresholds.inlier_px)
     known = max(near, 0 if fit is None else int(fit.inliers.sum()))
     enough = max(thresholds.least_inliers, thresholds.much_better * known)
-    from_here, from_there, _ = _matched(pair, source, pair.keypoints_of(cv2.flip(pair.grey[1], 1)), None)
+    from_here, from_there, _ = _matched(pair, source, pair.sides[1].mirrored, None)
     mirrored = points.agree(from_here, from_there, within=thresholds.inlier_px)
     if (
         mirrored is not None

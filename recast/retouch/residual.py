@@ -83,13 +83,19 @@ class Tiles:
 
 def levels(source: np.ndarray, edited: np.ndarray) -> list[Level]:
     """The pair (h, w) uint8, grey, at a quarter, half and all of its size, coarsest first."""
-    found = []
-    for shrink in (4, 2, 1):
-        if shrink == 1 or min(source.shape) >= SMALLEST_LEVEL_PX * shrink:
-            size = (-(-source.shape[1] // shrink), -(-source.shape[0] // shrink))
-            first, second = _ready(source, size), _ready(edited, size)
-            found.append(Level(first, second * _gain(first, second)))
-    return found
+    return paired(scales(source), scales(edited))
+
+
+def scales(grey: np.ndarray) -> list[np.ndarray]:
+    """One of the two (h, w) uint8, as it is in every level but for the gain."""
+    sizes = [(-(-grey.shape[1] // shrink), -(-grey.shape[0] // shrink)) for shrink in (4, 2, 1)]
+    least = [min(grey.shape) >= SMALLEST_LEVEL_PX * shrink for shrink in (4, 2)]
+    return [_ready(grey, size) for size, is_large in zip(sizes, (*least, True), strict=True) if is_large]
+
+
+def paired(source: list[np.ndarray], edited: list[np.ndarray]) -> list[Level]:
+    """The levels of two pictures of one size from their `scales`."""
+    return [Level(one, other * _gain(one, other)) for one, other in zip(source, edited, strict=True)]
 
 
 def _gain(source: np.ndarray, edited: np.ndarray) -> np.float32:

@@ -92,6 +92,15 @@ def basis(at: np.ndarray, length: int, count: int) -> np.ndarray:
     return weights[:, 1:-1]
 
 
+def resized(pixels: np.ndarray, size: tuple[int, int]) -> np.ndarray:
+    """Pixels (h, w, c) at another size (width, height): averaged where smaller, cubic where larger."""
+    height, width = pixels.shape[:2]
+    if (width, height) == size:
+        return pixels
+    is_smaller = size[0] * size[1] < width * height
+    return cv2.resize(pixels, size, interpolation=cv2.INTER_AREA if is_smaller else cv2.INTER_CUBIC)
+
+
 def _inside(x: np.ndarray, y: np.ndarray, picture: np.ndarray) -> np.ndarray:
     height, width = picture.shape[:2]
     slack = 1e-6  # of float64 arithmetic: the outermost pixels of a frame that does not move are inside

@@ -19,6 +19,7 @@ from recast.thumbnails.cut_out import cut_out
 from recast.thumbnails.documents import check_sides, error, line_of, read_document
 from recast.thumbnails.kit import Kit, Percent, ProfileName, read_kit
 from recast.thumbnails.marks import NAME, PAINT, SOME, Between, Like, PictureFile
+from recast.thumbnails.stages import sha256
 
 Factor = Literal["text", "layout", "colour", "background", "expression", "prop", "style"]
 """What the variants of a set differ in. text, layout, colour: set anew over one picture; the others: edited."""
@@ -55,7 +56,8 @@ class Base:
     """The picture that all variants share: a given frame, or words to generate one; frame with edit: edited first.
 
     keep: what no edit may touch. "characters": the faces found, and what belongs to them; "nothing"; or boxes in
-    percent of the frame come as `keep_boxes`.
+    percent of the frame come as `keep_boxes`. keep_mask: a cut-out as large as the base, which is as large as its
+    frame, and 1280x720 where words make it.
     """
 
     frame: Annotated[Path, PictureFile(FRAME_PX)] | None = None
@@ -63,7 +65,7 @@ class Base:
     edit: Annotated[str, SOME] | None = None
     keep: Literal["characters", "nothing"] = "characters"
     keep_boxes: tuple[tuple[Percent, Percent, Percent, Percent], ...] = ()
-    keep_mask: Annotated[Path, PictureFile()] | None = None  # of the frame's size, white where nothing may change
+    keep_mask: Annotated[Path, PictureFile()] | None = None  # of the base's size, white where nothing may change
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -85,7 +87,8 @@ class Brief:
 
     hypothesis: what the set is to find out; manifests carry it. topic, hooks: what `concepts` are made of. promise,
     audience: notes for people. images: further context pictures by name, such as product: the instructions call them
-    @product; @host and @logo come from the kit.
+    @product; @host and @logo come from the kit. licenses: of the frame (frame) and of images, by name; manifests carry
+    them. file, sha256: what it was read from, None for a brief that was not.
     """
 
     title: Annotated[str, SOME]
@@ -100,12 +103,15 @@ class Brief:
     hooks: Annotated[tuple[str, ...], Between(0, 3)] = ()
     hypothesis: str = ""
     characters: tuple[str, ...] = ()
-    images: Mapping[str, Annotated[Path, PictureFile(16)]] = field(default_factory=dict)
+    images: Mapping[str, Annotated[Path, PictureFile(16, takes_svg=True)]] = field(default_factory=dict)
     layout: str | None = None
     text_in_scene: bool = False  # glyphs set into the scene by the model, read back, else the layer
     seed: Annotated[int, Between(0, 2**31 - 1)] = 0
     steps: Annotated[int, Between(1, 200)] | None = None
     profiles: Annotated[tuple[ProfileName, ...], Between(0, 8)] = ()  # none: the kit's
+    licenses: Mapping[str, Annotated[str, SOME]] = field(default_factory=dict)
+    file: Path | None = None
+    sha256: str | None = None
 
     @property
     def levels(self) -> tuple[Level, ...]:
@@ -135,7 +141,7 @@ def read_brief_and_kit(path: Path) -> tuple[Brief, Kit]:
 
 
 def _read(path: Path) -> tuple[Brief, dict[str, int]]:
-    brief, lines = read_document(path, Brief, schema=SCHEMA, folder=path.parent)
+    brief, lines = read_document(path, Brief, schema=SCHEMA, folder=path.parent, file=path, sha256=sha256(path))
     for name, words in _contradictions(brief):
         raise error(path, line_of(lines, name), name, words)
     for i, sides in enumerate(brief.base.keep_boxes):
@@ -174,9 +180,15 @@ def _contradictions(brief: Brief) -> Iterator[tuple[str, str]]:
         for i, each in enumerate(came):
             if each in came[:i]:
                 yield f"{name}[{i}]", f"{each!r} came twice; every one once accepted; remove one"
+    pictures = [*(["frame"] if base.frame else []), *brief.images]
+    for name in brief.licenses:
+        if name not in pictures:
+            yield f"licenses.{name}", f"no picture of this brief; {', '.join(pictures) or 'none'} accepted; rename it"
     for name in brief.images:
         if name == "logo" or not re.fullmatch(NAME.pattern, name):
             yield f"images.{name}", f"{name!r} came; {NAME.words} accepted, other than logo, which is the kit's"
+        if name == "frame" and base.frame:
+            yield f"images.{name}", "'frame' came beside base.frame; licenses could not tell them apart; rename it"
 
 
 def _levels(brief: Brief) -> Iterator[tuple[str, str]]:
@@ -232,11 +244,17 @@ def _seeds(variants: Variants) -> Iterator[tuple[str, str]]:
 
 
 def _keep_mask(base: Base) -> Iterator[tuple[str, str]]:
+    """A cut-out of another size than the base will have, and one that keeps nothing or all."""
+    from recast.thumbnails.base import MASTER_PX  # which is made of a brief
+
     if base.keep_mask is None:
         return
-    frame = None if base.frame is None else image.read(base.frame, name="base.frame")
+    size = MASTER_PX
+    if base.frame is not None:
+        frame = image.read(base.frame, name="base.frame")
+        size = frame.width, frame.height
     try:
-        cut_out(base.keep_mask, size=None if frame is None else (frame.width, frame.height))
+        cut_out(base.keep_mask, size=size)
     except InputError as failure:
         yield "base.keep_mask", str(failure).replace(str(base.keep_mask), base.keep_mask.name, 1)
 

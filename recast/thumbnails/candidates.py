@@ -84,12 +84,17 @@ def _in_scene(work: Set, each: Made, plan: Design, record: Record | None) -> Gen
     return (yield from painted)
 
 
+def undesigned(work: Set, made: Made) -> Entry:
+    """What is known of a variant before it is lettered."""
+    return Entry(made=made, text=text_of(work.brief, work.level(made)), layout=None)
+
+
 def checked(work: Set, made: Sequence[Made], designs: Mapping[str, Design]) -> Generator[Step, None, list[Entry]]:
     """Every check of every candidate, on the file that was written."""
     entries = []
     for done, each in enumerate(made):
         level = work.level(each)
-        entry = Entry(made=each, text=text_of(work.brief, level), layout=None)
+        entry = undesigned(work, each)
         if each.name not in designs:
             entries.append(entry)
             continue

@@ -10,14 +10,14 @@ from recast.errors import InputError
 from recast.pixels import image
 
 
-def cut_out(path: Path, *, size: tuple[int, int] | None) -> np.ndarray:
+def cut_out(path: Path, *, size: tuple[int, int]) -> np.ndarray:
     """Where a cut-out is white, or opaque where it has alpha: (H, W) bool, True where nothing may change.
 
-    size: width and height of the picture it belongs to; None where nobody knows them yet.
+    size: width and height of the picture it belongs to.
     Raises InputError, which begins with the path, for a cut-out of another size, and for one that keeps nothing or all.
     """
     mask = image.read(path, name="base.keep_mask")
-    if size is not None and (mask.width, mask.height) != size:
+    if (mask.width, mask.height) != size:
         came, accepted = f"{mask.width}x{mask.height}", f"{size[0]}x{size[1]}"
         raise InputError(f"{path}: {came} came; {accepted} accepted, the size of the base; export it again")
     if mask.alpha is not None and mask.alpha.min() < 255:

@@ -68,6 +68,8 @@ def deliver(
         model=made.tools.model,
         seen_by={part: made_from.name(getattr(sight, part)) for part in ("faces", "text", "style")},
         licences=made.tools.licences,
+        steps=made.brief.steps or made.tools.steps,
+        made_from=made_from.said(made.brief, made.kit, made.folder),
     )
     manifests.write(made.folder / manifests.NAME, data)
     made.stages.forget("export-", keep=[f"export-{name}" for name in written])

@@ -348,7 +348,7 @@ def _path(place: Place, marks: tuple[Any, ...]) -> Path:
         others = f", or write {' or '.join(bundled.names())}, which we bring" if bundled else ""
         raise place.error(f"{place.came()} {what} in {place.file.parent}; put it there or write its path{others}")
     picture = next((mark for mark in marks if isinstance(mark, PictureFile)), None)
-    if picture and path.suffix.lower() != ".svg":
+    if picture and not (picture.takes_svg and path.suffix.lower() == ".svg"):
         _check_picture(place, path, picture.least_px)
     return path
 

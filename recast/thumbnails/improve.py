@@ -56,11 +56,11 @@ def improve(
 
     In turn: a heavier stroke, each other colour of the palette, then the same in each other layout; the first that
     neither fails nor warns is taken, else the one that fails least, if that is less than the design does. Picture,
-    logo file, font and words stay. faces: boxes to keep clear of. Raises ConfigError for a design without a title.
+    logo file, font and words stay. faces: as of `lettered`. Raises ConfigError for a design without a title.
     """
     if design.lettering is None:
         raise ConfigError("design: no lettering came; a design with a title accepted; nothing else is set again")
-    text, faces = design.lettering.text, list(faces or ())
+    text = design.lettering.text
     aspect = design.lettering.aspect
     found = _findings(design, kit, sight, sheets)
     best = Improved(design=design, before=found, after=found)

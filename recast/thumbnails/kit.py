@@ -17,6 +17,7 @@ from recast.thumbnails.documents import error, line_of, read_document
 from recast.thumbnails.marks import HEX, NAME, PAINT, SOME, Between, Bundled, Like, MayBeAbsent, OneOf, PictureFile
 from recast.thumbnails.profiles import PROFILES
 from recast.thumbnails.shaping import typeface
+from recast.thumbnails.stages import sha256
 
 Corner = Literal["top-left", "top-right", "bottom-left", "bottom-right", "center"]
 SCHEMA = 1
@@ -90,11 +91,12 @@ class TextStyle:
 class LogoStyle:
     """width_pct: least and most width in percent of the frame; clear_space_pct: nothing else so near."""
 
-    file: Annotated[Path, PictureFile(16)]
+    file: Annotated[Path, PictureFile(16, takes_svg=True)]
+    license: Annotated[str, SOME] | None = None
     anchor: Corner = "top-left"
     width_pct: tuple[Percent, Percent] = (8.0, 14.0)
     clear_space_pct: Annotated[float, Between(0, 25)] = 2.0
-    mono: Annotated[Path, PictureFile(16)] | None = None
+    mono: Annotated[Path, PictureFile(16, takes_svg=True)] | None = None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -119,7 +121,7 @@ class Character:
     """A person of the channel. references: 1 to 8 pictures that show one face each.
 
     identity_min: the least cosine to the references; None: the recogniser's own calibrated limit. must_keep: a note for
-    people.
+    people. license: of the references.
     """
 
     id: Annotated[str, NAME]
@@ -127,6 +129,7 @@ class Character:
     lora: LoRA | None = None
     identity_min: Annotated[float, Between(-1, 1)] | None = None
     must_keep: tuple[str, ...] = ()
+    license: Annotated[str, SOME] | None = None
     consent: Consent | None = None
 
 
@@ -174,7 +177,10 @@ class ExportStyle:
 
 @dataclass(frozen=True, kw_only=True)
 class Kit:
-    """Everything a channel's thumbnails have in common. folder: that its relative paths start from."""
+    """Everything a channel's thumbnails have in common. folder: that its relative paths start from.
+
+    sha256: of the file that it was read from, None for a kit that was not.
+    """
 
     name: Annotated[str, SOME]
     folder: Path
@@ -187,6 +193,7 @@ class Kit:
     look: Look = field(default_factory=Look)
     rules: Rules = field(default_factory=Rules)
     export: ExportStyle = field(default_factory=ExportStyle)
+    sha256: str | None = None
 
     def colour(self, name: str) -> str:
         """The hex of a role of the palette; a hex comes back as it is."""
@@ -195,7 +202,7 @@ class Kit:
 
 def read_kit(path: Path) -> Kit:
     """The brand kit in a YAML file. Raises InputError that names the line for whatever in it cannot be used."""
-    kit, lines = read_document(path, Kit, schema=SCHEMA, folder=path.parent)
+    kit, lines = read_document(path, Kit, schema=SCHEMA, folder=path.parent, sha256=sha256(path))
     for each in _problems(kit):
         raise error(path, line_of(lines, each[0]), *each)
     return kit

@@ -48,8 +48,14 @@ def manifest(
     model: Mapping[str, Any],
     seen_by: Mapping[str, str | None],
     licences: Mapping[str, str],
+    steps: int | None = None,
+    made_from: Mapping[str, Any] | None = None,
 ) -> dict[str, Any]:
-    """The set as plain data. findings: of the set as a whole. seen_by: what looked at faces, text and style."""
+    """The set as plain data. findings: of the set as a whole. seen_by: what looked at faces, text and style.
+
+    licences: of model and fonts, by name. steps: of the sampler. made_from: as `made_from.said` has it.
+    """
+    asked = brief.variants
     return {
         "schema": SCHEMA,
         "recast": VERSION,
@@ -58,8 +64,16 @@ def manifest(
         "factor": brief.variants.factor,
         "levels": [level.name for level in brief.variants.levels],
         "hypothesis": brief.hypothesis,
+        "asked": {
+            "ship": asked.ship,
+            "seeds_per_level": asked.seeds_per_level,
+            "retries": asked.retries,
+            "seed": brief.seed,
+        },
+        "steps": steps,
         "model": dict(model),
         "seen_by": dict(seen_by),
+        "made_from": dict(made_from or {}),
         "licences": dict(licences),
         "consent": {
             each.id: {"by": each.consent.by, "date": str(each.consent.date)} for each in kit.characters if each.consent

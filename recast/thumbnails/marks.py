@@ -31,9 +31,13 @@ class OneOf:
 
 @dataclass(frozen=True)
 class PictureFile:
-    """Of a path whose file is a whole picture with sides of at least `least_px`; an SVG is only looked for."""
+    """Of a path whose file is a whole picture with sides of at least `least_px`.
+
+    takes_svg: whether it may be an SVG, which is only looked for.
+    """
 
     least_px: int = 1
+    takes_svg: bool = False
 
 
 @dataclass(frozen=True)

@@ -27,6 +27,7 @@ audience: people who dream of leaving the city      # a note for people; nothing
 characters: [host]      # who must show: ids of the kit; each variant's faces are compared with their pictures
 # images:               # more pictures to take things from; instructions call them @name
 #   product: knife.png
+# licenses: {frame: own work, product: CC-BY-4.0}    # of the frame and of images; manifests carry them
 layout: face-right      # where face and text go: an id of the kit; left out: the best of the kit's
 # text_in_scene: true   # let the model set the letters into the picture; read back, and laid over if misread
 
@@ -36,7 +37,8 @@ base:                   # the picture that all variants share: a frame, or a pro
   # prompt: a beach at noon, @host in front of it   # instead of a frame: what to generate
   keep: characters      # what no edit may touch: characters (their faces) or nothing
   # keep_boxes: [[60, 10, 95, 60]]                  # and these: [left, top, right, bottom] in percent of the frame
-  # keep_mask: cutout.png                           # instead of faces: a picture of the frame's size, white where kept
+  # keep_mask: cutout.png                           # instead of faces: as large as the frame, white where kept;
+  #                                                 # beside a prompt 1280x720
 
 variants:
   # What they differ in, and in nothing else:
@@ -83,7 +85,7 @@ text_style:
 # file, mono (for busy backgrounds, optional): SVG, or PNG with transparency.
 # anchor: top-left, top-right, bottom-left, bottom-right or center.
 # width_pct: least and most width, clear_space_pct: how near anything else may be, in percent of the frame's width.
-logo: {file: logo.svg, anchor: top-left, width_pct: [8, 14], clear_space_pct: 2}
+logo: {file: logo.svg, anchor: top-left, width_pct: [8, 14], clear_space_pct: 2}   # license: optional
 
 characters:
   - id: host                        # instructions call this person @host
@@ -92,6 +94,7 @@ characters:
     #                               optional: without its file, pictures are made without it
     # identity_min: 0.55            # least cosine to the references; left out: the recogniser's calibrated limit
     must_keep: []                   # a note for people, which nothing checks: such as [glasses, beard]
+    # license: own work             # of the references; manifests carry it
     # consent: {by: name, date: 2026-01-10}     # who allowed the use of this face, and when
 
 # Boxes are [left, top, right, bottom] in percent of the frame. The length of the video covers what is right of 78 and

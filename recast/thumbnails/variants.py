@@ -76,17 +76,20 @@ def make(
     """Make the variants in their order; yields steps of the work, and each variant once it is decided.
 
     generator: `start_edit(image, prompts, **options) -> Run` (recast.pipeline, or recast.retouch around it, whose
-    mask, boxes and preserve belong to `options`). references: context images by name. together: in one request; a
-    run that is killed loses at most so many. Pictures are written to folder/NAME.png, with their recipes.
+    mask, boxes and preserve belong to `options`); one that can `look_at` a picture does so once for all. references:
+    context images by name. together: in one request; a run that is killed loses at most so many. Pictures are written
+    to folder/NAME.png, with their recipes.
     """
     folder.mkdir(parents=True, exist_ok=True)
+    look_at = getattr(generator, "look_at", None)
+    source = base if look_at is None else look_at(base)
     waiting = list(asked)
     decided = 0
     while waiting:
         group = _consecutive(waiting[:together])
         waiting = waiting[len(group) :]
         again: list[tuple[Asked, tuple[tuple[int, str], ...]]] = []
-        for each, outcome in (yield from _group(group, generator, base, options, references, decided, len(asked))):
+        for each, outcome in (yield from _group(group, generator, source, options, references, decided, len(asked))):
             made = _decide(each, 0, outcome, folder, judge, (), is_last=len(each.tries) == 1)
             if isinstance(made, Made):
                 decided += 1
@@ -95,7 +98,7 @@ def make(
                 again.append((each, made))
         for each, tried in again:
             made = yield from _retry(
-                each, tried, generator, base, folder, judge, options, references, decided, len(asked)
+                each, tried, generator, source, folder, judge, options, references, decided, len(asked)
             )
             decided += 1
             yield made
@@ -122,7 +125,7 @@ def _consecutive(asked: Sequence[Asked]) -> list[Asked]:
 def _group(
     group: Sequence[Asked],
     generator: Any,
-    base: Path,
+    source: Any,
     options: Mapping[str, Any],
     references: Mapping[str, Any] | None,
     decided: int,
@@ -134,7 +137,7 @@ def _group(
     named = {"references": references} if references else {}
     try:
         run = generator.start_edit(
-            base, prompts if len(prompts) > 1 else prompts[0], seed=group[0].tries[0], **named, **options
+            source, prompts if len(prompts) > 1 else prompts[0], seed=group[0].tries[0], **named, **options
         )
         for step, _ in enumerate(run, start=1):
             yield Step("variants", decided * run.of // len(group) + step, count * run.of // len(group), group[0].name)
@@ -157,7 +160,7 @@ def _retry(
     each: Asked,
     tried: tuple[tuple[int, str], ...],
     generator: Any,
-    base: Path,
+    source: Any,
     folder: Path,
     judge: Judge,
     options: Mapping[str, Any],
@@ -168,7 +171,7 @@ def _retry(
     """The further tries of one variant."""
     for attempt in range(1, len(each.tries)):
         seeded = Asked(name=each.name, level=each.level, prompt=each.prompt, tries=each.tries[attempt:])
-        ((_, outcome),) = yield from _group([seeded], generator, base, options, references, decided, count)
+        ((_, outcome),) = yield from _group([seeded], generator, source, options, references, decided, count)
         made = _decide(each, attempt, outcome, folder, judge, tried, is_last=attempt == len(each.tries) - 1)
         if isinstance(made, Made):
             return made

@@ -24,13 +24,16 @@ from recast.thumbnails import base as bases
 from recast.thumbnails import logos, made_from
 from recast.thumbnails.boxes import Box
 from recast.thumbnails.brief import Brief, Level, variant_name
-from recast.thumbnails.candidates import checked, designed, nobody, ranked
+from recast.thumbnails.candidates import checked, designed, nobody, ranked, undesigned
 from recast.thumbnails.checks import Evidence
 from recast.thumbnails.delivery import Finished, deliver
+from recast.thumbnails.findings import Finding
 from recast.thumbnails.habits import read_habits
 from recast.thumbnails.identity import Sheet, cast, sheet
 from recast.thumbnails.instructions import concepts, named_images
 from recast.thumbnails.kit import Kit
+from recast.thumbnails.lock import alone
+from recast.thumbnails.manifest import Entry
 from recast.thumbnails.profiles import PROFILES, Profile
 from recast.thumbnails.rank import Measure
 from recast.thumbnails.seeing import Sight
@@ -50,13 +53,15 @@ class Tools:
     generator: loads what makes and edits pictures when it is first needed (recast.retouch around recast.pipeline, or
     anything with their `start_generate` and `start_edit`). model: what decides its pictures, for the records: name,
     plan, adapters. size: width and height at which it makes a 16:9 picture from words. keeps: whether `start_edit`
-    takes `mask` and `preserve`. certificate: from a file to its certificate, or None. measure: see `rank`.
+    takes `mask` and `preserve`. steps: that it takes where the brief says none, for the manifest. certificate: from a
+    file to its certificate, or None. measure: see `rank`.
     """
 
     generator: Callable[[], Any]
     model: Mapping[str, Any]
     size: tuple[int, int]
     keeps: bool = True
+    steps: int | None = None
     sight: Sight = field(default_factory=Sight)
     certificate: Callable[[Path], str | None] | None = None
     measure: Measure | None = None
@@ -71,31 +76,39 @@ class Set:
         self.brief, self.kit, self.folder, self.tools = brief, kit, folder, tools
         self.stages = Stages(folder)
         self.did: list[str] = []
+        self.entries: tuple[Entry, ...] = ()  # what is known of the variants so far
+        self.findings: tuple[Finding, ...] = ()  # of those to be shipped together
         self.seen: dict[str, Evidence] = {}
 
     def make(self, *, until: str = "export") -> Generator[Step, None, Finished | None]:
         """Every stage up to `until`; the finished set, or None where the work ended before the export.
 
-        Raises what stands in the way: InputError and ConfigError of the brief's files, GateFailed where no variant
-        passes. Bad input is found before anything is written.
+        Raises what stands in the way: InputError and ConfigError of the brief's files, InputError while another process
+        works on the set, GateFailed where no variant passes. Bad input is found before anything is written.
         """
         if until not in STAGES:
             raise ConfigError(f"until={until!r}: one of {', '.join(STAGES)} accepted")
         self.check()
-        self.folder.mkdir(parents=True, exist_ok=True)
+        with alone(self.folder):
+            return (yield from self._through(until))
+
+    def _through(self, until: str) -> Generator[Step, None, Finished | None]:
         last = STAGES.index(until)
         self._concepts()
         if last >= STAGES.index("base"):
             yield from self._base()
         if last >= STAGES.index("variants"):
             made = yield from self._variants()
+            self.entries = tuple(undesigned(self, each) for each in made)
         if last >= STAGES.index("designs"):
             designs = yield from designed(self, made)
         if last >= STAGES.index("checks"):
             entries = yield from checked(self, made, designs)
+            self.entries = tuple(entries)
         if last < STAGES.index("rank"):
             return None
         entries, findings = ranked(self, entries, designs)
+        self.entries, self.findings = tuple(entries), findings
         if last < STAGES.index("export"):
             if not any(each.is_shipped for each in entries):
                 raise GateFailed(nobody(self, entries))

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from recast.cli.thumbnails_said import not_looked_at, say_listed, say_made, why_left_out
+from recast.cli.thumbnails_said import not_looked_at, say_listed, say_made, say_so_far, why_left_out
 from recast.thumbnails.brief import Base, Brief, Level, Variants
 from recast.thumbnails.delivery import Finished
 from recast.thumbnails.findings import Finding
@@ -89,6 +89,41 @@ def test_who_comes_after_as_many_as_were_asked_is_told_so():
     rows = [row("a", 1, shipped=True), row("b", 2)]
     assert why_left_out(rows[1], rows, 1) == "passes, not shipped: 1 asked, and so many are better"
     assert why_left_out(rows[1], rows) == "passes, not shipped"
+
+
+def test_a_set_that_was_ended_early_says_who_is_rejected_and_why(brief, finished, tmp_path, capsys):
+    say_so_far(brief, tmp_path, "rank", finished.entries, (), as_json=False)
+    lines = capsys.readouterr().out.splitlines()
+    assert lines[:2] == ["A robot: 5 variants, 2 rejected, 1 to ship", "1. night"]
+    assert "–  rain: rejected; T2: Capitals are 3% of the height" in lines
+    assert "–  dusk: passes, not shipped: too like a better one to be tested against it, see V1" in lines
+    assert lines[-1] == str(tmp_path)
+    unranked = [entry("night", None), entry("rain", None, SMALL), entry("lost", None, reason="host: no face")]
+    say_so_far(brief, tmp_path, "checks", unranked, (), as_json=True)
+    told = json.loads(capsys.readouterr().out)
+    assert told["left_out"] == {
+        "rain": "rejected; T2: Capitals are 3% of the height",
+        "lost": "rejected; host: no face",
+    }
+    assert (told["until"], told["to_ship"], told["variants"]) == ("checks", [], 3)
+    say_so_far(brief, tmp_path, "base", (), (), as_json=False)
+    assert capsys.readouterr().out == f"{tmp_path}\n"
+
+
+def test_list_says_what_a_set_was_made_of_and_which_licences_nobody_stated(capsys):
+    files = [
+        {"used_as": "base.frame", "file": "frame.png", "sha256": "", "licence": None},
+        {"used_as": "base.keep_mask", "file": "cut.png", "sha256": "", "licence": None},
+        {"used_as": "fonts.headline", "file": "anton.ttf", "sha256": "", "licence": "OFL-1.1"},
+    ]
+    made_from = {"brief": {"file": "../brief.yaml"}, "files": files}
+    known = {"asked": {"ship": 1}, "steps": 10, "model": {"name": "nano"}, "made_from": made_from}
+    rows = [row("night", 1, shipped=True), row("dusk", 2)]
+    say_listed({"title": "A robot", "factor": "background", "variants": rows, **known})
+    first, _, dusk, *last = capsys.readouterr().out.splitlines()
+    assert first == "A robot: background, 2 variants, 1 of 1 asked shipped"
+    assert dusk.endswith("passes, not shipped: 1 asked, and so many are better")
+    assert last == ["made by nano, 10 steps, from ../brief.yaml", "licence not stated: base.frame (frame.png)"]
 
 
 def test_checks_with_one_reason_are_said_together():

@@ -1,5 +1,7 @@
 """A brief from its file: contradictions, and names that its kit has not, are refused with their line."""
 
+import hashlib
+
 import numpy as np
 import pytest
 
@@ -208,6 +210,11 @@ WRONG = {
         line_of(LEVELS),
         "variants.levels[0].text: ' ' came, in which nothing shows",
     ),
+    "a licence of no picture": (
+        [("# licenses: {frame: own work, product", "licenses: {frame: own work, product")],
+        line_of("# licenses"),
+        "licenses.product: no picture of this brief; frame accepted",
+    ),
     "a name that is no file's": (
         [("name: afraid", "name: a/b")],
         line_of("{name: afraid"),
@@ -244,12 +251,42 @@ def test_a_cut_out_that_cannot_be_is_refused_with_its_line(white, words, tmp_pat
     assert str(caught.value).startswith(f"brief.yaml line {line_of('# keep_mask')}: base.keep_mask: {words}")
 
 
-def test_a_cut_out_of_the_frame_is_taken_with_a_prompt_of_any_size(tmp_path):
-    mask = [("# keep_mask: cutout.png", "keep_mask: cut.png")]
-    words = [("  frame: frame.jpg", "  # frame: frame.jpg"), ("# prompt: a beach", "prompt: a beach")]
-    for changes, size in ((mask, (72, 128)), (mask + words, (72, 127))):
-        write(np.dstack([np.eye(*size) * 255] * 3).astype(np.uint8), tmp_path / "cut.png")
-        assert read_brief(written(tmp_path, changes)).base.keep_mask == tmp_path / "cut.png"
+PROMPTED = [("  frame: frame.jpg", "  # frame: frame.jpg"), ("# prompt: a beach", "prompt: a beach")]
+MASKED = ("# keep_mask: cutout.png", "keep_mask: cut.png")
+
+
+@pytest.mark.parametrize(("changes", "size"), [([], (72, 128)), (PROMPTED, (720, 1280))], ids=["frame", "prompt"])
+def test_a_cut_out_as_large_as_the_base_is_taken(changes, size, tmp_path):
+    write(np.dstack([np.eye(*size, dtype=np.uint8) * 255] * 3), tmp_path / "cut.png")
+    assert read_brief(written(tmp_path, [MASKED, *changes])).base.keep_mask == tmp_path / "cut.png"
+
+
+BESIDE_WORDS = {
+    "of another size": (np.eye(72, 128), "cut.png: 128x72 came; 1280x720 accepted, the size of the base"),
+    "all black": (np.zeros((720, 1280)), "cut.png: black everywhere: nothing is kept"),
+    "no picture": (None, "'cut.png'"),
+}
+
+
+@pytest.mark.parametrize(("white", "words"), BESIDE_WORDS.values(), ids=BESIDE_WORDS)
+def test_a_cut_out_beside_a_prompt_is_looked_at_when_the_brief_is_read(white, words, tmp_path):
+    """Before a model is loaded, and long before the base that it belongs to is there."""
+    if white is None:
+        (tmp_path / "cut.png").write_text("no picture")
+    else:
+        write(np.dstack([white * 255] * 3).astype(np.uint8), tmp_path / "cut.png")
+    with pytest.raises(InputError) as caught:
+        read_brief(written(tmp_path, [MASKED, *PROMPTED]))
+    assert str(caught.value).startswith(f"brief.yaml line {line_of('# keep_mask')}: base.keep_mask: {words}")
+
+
+def test_a_drawing_is_no_frame_and_no_cut_out(tmp_path):
+    """Outlines have no pixels: only logos and pictures that instructions call may be SVG."""
+    for old, key in (("frame: frame.jpg", "frame"), ("# keep_mask: cutout.png", "keep_mask")):
+        with pytest.raises(InputError, match=rf"base\.{key}: 'logo\.svg': no picture"):
+            read_brief(written(tmp_path, [(old, f"{key}: logo.svg")]))
+    named = [("# images:", "images:"), ("#   product: knife.png", "  product: logo.svg")]
+    assert read_brief(written(tmp_path, named)).images["product"].suffix == ".svg"
 
 
 def test_a_logo_that_the_kit_has_not_is_refused(tmp_path):
@@ -258,6 +295,14 @@ def test_a_logo_that_the_kit_has_not_is_refused(tmp_path):
     with pytest.raises(InputError, match=r"levels\[2\]\.edit: '@logo' came; pictures there are: @host; "):
         read_brief_and_kit(path)
     assert read_brief(path).levels[2].edit == "put @logo on the shirt"  # alone it is a brief
+
+
+def test_a_brief_knows_its_file_and_what_its_pictures_may_be_used_for(tmp_path):
+    path = written(tmp_path, [("# licenses: {frame: own work, product: CC-BY-4.0}", "licenses: {frame: own work}")])
+    brief, kit = read_brief_and_kit(path)
+    assert dict(brief.licenses) == {"frame": "own work"}
+    hashes = [hashlib.sha256(each.read_bytes()).hexdigest() for each in (path, brief.kit)]
+    assert (brief.file, [brief.sha256, kit.sha256]) == (path, hashes)
 
 
 def test_an_address_is_no_mention(tmp_path):

@@ -23,10 +23,14 @@ def test_what_new_writes_is_read_back(tmp_path):
     assert kit.characters[0].references == (paths[1].parent / "faces" / "host.jpg",)
 
 
+GIVEN = {"folder", "file", "sha256"}
+"""Fields that are no keys: where a document lies, and what it was."""
+
+
 def test_every_key_is_explained():
     """Each field of a brief and a kit stands in the template, be it in a comment."""
     for kind, text in ((Brief, BRIEF), (Kit, BRAND)):
-        names = set(kind.__dataclass_fields__) - {"folder"}
+        names = set(kind.__dataclass_fields__) - GIVEN
         assert [name for name in names if f"{name}:" not in text] == []
 
 
@@ -35,7 +39,7 @@ def test_keys_that_nothing_reads_are_marked_as_notes():
     files = [*ROOM.rglob("*.py"), *(ROOM.parent / "cli").glob("thumbnails*.py")]
     taken = set(re.findall(r"\.([a-z_]+)\b", "\n".join(each.read_text() for each in files)))
     for text, kinds in ((BRIEF, (Brief, Base, Variants)), (BRAND, (Kit, Character, Look, Rules, LoRA))):
-        for name in {name for kind in kinds for name in kind.__dataclass_fields__} - {"folder"}:
+        for name in {name for kind in kinds for name in kind.__dataclass_fields__} - GIVEN:
             lines = [line for line in text.splitlines() if re.match(rf"[ #-]*{name}:", line)]
             assert any("a note for people" in line for line in lines) == (name not in taken), name
 

@@ -15,7 +15,9 @@ from recast.thumbnails.boxes import Box
 from recast.thumbnails.brief import Base, Brief, Level, Variants
 from recast.thumbnails.findings import Finding
 from recast.thumbnails.kit import Character, Colour, ExportStyle, Kit, Layout, LogoStyle, TextStyle
+from recast.thumbnails.lock import alone
 from recast.thumbnails.seeing import FoundFace, Sight
+from recast.thumbnails.stages import sha256
 from recast.thumbnails.workflow import Set, Tools
 from tests.thumbnails.standins import FACE, SKIN, Died, Eyes, Painter
 
@@ -49,14 +51,14 @@ def channel(folder: Path) -> tuple[Brief, Kit]:
         variants=Variants(factor="background", levels=tuple(Level(name=each, edit=f"make {each}") for each in LEVELS)),
         characters=("host",),
         seed=5,
+        licenses={"frame": "own work"},
     )
     return brief, kit
 
 
 def tools(painter: Painter, **options: Any) -> Tools:
-    return Tools(
-        generator=lambda: painter, model={"name": "painter"}, size=(320, 180), sight=Sight(faces=Eyes()), **options
-    )
+    usual = {"model": {"name": "painter"}, "size": (320, 180), "steps": 9, "sight": Sight(faces=Eyes())}
+    return Tools(generator=lambda: painter, **(usual | options))
 
 
 def made(brief: Brief, kit: Kit, folder: Path, painter: Painter, *, until: str = "export", **options: Any) -> Any:
@@ -269,6 +271,26 @@ def test_bad_input_is_found_before_anything_is_written(tmp_path: Path):
         with pytest.raises(kind, match=words):
             made(wrong, other, tmp_path / "set", Painter())
         assert not (tmp_path / "set").exists()
+
+
+def test_nothing_is_made_while_another_process_works_on_the_set(tmp_path: Path):
+    brief, kit = channel(tmp_path)
+    with alone(tmp_path / "set"), pytest.raises(InputError, match="works on this set; one at a time accepted"):
+        made(brief, kit, tmp_path / "set", Painter())
+    assert [each.name for each in (tmp_path / "set").iterdir()] == ["stages"]
+
+
+def test_the_manifest_says_what_the_set_was_made_of(finished):
+    _, folder, _ = finished
+    data = json.loads((folder / "set" / "manifest.json").read_text())
+    assert data["asked"] == {"ship": 3, "seeds_per_level": 1, "retries": 2, "seed": 5}
+    assert (data["steps"], data["model"]) == (9, {"name": "painter"})
+    base, frame = (sha256(path) for path in (folder / "set" / "base.png", folder / "frame.png"))
+    assert data["made_from"]["base"] == {"file": "base.png", "sha256": base}
+    used = {each["used_as"]: each for each in data["made_from"]["files"]}
+    assert used["base.frame"] == {"used_as": "base.frame", "file": "frame.png", "sha256": frame, "licence": "own work"}
+    assert (used["characters.host"]["sha256"], used["characters.host"]["licence"]) == (frame, None)
+    assert (used["fonts.headline"]["file"], used["fonts.headline"]["licence"]) == ("anton.ttf", "OFL-1.1")
 
 
 def test_without_eyes_a_required_character_is_an_error(tmp_path: Path):

@@ -90,8 +90,11 @@ def check_set(variants: Mapping[str, Evidence], *, factor: Factor, limits: Limit
     """V1 and V2 of a set of variants, by name. Raises ConfigError for fewer than two: there is nothing to compare."""
     if len(variants) < 2:
         raise ConfigError(f"variants: {len(variants)} came; two or more accepted; make more, or check the picture")
+    if factor not in sets.MAY_DIFFER:
+        known = ", ".join(sets.MAY_DIFFER)
+        raise ConfigError(f"factor={factor!r}: no such factor; {known} accepted; choose one of them")
     limits = limits or next(iter(variants.values())).limits
-    return [sets.v1(variants, limits), sets.v2(variants, factor, limits)]
+    return [sets.v1(variants, factor, limits), sets.v2(variants, factor, limits)]
 
 
 def _one(name: str, seen: Evidence) -> Finding:

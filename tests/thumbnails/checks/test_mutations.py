@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -15,11 +16,13 @@ from PIL import ExifTags, Image
 
 from recast.pixels.image import Picture
 from recast.thumbnails.boxes import Box
-from recast.thumbnails.checks import CHECKS, Expected, Limits, check
+from recast.thumbnails.checks import CHECKS, Evidence, Expected, Limits, check, check_set
 from recast.thumbnails.design import Design, Lettering, Plate
 from recast.thumbnails.fitting import fit
+from recast.thumbnails.render import coverage
 from recast.thumbnails.seeing import Sight
 from recast.thumbnails.shaping import bundled
+from recast.thumbnails.subject import people
 from tests.thumbnails.checks.good import (
     FONT,
     HEIGHT,
@@ -100,6 +103,7 @@ def letters(**style: Any) -> Design:
     return replace(good_design(), lettering=replace(lettered(), **style))
 
 
+@cache
 def smaller(share: float) -> Design:
     """The title set in so little room that its capitals have a share of the height."""
     text = lettered().text
@@ -124,6 +128,37 @@ def blurred_face(rgb: np.ndarray) -> np.ndarray:
     left, top, right, bottom = box.pixels(width=WIDTH, height=HEIGHT)
     rgb[top:bottom, left:right] = cv2.GaussianBlur(rgb[top:bottom, left:right], (0, 0), 14)
     return rgb
+
+
+def melting(rgb: np.ndarray) -> np.ndarray:
+    """The colours of the person run out over the ground, and fade far from her."""
+    who = people(rgb, [KnowsFaces(SCENE).faces(rgb)[0].box])
+    inner = cv2.erode(who.astype(np.uint8), np.ones((29, 29), np.uint8)) > 0  # within the line around her
+    _, nearest = cv2.distanceTransformWithLabels(
+        (~inner).astype(np.uint8), cv2.DIST_L2, 5, labelType=cv2.DIST_LABEL_PIXEL
+    )
+    colour = np.zeros((nearest.max() + 1, 3), np.uint8)
+    colour[nearest[inner]] = rgb[inner]
+    away = cv2.distanceTransform((~who).astype(np.uint8), cv2.DIST_L2, 5)
+    share = np.where(who, 0, np.exp(-((away / 200) ** 2)))[..., None]
+    return (rgb * (1 - share) + cv2.GaussianBlur(colour[nearest], (0, 0), 10) * share).astype(np.uint8)
+
+
+def spots(rgb: np.ndarray) -> np.ndarray:
+    """More to look at than one person."""
+    for x, y in ((0.12, 0.9), (0.45, 0.12), (0.6, 0.9)):
+        at = int(x * WIDTH), int(y * HEIGHT)
+        cv2.circle(rgb, at, 26, (11, 11, 15), -1, cv2.LINE_AA)
+        cv2.circle(rgb, at, 14, (255, 255, 255), -1, cv2.LINE_AA)
+    return rgb
+
+
+def hollow(picture: Picture) -> bytes:
+    """Letters that are bright along their outline alone: at 168 pixels nothing of them is left."""
+    covered = (coverage(lettered(), width=WIDTH, height=HEIGHT) > 0.99).astype(np.uint8)
+    rgb = picture.rgb.copy()
+    rgb[cv2.erode(covered, np.ones((17, 17), np.uint8)) > 0] = (11, 11, 15)
+    return jpeg(Picture(rgb))
 
 
 def hazy(rgb: np.ndarray) -> np.ndarray:
@@ -185,6 +220,9 @@ MUTATIONS: dict[str, tuple[str, str, Callable[[], Broken]]] = {
             known={"sight": Sight(KnowsFaces(SCENE), ReadsKnown((lettered(), PAINTED)))},
         ),
     ),
+    "letters lost where small": ("T4", "fail", lambda: Broken(good_design(), hollow)),
+    "subject lost in its ground": ("C1", "warn", lambda: Broken(other_base(melting))),
+    "more than one spot": ("C2", "warn", lambda: Broken(other_base(spots))),
     "tones": ("C3", "warn", lambda: Broken(other_base(hazy))),
     "colour blindness": (
         "X1",
@@ -229,3 +267,37 @@ def test_nothing_is_wrong_with_the_good_thumbnail(usual):
 def test_exactly_the_right_check_fires(name, usual, folder):
     fires, verdict, broken = MUTATIONS[name]
     assert verdicts(broken(), folder) == usual | {fires: verdict}
+
+
+def variant(scene: world.Scene = SCENE, **known: Any) -> Evidence:
+    """One of a set that differs in its ground, as it is before it is written."""
+    design = replace(good_design(), base=base(scene), **known)
+    return evidence(rendered(design), design, scene)
+
+
+BEACH = replace(SCENE, background="beach")
+SET_MUTATIONS: dict[str, tuple[str, str, Callable[[], Evidence]]] = {
+    "the same ground again": ("V1", "fail", lambda: variant()),
+    "another title beside another ground": ("V2", "warn", lambda: variant(BEACH, lettering=lettered("SO IT WORKED"))),
+}
+
+
+def set_verdicts(second: Evidence) -> dict[str, str]:
+    return {each.check: each.verdict for each in check_set({"a": variant(), "b": second}, factor="background")}
+
+
+def test_nothing_is_wrong_with_the_good_set():
+    assert set_verdicts(variant(BEACH)) == {"V1": "pass", "V2": "pass"}
+
+
+@pytest.mark.parametrize("name", SET_MUTATIONS)
+def test_exactly_the_right_check_of_a_set_fires(name):
+    fires, verdict, second = SET_MUTATIONS[name]
+    assert set_verdicts(second()) == {"V1": "pass", "V2": "pass"} | {fires: verdict}
+
+
+def test_every_check_has_a_mutation():
+    """All twenty of the issue: those of one picture and those of a set."""
+    broken = {fires for fires, _, _ in (*MUTATIONS.values(), *SET_MUTATIONS.values())}
+    assert len(CHECKS) == 18
+    assert broken == {*CHECKS, "V1", "V2"}

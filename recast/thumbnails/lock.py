@@ -1,0 +1,54 @@
+"""One process at a time works on a set: two would write the same files, and each would spoil the other's records."""
+
+from __future__ import annotations
+
+import fcntl
+import json
+import os
+import platform
+from collections.abc import Iterator
+from contextlib import contextmanager
+from datetime import UTC, datetime
+from pathlib import Path
+
+from recast.errors import InputError
+
+NAME = "running.lock"
+
+
+@contextmanager
+def alone(folder: Path) -> Iterator[None]:
+    """The set's folder for the caller alone, until the block ends, however it ends.
+
+    The lock is the operating system's own (flock) on folder/stages/running.lock: it goes with its process, so one that
+    was killed leaves nothing to clear away. Raises InputError that says who holds it, and since when.
+    """
+    path = folder / "stages" / NAME
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        handle = os.open(path, os.O_RDWR | os.O_CREAT, 0o644)
+    except OSError as error:
+        raise InputError(f"{path}: cannot be written ({error.strerror}); a folder you may write to accepted") from error
+    try:
+        try:
+            fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            raise InputError(
+                f"{folder}: {_holder(handle)} works on this set; one at a time accepted; wait for it, or end it and "
+                "run this again: what it has finished stays finished"
+            ) from None
+        now = datetime.now(UTC).isoformat(sep=" ", timespec="seconds")
+        os.ftruncate(handle, 0)
+        os.pwrite(handle, json.dumps({"pid": os.getpid(), "host": platform.node(), "since": now}).encode(), 0)
+        yield
+    finally:
+        os.close(handle)  # which lets go; the file stays: to remove it could take another's lock away
+
+
+def _holder(handle: int) -> str:
+    """Who holds a lock, as it has written into it; for a moment after locking it has not yet."""
+    try:
+        found = json.loads(os.pread(handle, 1000, 0))
+        return f"process {found['pid']} on {found['host']}, since {found['since']},"
+    except (json.JSONDecodeError, UnicodeDecodeError, KeyError, TypeError):
+        return "another process"

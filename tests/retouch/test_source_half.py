@@ -1,0 +1,123 @@
+"""A source looked at once for several edits: the same bytes, and the work done once."""
+
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
+
+import cv2
+import numpy as np
+import pytest
+import skimage.data
+
+from recast.config import tiny
+from recast.errors import ConfigError
+from recast.retouch import difference, side
+from recast.retouch.editor import Editor
+from recast.retouch.merge import Merge, merge
+from recast.retouch.original import Original
+from recast.retouch.source_half import SourceHalf
+from recast.retouch.thresholds import THRESHOLDS
+from tests.tiny import tiny_pipeline
+
+
+@pytest.fixture(scope="module")
+def source() -> np.ndarray:
+    return cv2.resize(skimage.data.astronaut()[:240, 100:420], (240, 180))
+
+
+def moved(source: np.ndarray, x: float = 3.0, drift: float = 0.0) -> np.ndarray:
+    """The source shifted and tinted, with a disc in it."""
+    there = cv2.warpAffine(source, np.float32([[1, 0, x], [0, 1, -2]]), source.shape[1::-1], borderMode=1)
+    rgb = np.clip(there + np.float32([drift, 0, -drift]), 0, 255).astype(np.uint8)
+    return cv2.circle(rgb, (75, 60), 22, (30, 200, 60), -1)
+
+
+def background(source: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """An edit that is new but for a face in the middle, and where it was allowed to be."""
+    free = np.ones(source.shape[:2], np.float32)
+    cv2.ellipse(free, (94, 98), (38, 56), 0, 0, 360, 0, -1)
+    rgb = cv2.resize(skimage.data.coffee()[100:340, 100:420], (240, 180))
+    rgb[52:150, 71:120] = source[52:150, 71:120]
+    return rgb, free
+
+
+def told(made: Merge) -> tuple[object, ...]:
+    """All that a merge says, but for its seconds."""
+    proof = None if made.certificate is None else made.certificate.to_json()
+    report = {name: value for name, value in made.report.items() if name != "timings_s"}
+    return made.result.samples.tobytes(), made.support.tobytes(), proof, report, made.warnings
+
+
+def test_merges_that_share_a_half_give_the_bytes_they_give_alone_on_several_threads_too(source):
+    edits = [moved(source), moved(source, 0, 6), background(source)[0]]
+    half = SourceHalf(Original(source))
+    with ThreadPoolExecutor(2) as pool:
+        shared = list(pool.map(lambda edit: merge(half, edit), edits))
+    assert [told(made) for made in shared] == [told(merge(source, edit)) for edit in edits]
+    assert shared[0].registration.kind == "similarity"
+    assert shared[1].colour.is_corrected
+
+
+def test_a_shared_half_is_looked_at_once(source, monkeypatch):
+    looks: list[str] = []
+    for module, name in ((side.points, "keypoints"), (difference, "_busy")):
+        real = getattr(module, name)
+        monkeypatch.setattr(module, name, lambda *a, n=name, r=real, **k: looks.append(n) or r(*a, **k))
+    half = SourceHalf(Original(source))
+    for x in (2, 3, 4):
+        merge(half, moved(source, x))
+    assert (looks.count("keypoints"), looks.count("_busy")) == (1 + 3, 1)
+
+
+def test_a_half_of_other_thresholds_is_refused(source):
+    other = replace(THRESHOLDS, registering=replace(THRESHOLDS.registering, ratio=0.7))
+    with pytest.raises(ConfigError, match="other thresholds"):
+        merge(SourceHalf(Original(source), other), moved(source))
+
+
+def test_an_edit_known_to_lie_in_place_is_not_searched_and_gives_the_same_bytes(source, monkeypatch):
+    rgb, free = background(source)
+    searched = merge(source, rgb, mask=free, is_strict=True)
+    monkeypatch.setattr(side.points, "keypoints", lambda *a, **k: pytest.fail("searched"))
+    placed = merge(source, rgb, mask=free, is_strict=True, is_placed=True)
+    assert placed.registration.is_identity
+    assert np.array_equal(placed.result.samples, searched.result.samples)
+    assert placed.certificate == searched.certificate
+    assert np.array_equal(placed.result.samples[~placed.support], source[~placed.support])
+
+
+def test_where_no_colour_is_corrected_the_first_difference_stands(source, monkeypatch):
+    rgb = cv2.circle(source.copy(), (75, 60), 22, (30, 200, 60), -1)
+    seen: list[int] = []
+    real = difference.difference
+    monkeypatch.setattr(difference, "difference", lambda *a, **k: seen.append(1) or real(*a, **k))
+    made = merge(source, rgb)
+    assert (len(seen), made.colour.is_corrected, made.verdict) == (1, False, "local")
+    merge(source, moved(source, 0, 6))
+    assert len(seen) == 4  # before, after the first correction, and after the second
+
+
+def test_two_edits_of_a_source_that_is_looked_at_decode_its_own_tokens_once(source, monkeypatch):
+    pipeline = tiny_pipeline(defaults=replace(tiny().defaults, max_tokens=400))
+    editor = Editor(pipeline)
+    small = cv2.resize(source, (96, 64))
+    alone = [editor.edit(small, "x", seed=seed, steps=1).pictures[0].rgb for seed in (1, 2)]
+    decoded: list[int] = []
+    real = pipeline.autoencoder.decode
+    monkeypatch.setattr(pipeline.autoencoder, "decode", lambda *a, **k: decoded.append(1) or real(*a, **k))
+    half = editor.look_at(small)
+    shared = [editor.edit(half, "x", seed=seed, steps=1).pictures[0].rgb for seed in (1, 2)]
+    assert len(decoded) == 1 + 2
+    assert all(np.array_equal(one, other) for one, other in zip(alone, shared, strict=True))
+
+
+def test_the_editor_says_that_an_edit_lies_in_place_where_its_sampler_held_a_part(source, monkeypatch):
+    editor = Editor(tiny_pipeline(defaults=replace(tiny().defaults, max_tokens=400)))
+    small = cv2.resize(source, (96, 64))
+    free = np.zeros((64, 96), np.uint8)
+    free[:, :8] = 255
+    known: list[bool] = []
+    monkeypatch.setattr("recast.retouch.editor.merge", lambda *a, **k: known.append(k["is_placed"]) or merge(*a, **k))
+    editor.edit(small, "x", seed=1, steps=1, mask=np.dstack([free] * 3))
+    editor.edit(small, "x", seed=1, steps=1, mask=np.full((64, 96, 3), 255, np.uint8))
+    editor.edit(small, "x", seed=1, steps=1)
+    assert known == [True, False, False]

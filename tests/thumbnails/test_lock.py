@@ -1,0 +1,60 @@
+"""Two processes never work on one set; what a killed one leaves is in nobody's way."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from recast.errors import InputError
+from recast.thumbnails.lock import NAME, alone
+
+HOLDS = """
+import sys
+from pathlib import Path
+from recast.thumbnails.lock import alone
+with alone(Path(sys.argv[1])):
+    print("held", flush=True)
+    sys.stdin.read()
+"""
+
+
+@pytest.fixture
+def other(tmp_path: Path):
+    """Another process that works on the set until it is told to end."""
+    words = [sys.executable, "-c", HOLDS, str(tmp_path / "set")]
+    with subprocess.Popen(words, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as process:
+        assert process.stdout is not None
+        assert process.stdout.readline() == "held\n"
+        yield process
+        process.kill()
+
+
+def test_a_second_process_is_told_who_works_on_the_set_and_a_killed_one_lets_go(other, tmp_path: Path):
+    said = rf"set: process {other.pid} on .*, since 20\d\d-\d\d-\d\d \d\d:\d\d:\d\d\+00:00, works on this set; one at a"
+    with pytest.raises(InputError, match=said), alone(tmp_path / "set"):
+        pass
+    other.send_signal(signal.SIGKILL)
+    other.wait()
+    with alone(tmp_path / "set"):
+        assert json.loads((tmp_path / "set" / "stages" / NAME).read_text())["pid"] == os.getpid()
+
+
+def test_the_lock_goes_with_its_block_however_it_ends(tmp_path: Path):
+    with pytest.raises(KeyError), alone(tmp_path):
+        raise KeyError
+    with alone(tmp_path), pytest.raises(InputError, match=rf"process {os.getpid()} on"), alone(tmp_path):
+        pass
+    with alone(tmp_path):
+        (tmp_path / "stages" / NAME).write_text("{")  # as it is between two writes
+        with pytest.raises(InputError, match="another process works on this set"), alone(tmp_path):
+            pass
+
+
+def test_a_folder_that_cannot_be_written_is_said(tmp_path: Path):
+    (tmp_path / "stages").write_text("a file")
+    with pytest.raises(InputError, match=r"stages/running\.lock: cannot be written"), alone(tmp_path):
+        pass
