@@ -25,12 +25,16 @@ AT_FAR = 60.0
 
 @dataclass(frozen=True)
 class Rating:
-    """What is said of one part of a brand. value: 0..100, None where it cannot be had. reason, fix: sentences."""
+    """What is said of one part of a brand. value: 0..100, None where it cannot be had. reason, fix: sentences.
+
+    sure: 0..1, how much there was to see of what is rated; its part in the one number shrinks with it.
+    """
 
     value: float | None
     reason: str
     fix: str = ""
     numbers: dict[str, Any] = field(default_factory=dict)
+    sure: float = 1.0
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)

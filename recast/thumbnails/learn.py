@@ -17,7 +17,7 @@ from recast.pixels import image
 from recast.thumbnails.boxes import FRAME, Box
 from recast.thumbnails.habits import Habits, centroid
 from recast.thumbnails.kit import Colour, Kit, Layout, Look, Rules
-from recast.thumbnails.palette import Swatch, covered, earth_mover, palette
+from recast.thumbnails.palette import Swatch, covered, moved, palette
 from recast.thumbnails.seeing import Sight
 from recast.thumbnails.seen import Seen, see
 
@@ -155,7 +155,7 @@ def _three(share: float) -> float:
 def _habits(paths: Sequence[Path], seen: Sequence[Seen], kit_palette: tuple[Colour, ...]) -> Habits:
     """Each picture measured against all others, so that it does not vouch for itself."""
     embeddings = np.stack([each.embedding for each in seen])
-    away, within, moved = [], [], []
+    away, within, distances = [], [], []
     for i, each in enumerate(seen):
         others = [j for j in range(len(seen)) if j != i]
         away.append(float(1 - embeddings[i] @ centroid(embeddings[others])))
@@ -163,7 +163,7 @@ def _habits(paths: Sequence[Path], seen: Sequence[Seen], kit_palette: tuple[Colo
         labs, shares = np.stack([swatch.lab for swatch in swatches]), np.array([swatch.share for swatch in swatches])
         tolerances = np.clip([swatch.spread for swatch in swatches], *TOLERANCES)
         within.append(covered(each.colours, labs, tolerances))
-        moved.append(earth_mover(each.swatches, labs, shares))
+        distances.append(moved(each.colours, labs, shares))
     return Habits(
         pictures=tuple(path.name for path in paths),
         embedder=seen[0].style.name,
@@ -172,7 +172,7 @@ def _habits(paths: Sequence[Path], seen: Sequence[Seen], kit_palette: tuple[Colo
         tones=tuple(each.tone for each in seen),
         palette=kit_palette,
         covered=tuple(within),
-        moved=tuple(moved),
+        moved=tuple(distances),
         texts=None if seen[0].lines is None else tuple("\n".join(x.text for x in each.lines or ()) for each in seen),
     )
 

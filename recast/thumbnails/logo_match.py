@@ -1,7 +1,8 @@
 """Where a logo is in a picture of any origin: normalised cross-correlation at several sizes, then stretched.
 
 The likeliest places come from its colours and from its outlines; there, the logo laid on the colour that is around it
-is held against the picture.
+is held against the picture, on whole pixels. From the best of these, place, size and stretch are moved by fractions of
+a pixel until nothing fits better: what is measured hangs on the picture, not on the grid that it was searched on.
 """
 
 from __future__ import annotations
@@ -26,7 +27,9 @@ UNLIKELY = 0.08
 """Of a correlation, what each factor of e in the stretch has to gain: pixels at the edge gain a little by chance."""
 STRETCHED = 2
 """Of the best places, how many are tried with the logo stretched."""
-CANDIDATES = 8
+CANDIDATES = 12
+SIZES_EACH = 2
+"""Of the candidates, how many have about the same middle: one strange place at all sizes does not keep others out."""
 COVERS = 200
 """Alpha from which a logo hides what is behind it."""
 FAR_LEVELS = 100.0
@@ -35,13 +38,22 @@ APART_PX = 6
 SLACK_PX = 4
 PAD_PX = 3
 LEAST_PX = 12
-FOUND = 0.6
+SOFT_PX = 0.5
+"""Standard deviation of the blur under which logo and picture are compared between whole pixels."""
+FIRST_STEPS = 0.5, 0.5, 0.03, 0.06
+"""By how much a place (pixels, across and down), the logarithm of the size and that of the stretch first move."""
+HALVINGS = 4
+GROUND_PX = 3.0
+"""Standard deviation of how far what is around a logo tells what it lies on."""
+FAINT = 0.01
+"""The part that the mean of all around has in it, so that there is something far inside a large logo."""
+FOUND = 0.7
 """The least correlation of a logo that is there; benchmarks/brand_score.py prints it of pictures with and without."""
 
 
 @dataclass(frozen=True)
 class FoundLogo:
-    """Where; correlation: -1..1; stretch: its width over height, as a multiple of the file's own."""
+    """Where; correlation: -1..1, by colour too; stretch: its width over height, as a multiple of the file's own."""
 
     box: Box
     correlation: float
@@ -56,18 +68,22 @@ def find(rgb: np.ndarray, logo: Picture, *, widths: tuple[float, float]) -> Foun
     small = working(rgb, WIDTH * WIDTH * 9 // 16)
     rgba = logo.rgb, np.full(logo.rgb.shape[:2], 255, np.uint8) if logo.alpha is None else logo.alpha
     ratio = logo.width / logo.height
-    best: list[tuple[FoundLogo, tuple[float, float], float]] = []
+    soft = cv2.GaussianBlur(small.astype(np.float32), (0, 0), SOFT_PX)
+    best: list[tuple[float, FoundLogo, tuple[float, float], float]] = []
     for across, left, top in _places(small, rgba, ratio, widths):
         middle = left + across / 2, top + across / ratio / 2
         found = _sizes(small, rgba, (across, across / ratio), middle, 1.0)
-        best += [(found, middle, across)] if found else []
-    best = sorted(best, key=lambda each: -each[0].correlation)[:STRETCHED]
+        best += [(_worth(soft, rgba, found), found, middle, across)] if found else []
+    best = sorted(best, key=lambda each: -each[0])[:STRETCHED]
     stretched = [
         _sizes(small, rgba, (across * by**0.5, across / ratio / by**0.5), middle, by)
-        for _, middle, across in best
+        for _, _, middle, across in best
         for by in STRETCHES
     ]
-    return max([each[0] for each in best] + [each for each in stretched if each], key=_worth, default=None)
+    tried = [each[:2] for each in best] + [(_worth(soft, rgba, each), each) for each in stretched if each]
+    if not tried:
+        return None
+    return _refined(soft, rgba, max(tried, key=lambda each: each[0])[1])
 
 
 def _places(
@@ -87,7 +103,17 @@ def _places(
             alike = alike - np.sqrt(np.maximum(off, 0)) / FAR_LEVELS
         found += [(-score, across, x, y) for score, x, y in _tops(alike)]
         across *= STEP
-    return [each[1:] for each in sorted(found)[:CANDIDATES]]
+    kept: list[tuple[float, float, float]] = []
+    for _, across, x, y in sorted(found):
+        middle = np.array([x + across / 2, y + across / ratio / 2])
+        near = [
+            each
+            for each in kept
+            if np.abs(middle - each[1:] - np.array([each[0], each[0] / ratio]) / 2).max() < APART_PX
+        ]
+        if len(near) < SIZES_EACH:
+            kept.append((across, x, y))
+    return kept[:CANDIDATES]
 
 
 def _tops(scores: np.ndarray) -> list[tuple[float, int, int]]:
@@ -108,11 +134,6 @@ def _sizes(
     """The best match about a place among sizes within a STEP."""
     found = [_match(small, rgba, (size[0] * by, size[1] * by), middle, stretch) for by in SIZES]
     return max([each for each in found if each], key=lambda each: each.correlation, default=None)
-
-
-def _worth(match: FoundLogo) -> float:
-    """The correlation; among equals a logo is as its file has it."""
-    return match.correlation - UNLIKELY * abs(float(np.log(match.stretch)))
 
 
 def _match(
@@ -141,6 +162,97 @@ def _match(
     height, width = small.shape[:2]
     box = Box.of_pixels(x0 + x, y0 + y, x0 + x + wide, y0 + y + tall, width=width, height=height)
     return FoundLogo(box, float(np.clip(score, -1, 1)), stretch)
+
+
+def _worth(soft: np.ndarray, rgba: tuple[np.ndarray, np.ndarray], found: FoundLogo) -> float:
+    """The worth, as of `_fit`, of a match on whole pixels."""
+    at, mark, ratio = _start(soft, rgba, found)
+    return _fit(soft, mark, ratio, at)[0]
+
+
+def _start(
+    soft: np.ndarray, rgba: tuple[np.ndarray, np.ndarray], found: FoundLogo
+) -> tuple[np.ndarray, np.ndarray, float]:
+    """A match as `_fit` takes it: where it is, the logo near its size, and the logo's width over height."""
+    height, width = soft.shape[:2]
+    ratio = rgba[0].shape[1] / rgba[0].shape[0]
+    box = found.box
+    across = (box.width * width * box.height * height * ratio) ** 0.5  # of the logo unstretched, of the same area
+    at = np.array([box.center[0] * width, box.center[1] * height, np.log(across), np.log(found.stretch)])
+    return at, _double(rgba, across, across / ratio), ratio
+
+
+def _refined(soft: np.ndarray, rgba: tuple[np.ndarray, np.ndarray], found: FoundLogo) -> FoundLogo:
+    """The match moved to where its worth is largest: pattern search in place, size and stretch, steps halved."""
+    height, width = soft.shape[:2]
+    at, mark, ratio = _start(soft, rgba, found)
+    worth = _fit(soft, mark, ratio, at)[0]
+    steps = np.array(FIRST_STEPS)
+    for _ in range(HALVINGS):
+        for _ in range(8):
+            tried = [at + sign * step for step in np.diag(steps) for sign in (1, -1)]
+            worths = [_fit(soft, mark, ratio, each)[0] for each in tried]
+            if max(worths) <= worth:
+                break
+            at, worth = tried[int(np.argmax(worths))], max(worths)
+        steps = steps / 2
+    wide, tall = _sides(ratio, at)
+    x, y = at[:2] - 0.5 * np.array([wide, tall])
+    placed = Box.of_pixels(float(x), float(y), float(x + wide), float(y + tall), width=width, height=height)
+    return FoundLogo(placed, _fit(soft, mark, ratio, at)[1], float(np.exp(at[3])))
+
+
+def _sides(ratio: float, at: np.ndarray) -> tuple[float, float]:
+    """Width and height in pixels of a logo at (x, y, logarithms of size and stretch)."""
+    across = float(np.exp(at[2]))
+    return across * float(np.exp(at[3] / 2)), across / ratio * float(np.exp(-at[3] / 2))
+
+
+def _double(rgba: tuple[np.ndarray, np.ndarray], width: float, height: float) -> np.ndarray:
+    """The logo (h, w, 4) float32, colours times alpha and alpha 0..1, at twice a size, blurred as the picture is."""
+    colours, alpha = _sized(*rgba, 2 * width, 2 * height)
+    share = alpha.astype(np.float32) / 255
+    edge = round(6 * SOFT_PX)
+    made = cv2.copyMakeBorder(np.dstack([colours * share[..., None], share]), *(edge,) * 4, cv2.BORDER_CONSTANT)
+    return np.asarray(cv2.GaussianBlur(made, (0, 0), 2 * SOFT_PX))
+
+
+def _fit(soft: np.ndarray, mark: np.ndarray, ratio: float, at: np.ndarray) -> tuple[float, float]:
+    """Worth and correlation of a logo as of `_double` laid over a blurred picture at (x, y, log size, log stretch).
+
+    The concordance correlation: unlike the usual one it falls where colours are others or fainter than the logo's.
+    Pixels count by how near they are to the logo, without an edge. What it lies on is the mean of what is around it,
+    nearer things more.
+    The worth is less for a stretched one: among equals a logo is as its file has it.
+    Source: Lin 1989, A Concordance Correlation Coefficient to Evaluate Reproducibility.
+    """
+    wide, tall = _sides(ratio, at)
+    edge = round(6 * SOFT_PX)
+    scale = wide / (mark.shape[1] - 2 * edge), tall / (mark.shape[0] - 2 * edge)
+    x0, y0 = int(at[0] - wide / 2) - APART_PX, int(at[1] - tall / 2) - APART_PX
+    x1, y1 = int(at[0] + wide / 2) + APART_PX + 1, int(at[1] + tall / 2) + APART_PX + 1
+    x0, y0, x1, y1 = max(x0, 0), max(y0, 0), min(x1, soft.shape[1]), min(y1, soft.shape[0])
+    if x1 - x0 < 2 or y1 - y0 < 2:
+        return -1.0, -1.0
+    left, top = at[0] - wide / 2 - x0, at[1] - tall / 2 - y0
+    matrix = np.array([
+        [scale[0], 0, left - scale[0] * (edge - 0.5) - 0.5], [0, scale[1], top - scale[1] * (edge - 0.5) - 0.5],
+    ])  # fmt: skip
+    laid = cv2.warpAffine(mark, matrix, (x1 - x0, y1 - y0), flags=cv2.INTER_LINEAR, borderMode=cv2.BORDER_CONSTANT)
+    share = laid[..., 3:]
+    near = np.clip(4 * cv2.GaussianBlur(laid[..., 3], (0, 0), 2.0), 0, 1)[..., None]
+    window = soft[y0:y1, x0:x1]
+    ring = near * (1 - share)
+    mean = (window * ring).sum((0, 1)) / max(float(ring.sum()), 1e-6)
+    weight = cv2.GaussianBlur(ring[..., 0], (0, 0), GROUND_PX)[..., None] + FAINT
+    ground = (cv2.GaussianBlur(window * ring, (0, 0), GROUND_PX) + FAINT * mean) / weight
+    wanted = laid[..., :3] + ground * (1 - share)
+    total = float(near.sum())
+    a, b = (each - (each * near).sum((0, 1)) / total for each in (window, wanted))
+    off = ((window - wanted) * near).sum((0, 1))
+    both = float((near * a * a).sum() + (near * b * b).sum() + off @ off / total)
+    alike = 2 * float((near * a * b).sum()) / both if both > 0 else -1.0
+    return alike - UNLIKELY * abs(float(at[3])), float(np.clip(alike, -1, 1))
 
 
 def _sized(rgb: np.ndarray, alpha: np.ndarray, width: float, height: float) -> tuple[np.ndarray, np.ndarray]:

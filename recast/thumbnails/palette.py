@@ -17,6 +17,8 @@ ROUNDS = 12
 MERGED = 7.0
 """CIEDE2000 below which two clusters are one colour of a palette."""
 LEAST_SHARE = 0.015
+CELLS = 8.0
+"""Units of CIELAB: the side of a cell of colours that move together."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -106,8 +108,22 @@ def earth_mover(swatches: Sequence[Swatch], lab_colours: np.ndarray, shares: np.
 
     Without shares each colour moves to the nearest. Source: Rubner, Tomasi, Guibas 2000, The Earth Mover's Distance.
     """
-    cost = distances(np.stack([each.lab for each in swatches]), lab_colours)
-    have = np.array([each.share for each in swatches], np.float32)
+    labs, have = np.stack([each.lab for each in swatches]), np.array([each.share for each in swatches])
+    return _transport(labs, have, lab_colours, shares)
+
+
+def moved(seen: Colours, lab_colours: np.ndarray, shares: np.ndarray | None) -> float:
+    """`earth_mover` of all of a picture's colours, not of the few main ones: no colour joins another or is left out
+    as pixels change a little. Colours are taken together in CELLS, each by its mean.
+    """
+    labs, have = _binned([seen], CELLS)
+    return _transport(labs, have, lab_colours, shares)
+
+
+def _transport(labs: np.ndarray, have: np.ndarray, lab_colours: np.ndarray, shares: np.ndarray | None) -> float:
+    """The least mean CIEDE2000 that takes colours (n, 3) of weights (n,) to colours (m, 3) of weights (m,)."""
+    cost = distances(labs, lab_colours)
+    have = np.asarray(have / have.sum(), np.float32)
     if shares is None:
         return float((cost.min(1) * have).sum())
     want = np.asarray(shares, np.float32)
@@ -128,11 +144,11 @@ def to_hex(colour: np.ndarray) -> str:
     return f"#{red:02X}{green:02X}{blue:02X}"
 
 
-def _binned(pictures: Sequence[Colours]) -> tuple[np.ndarray, np.ndarray]:
-    """Colours in cells of 4 units of CIELAB: mean colours (n, 3) and weights (n,), each picture the same in all."""
+def _binned(pictures: Sequence[Colours], cell: float = 4) -> tuple[np.ndarray, np.ndarray]:
+    """Colours in cells of a few units of CIELAB: mean colours (n, 3) and weights (n,), each picture the same in all."""
     points = np.concatenate([each.lab for each in pictures]).astype(np.float64)
     weights = np.concatenate([each.weights for each in pictures]) / len(pictures)
-    cells = np.floor(points / 4).astype(np.int64) + 64
+    cells = np.floor(points / cell).astype(np.int64) + 64
     _, owner = np.unique(cells @ np.array([1 << 20, 1 << 10, 1]), return_inverse=True)
     total = np.bincount(owner, weights)
     means = np.stack([np.bincount(owner, weights * points[:, i]) for i in range(3)], 1) / total[:, None]

@@ -27,7 +27,8 @@ from recast.thumbnails.seen import see
 class Part:
     """One sub-score. value: 0..100, None where it cannot be had. reason: a sentence; fix: what to do, or "".
 
-    weight: in the one number. numbers: what was measured, plain data.
+    weight: in the one number, times `sure`, 0..1, which is less than 1 where little was there to see: a title that is
+    half read counts half, so that nothing jumps when it comes and goes. numbers: what was measured, plain data.
     """
 
     name: str
@@ -36,6 +37,7 @@ class Part:
     reason: str
     fix: str = ""
     numbers: dict[str, Any] = field(default_factory=dict)
+    sure: float = 1.0
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -50,14 +52,14 @@ class Score:
     @property
     def value(self) -> float | None:
         """The one number: the mean of the parts there are, by weight; None of none."""
-        known = [(each.value, each.weight) for each in self.parts if each.value is not None]
+        known = [(each.value, each.weight * each.sure) for each in self.parts if each.value is not None]
         weight = sum(each[1] for each in known)
         return sum(value * part for value, part in known) / weight if weight else None
 
     @property
     def measured(self) -> float:
         """The share of all weights, 0..1, whose parts have a value: how much the one number stands on."""
-        known = sum(each.weight for each in self.parts if each.value is not None)
+        known = sum(each.weight * each.sure for each in self.parts if each.value is not None)
         return known / sum(each.weight for each in self.parts)
 
     def part(self, name: str) -> Part:

@@ -10,7 +10,7 @@ from recast.pixels import image
 from recast.thumbnails.habits import Habits, Rating, centroid, percentile, rated
 from recast.thumbnails.identity import Sheet, cast
 from recast.thumbnails.kit import Kit
-from recast.thumbnails.palette import covered, distances, earth_mover, to_lab
+from recast.thumbnails.palette import covered, distances, moved, to_lab
 from recast.thumbnails.seen import Seen, see
 
 GOOD = 75.0
@@ -40,18 +40,18 @@ def palette(seen: Seen, kit: Kit, habits: Habits | None) -> Rating:
     known = [each.share for each in kit.palette if each.share is not None]
     shares = np.array(known) if len(known) == len(labs) and sum(known) > 0 else None
     within = covered(seen.colours, labs, tolerances)
-    moved = earth_mover(seen.swatches, labs, shares)
+    distance = moved(seen.colours, labs, shares)
     own = habits is not None and habits.palette == kit.palette
     if own:
         assert habits is not None
         inside = rated(1 - within, [1 - each for each in habits.covered], floor=LEAST_COVER)
-        near = rated(moved, habits.moved, floor=LEAST_MOVE)
+        near = rated(distance, habits.moved, floor=LEAST_MOVE)
     else:
         inside = 100 * min(within / FULL_COVER, 1.0)
-        near = 100 * float(np.clip((LAST_MOVE - moved) / (LAST_MOVE - FREE_MOVE), 0, 1))
+        near = 100 * float(np.clip((LAST_MOVE - distance) / (LAST_MOVE - FREE_MOVE), 0, 1))
     value = (inside + near) / 2
     scale = "as the channel's own pictures stray" if own else "on a fixed scale"
-    reason = f"{within:.0%} of what stands out is in the palette; {moved:.1f} CIEDE2000 from it on average, {scale}"
+    reason = f"{within:.0%} of what stands out is in the palette; {distance:.1f} CIEDE2000 from it on average, {scale}"
     away = distances(np.stack([each.lab for each in seen.swatches]), labs)
     strange = max(
         range(len(seen.swatches)),
@@ -60,7 +60,7 @@ def palette(seen: Seen, kit: Kit, habits: Habits | None) -> Rating:
     nearest = kit.palette[int(away[strange].argmin())]
     swatch = seen.swatches[strange]
     fix = f"{swatch.hex} covers {swatch.share:.0%}; bring it to {nearest.role} {nearest.hex}"
-    numbers = {"covered": round(within, 4), "moved": round(moved, 2), "against_own": own, "colours": [
+    numbers = {"covered": round(within, 4), "moved": round(distance, 2), "against_own": own, "colours": [
         {"hex": each.hex, "share": round(each.share, 3)} for each in seen.swatches
     ]}  # fmt: skip
     return Rating(value, reason, fix if value < GOOD else "", numbers)

@@ -6,27 +6,34 @@ Exact where the design is known; else from what is read, found and seen in the p
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from itertools import pairwise
 from pathlib import Path
 
 import numpy as np
 
 from recast.pixels.image import Picture
 from recast.thumbnails import logos
-from recast.thumbnails.boxes import Box, union
+from recast.thumbnails.boxes import Box
 from recast.thumbnails.design import Lettering
 from recast.thumbnails.habits import Rating
 from recast.thumbnails.kit import Corner, Font, Kit, Layout, LogoStyle
 from recast.thumbnails.letterforms import OTHER, SAME, likeness
 from recast.thumbnails.logo_match import FOUND, FoundLogo, find
 from recast.thumbnails.palette import distances, to_lab
-from recast.thumbnails.seen import Seen
+from recast.thumbnails.seen import Seen, ramp
 
 GOOD = 75.0
 EXACT = {"font": 0.45, "case": 0.1, "fill": 0.25, "stroke": 0.1, "shadow": 0.1}
 """Weights of what is compared in lettering of ours; of lettering that is read: font, case and fill."""
+ALIKE = frozenset("cijklopsuvwxyz")
+"""Letters whose capital has the same shape: a reader guesses which it is, so of lettering that is read they say
+nothing about case."""
 FAR_COLOUR = 40.0
 """CIEDE2000 beyond the tolerance at which a colour of letters has no marks."""
 LOGO = {"likeness": 0.4, "place": 0.2, "size": 0.15, "clear": 0.1, "shape": 0.15}
+CERTAIN = 0.8
+"""The correlation from which place, size, room and shape of a logo that is found count in full."""
 LIKE = 0.92
 """The correlation from which a logo that is found has full marks: compression takes the rest."""
 RENDER_PX = 256
@@ -54,12 +61,14 @@ def typography(seen: Seen, kit: Kit) -> Rating:
         return _weighed(_exact(lettering, kit), "known from the design")
     if seen.lines is None:
         return Rating(None, seen.sight.why.get("text", "nothing is there to read with"), "install recast[reading]")
-    if not seen.lines:
+    weighed = seen.weighed_lines
+    if not weighed:
         return Rating(None, "no title was read")
     parts = _read(seen, kit)
     if parts is None:
         return Rating(None, "the letters that were read cannot be parted from what is behind them")
-    return _weighed(parts, "estimated from the letters' shapes")
+    made = _weighed(parts, "estimated from the letters' shapes")
+    return replace(made, sure=max(weight for _, weight in weighed))
 
 
 def _weighed(parts: Mapping[str, tuple[float, str]], how: str) -> Rating:
@@ -103,19 +112,20 @@ def _read(seen: Seen, kit: Kit) -> dict[str, tuple[float, str]] | None:
     best: tuple[float, Font, str] | None = None
     for font in kit.fonts:
         found = [
-            each
-            for line in seen.lines or ()
+            (each.value * weight, each.colour)
+            for line, weight in seen.weighed_lines or ()
             if (each := likeness(seen.rgb, line.text, line.box, font.file, instance=font.instance)) is not None
         ]
         if found:
-            clearest = max(found, key=lambda each: each.value)  # what lies behind the others may reach into them
-            if best is None or clearest.value > best[0]:
-                best = clearest.value, font, clearest.colour
+            value, colour = max(found)  # the clearest: what lies behind the others may reach into them
+            if best is None or value > best[0]:
+                best = value, font, colour
     if best is None:
         return None
     value, font, colour = best
     share = float(np.clip((value - OTHER) / (SAME - OTHER), 0, 1))
     text = "".join(line.text for line in seen.lines or ())
+    text = "".join(each for each in text if each.lower() not in ALIKE)
     words = f"letters have {value:.0%} in common with {font.file.stem}, its own have {SAME:.0%}"
     return {"font": (share, words), "case": _case(text, font), "fill": _paint(colour, kit)}
 
@@ -162,9 +172,9 @@ def logo(seen: Seen, kit: Kit) -> Rating:
     least, most = (each / 100 for each in style.width_pct)
     away = _from_corner(box, corner)
     clear = style.clear_space_pct / 100
-    others = [each for each in [*(line.box for line in seen.lines or ()), seen.face] if each is not None]
+    others = [*((line.box, weight) for line, weight in seen.weighed_lines or ()), *(seen.weighed_faces or ())]
     kept_free = box.grown(clear, clear * aspect)
-    near = max([each.overlap(kept_free) for each in others if not _same(each, box)], default=0.0)
+    near = max([weight * (1 - _same(each, box)) * each.overlap(kept_free) for each, weight in others], default=0.0)
     shares = {
         "likeness": float(np.clip((found.correlation - FOUND) / (LIKE - FOUND), 0, 1)),
         "place": float(np.clip(1 - (away - FREE_PLACE) / (LAST_PLACE - FREE_PLACE), 0, 1)),
@@ -172,7 +182,8 @@ def logo(seen: Seen, kit: Kit) -> Rating:
         "clear": float(np.clip(1 - 4 * near / kept_free.area, 0, 1)),
         "shape": float(np.clip(1 - 4 * max(abs(np.log(found.stretch)) - 0.06, 0), 0, 1)),
     }
-    value = 20 + 80 * sum(LOGO[name] * share for name, share in shares.items())
+    there = ramp(found.correlation, (FOUND, CERTAIN))  # where it is says nothing before it is sure that it is there
+    value = 20 + 80 * sum(LOGO[name] * share * (1 if name == "likeness" else there) for name, share in shares.items())
     said = {
         "likeness": f"it is only {found.correlation:.2f} like its file",
         "place": f"it is not {corner}",
@@ -229,9 +240,9 @@ def _from_corner(box: Box, corner: Corner) -> float:
     return float(np.hypot(box.left if x == 0 else 1 - box.right, box.top if y == 0 else 1 - box.bottom))
 
 
-def _same(one: Box, other: Box) -> bool:
-    """Whether most of one lies in the other: letters of the logo that were read as a line."""
-    return one.overlap(other) > 0.5 * min(one.area, other.area)
+def _same(one: Box, other: Box) -> float:
+    """How far, 0..1, most of one lies in the other: letters of the logo that were read as a line."""
+    return ramp(one.overlap(other) / min(one.area, other.area), (0.35, 0.65))
 
 
 def layout(seen: Seen, kit: Kit) -> Rating:
@@ -260,21 +271,30 @@ def layout(seen: Seen, kit: Kit) -> Rating:
 def _held(seen: Seen, layout: Layout) -> tuple[float, dict[str, float], Layout]:
     held = {}
     if seen.lines is not None:
-        held["text"] = _inside([each.box for each in seen.lines], layout.text)
+        held["text"] = _inside([(each.box, weight) for each, weight in seen.weighed_lines or ()], layout.text)
     if seen.faces is not None and layout.face is not None:
-        held["face"] = _inside([seen.face] if seen.face else [], layout.face)
+        held["face"] = _inside(seen.weighed_faces or (), layout.face)
     value = 100 * sum(held.values()) / len(held) if held else 0.0
     return value, held, layout
 
 
-def _inside(boxes: Sequence[Box], area: Box) -> float:
+def _inside(boxes: Sequence[tuple[Box, float]], area: Box) -> float:
     """The share of what some boxes cover that lies in an area, less where they fill little of it; 0 of none.
 
-    By area, so that a small line that a reader makes out of nothing counts little.
+    By area, so that a small line that a reader makes out of nothing counts little, and each box by its weight, 0..1.
     """
-    around = union(boxes)
-    if around is None:
+    total = sum(weight * each.area for each, weight in boxes)
+    if total <= 0:
         return 0.0
-    filled = min(around.height / (FULL_SIZE * area.height), 1.0)
-    share = sum(each.overlap(area) for each in boxes) / sum(each.area for each in boxes)
-    return share * (0.7 + 0.3 * filled)
+    filled = min(_rows(boxes) / (FULL_SIZE * area.height), 1.0)
+    share = sum(weight * each.overlap(area) for each, weight in boxes) / total
+    return max(weight for _, weight in boxes) * share * (0.7 + 0.3 * filled)
+
+
+def _rows(boxes: Sequence[tuple[Box, float]]) -> float:
+    """The height, a share of the frame, that some boxes cover together: each row by the largest weight of any."""
+    edges = sorted({edge for each, _ in boxes for edge in (each.top, each.bottom)})
+    return sum(
+        (bottom - top) * max([weight for each, weight in boxes if each.top <= top and each.bottom >= bottom], default=0)
+        for top, bottom in pairwise(edges)
+    )

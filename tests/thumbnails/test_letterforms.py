@@ -5,7 +5,7 @@ import pytest
 
 from recast.pixels.image import Picture
 from recast.thumbnails.boxes import Box
-from recast.thumbnails.design import Design
+from recast.thumbnails.design import Design, Lettering
 from recast.thumbnails.fitting import fit
 from recast.thumbnails.kit import Font, Rules, StrokeStyle, TextStyle
 from recast.thumbnails.letterforms import SAME, likeness
@@ -18,12 +18,16 @@ BASE = Picture(draw(sample.scene(3, kind="photo"), 640, 360))
 STYLE = TextStyle(fill="#FFE14A", stroke=StrokeStyle(color="#101018", px=12))
 
 
-def lettered(font: str) -> tuple[np.ndarray, list[tuple[str, Box]]]:
-    """A picture with a title of two lines, and each line with a box as wide as readers have them."""
-    made = fit(
-        "GREAT NEWS", Font(role="headline", file=FONTS[font].path, license="OFL-1.1"), STYLE,
+def fitted(font: str, title: str) -> Lettering:
+    return fit(
+        title, Font(role="headline", file=FONTS[font].path, license="OFL-1.1"), STYLE,
         area=Box(0.1, 0.2, 0.5, 0.8), rules=Rules(),
     )  # fmt: skip
+
+
+def lettered(font: str) -> tuple[np.ndarray, list[tuple[str, Box]]]:
+    """A picture with a title of two lines, and each line with a box as wide as readers have them."""
+    made = fitted(font, "GREAT NEWS")
     lines = [(line.text, line.box.grown(0.02, 0.35 * line.box.height)) for line in made.lines]
     return render(Design(base=BASE, lettering=made), width=640, height=360).rgb, lines
 
@@ -54,6 +58,16 @@ def test_squeezed_letters_are_less_alike():
         likeness(wide, text, squeezed, FONTS["anton"].path).value
         < 0.7 * likeness(rgb, *lines[0], FONTS["anton"].path).value
     )
+
+
+def test_spaces_that_a_reader_leaves_out_or_sees_change_nothing():
+    rgb = render(Design(base=BASE, lettering=fitted("anton", "I QUIT")), width=640, height=360).rgb
+    line = fitted("anton", "I QUIT").lines[0]
+    box = line.box.grown(0.02, 0.35 * line.box.height)
+    values = [likeness(rgb, text, box, FONTS["anton"].path).value for text in ("I QUIT", "IQUIT", "I Q UIT")]
+    assert line.text == "I QUIT"
+    assert values[0] > SAME - 0.05
+    assert values == pytest.approx([values[0]] * 3, abs=0.001)
 
 
 def test_what_the_font_cannot_write_has_no_answer():

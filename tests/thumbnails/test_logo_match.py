@@ -1,8 +1,10 @@
 """Logos are found where they are, at their size and stretch, and not where they are not."""
 
+import cv2
 import numpy as np
 import pytest
 
+from recast.pixels import image
 from recast.pixels.image import Picture
 from recast.thumbnails.logo_match import FOUND, find
 from recast.thumbnails.render import over, rasterize
@@ -34,7 +36,7 @@ def test_a_logo_is_found_where_it_is(size, left, top):
     assert found.correlation > 0.85
     sides = [640 * found.box.left, 360 * found.box.top, 640 * found.box.right, 360 * found.box.bottom]
     assert sides == pytest.approx([left, top, left + size, top + size], abs=4)
-    assert found.stretch == 1
+    assert found.stretch == pytest.approx(1, abs=0.03)
 
 
 def test_a_logo_that_is_not_there_is_not_found():
@@ -44,12 +46,23 @@ def test_a_logo_that_is_not_there_is_not_found():
 def test_a_stretched_logo_is_told():
     found = find(placed(drawn(78, 62), 40, 30), LOGO, widths=(0.08, 0.12))
     assert found.correlation > FOUND
-    assert found.stretch == 1.25
+    assert found.stretch == pytest.approx(78 / 62, abs=0.04)
 
 
 def test_a_fading_logo_is_less_and_less_alike():
     found = [find(placed(drawn(64, 64), 40, 30, share), LOGO, widths=(0.08, 0.1)).correlation for share in (1, 0.5, 0)]
     assert found[0] > found[1] > found[2]
+
+
+def test_a_logo_is_measured_the_same_at_another_size_and_compressed():
+    whole = placed(drawn(60, 60), 41, 33)
+    found = find(whole, LOGO, widths=(0.08, 0.1))
+    others = [image.read(image.encode(whole, "jpg", quality=90)).rgb, cv2.resize(whole, (672, 378))]
+    for each in others:
+        again = find(each, LOGO, widths=(0.08, 0.1))
+        assert again.correlation == pytest.approx(found.correlation, abs=0.01)
+        assert again.box.width == pytest.approx(found.box.width, abs=0.001)
+        assert again.stretch == pytest.approx(found.stretch, abs=0.02)
 
 
 def test_a_picture_too_small_for_any_logo_has_none():

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from recast.thumbnails.palette import Colours, colours, covered, distances, earth_mover, palette, to_hex, to_lab
+from recast.thumbnails.palette import Colours, colours, covered, distances, earth_mover, moved, palette, to_hex, to_lab
 
 
 def stripes(*bands: tuple[str, int]) -> np.ndarray:
@@ -74,6 +74,16 @@ def test_the_earth_mover_moves_shares_and_not_only_colours():
     far = float(distances(blue[None], white[None])[0, 0])
     assert earth_mover(swatches, both, None) == pytest.approx(0, abs=0.5)  # each colour to the nearest
     assert earth_mover(swatches, both, np.array([0.75, 0.25])) == pytest.approx(far / 4, rel=0.02)
+
+
+def test_all_colours_move_as_far_as_the_main_ones_and_further_where_these_hide_some():
+    both = np.stack([to_lab("#1E50A0"), to_lab("#F0F0F0")])
+    for shares in (None, np.array([0.75, 0.25])):
+        main = earth_mover(palette([colours(FLAG)]), both, shares)
+        assert moved(colours(FLAG), both, shares) == pytest.approx(main, rel=0.02)
+    blurred = np.linspace(40, 200, 160, dtype=np.uint8)[None, :, None].repeat(90, 0).repeat(3, 2)
+    values = [moved(colours(np.clip(blurred + step, 0, 255).astype(np.uint8)), both, None) for step in range(6)]
+    assert max(abs(np.diff(values))) < 0.5  # a level more moves the distance by about as much, never by a jump
 
 
 def test_a_picture_of_one_colour_has_a_palette_of_one():

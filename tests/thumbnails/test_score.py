@@ -7,6 +7,7 @@ import cv2
 import numpy as np
 import pytest
 
+from recast.pixels import image
 from recast.pixels.image import Picture, write
 from recast.thumbnails import logos
 from recast.thumbnails.boxes import Box
@@ -17,7 +18,8 @@ from recast.thumbnails.kit import SCORES, Kit, read_kit
 from recast.thumbnails.learn import learn
 from recast.thumbnails.render import render
 from recast.thumbnails.score import Part, Score, brand_score
-from recast.thumbnails.seeing import FoundFace, Sight
+from recast.thumbnails.seeing import FoundFace, ReadLine, Sight
+from recast.thumbnails.seen import see
 from recast.thumbnails.templates import BRAND
 from tests.thumbnails.channel import files, picture
 
@@ -192,8 +194,61 @@ def test_novelty_is_nothing_for_a_picture_that_was_learned_and_much_for_another(
     assert brand_score(picture(1, ground=(230, 120, 40)), kit).novelty == 100
 
 
-def test_size_changes_little(channel):
+class Reader:
+    """A title, told: how sure of it, how high."""
+
+    name = "told"
+
+    def __init__(self, score: float = 0.9, height: float = 0.2, text: str = "I QUIT") -> None:
+        self.line = ReadLine(text, Box(0.08, 0.45, 0.5, 0.45 + height), score)
+
+    def read(self, rgb: np.ndarray) -> list[ReadLine]:
+        return [self.line]
+
+
+@pytest.mark.parametrize("readers", [
+    [Reader(score=0.45 + 0.02 * i) for i in range(16)], [Reader(height=0.05 + 0.004 * i) for i in range(16)],
+], ids=["sure", "high"])  # fmt: skip
+def test_a_title_comes_and_goes_without_a_jump(readers, channel):
     kit, own = replace(channel[0], logo=None), channel[1]
+    values = []
+    for reader in readers:
+        lines = see(own[0], Sight(text=reader)).weighed_lines
+        layout = brand_score(own[0], replace(kit, fonts=()), sight=Sight(text=reader)).part("layout")
+        values.append((sum(weight for _, weight in lines), layout.value))
+    weights, layouts = np.array(values).T
+    assert weights[0] == layouts[0] == 0
+    assert weights[-1] == 1
+    assert layouts[-1] > 50
+    assert np.abs(np.diff(weights)).max() < 0.11
+    assert np.abs(np.diff(layouts)).max() < 11
+
+
+def test_a_title_that_is_half_read_counts_half():
+    said = [
+        Part(name="look", weight=20, value=100.0, reason=""),
+        Part(name="typography", weight=20, value=0.0, reason=""),
+    ]
+    assert Score(parts=(said[0], replace(said[1], sure=0.5))).value == pytest.approx(100 * 20 / 30)
+    assert Score(parts=(said[0], replace(said[1], sure=0.0))).value == 100
+    assert Score(parts=(said[0], replace(said[1], sure=0.5))).measured == 0.75
+
+
+def test_letters_of_one_shape_say_nothing_about_case(channel):
+    kit, own = channel
+    kit = replace(kit, logo=None, fonts=(replace(kit.fonts[0], case="upper"),))
     flat = render(designed(channel[0], own[0]), width=640, height=360).rgb
-    small = cv2.resize(flat, (608, 342), interpolation=cv2.INTER_AREA)
-    assert brand_score(small, kit).value == pytest.approx(brand_score(flat, kit).value, abs=2)
+    case = {}
+    for text in ("NO WAY", "No wAY", "nO WAY"):
+        reader = Reader(text=text)
+        case[text] = brand_score(flat, kit, sight=Sight(text=reader)).part("typography").numbers["case"]
+    assert case == {"NO WAY": 100, "No wAY": 100, "nO WAY": 50}
+
+
+def test_size_and_compression_change_little(channel):
+    kit, own = channel
+    flat = render(designed(kit, own[0]), width=640, height=360).rgb
+    whole = brand_score(flat, kit).value
+    others = [image.read(image.encode(flat, "jpg", quality=90)).rgb]
+    others += [cv2.resize(flat, (608, 342), interpolation=cv2.INTER_AREA)]
+    assert [brand_score(each, kit).value for each in others] == pytest.approx([whole] * 2, abs=2)
