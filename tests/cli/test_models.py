@@ -50,7 +50,8 @@ def test_the_table_has_a_line_for_every_model(recast: Recast, capsys: pytest.Cap
         "built in",
     ]
     assert cells["nano-turbo"][3:6] == ["4", "euler", "few-step"]
-    assert cells["nano-turbo"][-1] == "not shipped; recipes/nano-turbo.sh makes it"
+    assert cells["nano-turbo"][-1] == "built in, a delta over nano"
+    assert cells["nano-dev"][-1] == "not shipped; recipes/nano-turbo.sh makes it"
     assert cells["kontext_dev"][1:3] == ["16.9 B", "11.9 B"]
     assert cells["krea_dev"][-1] == "needs local files, flux1-krea-dev.safetensors"
     assert lines[-1].startswith("Without --model: nano.")
