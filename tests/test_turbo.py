@@ -1,4 +1,4 @@
-"""The four-step model in the package: what it is asked by itself, and that it ends where its teacher's many steps end."""
+"""The four-step model in the package: what it is asked by itself, and that it ends where its teacher does."""
 
 from pathlib import Path
 
