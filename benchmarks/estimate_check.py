@@ -1,13 +1,14 @@
 """Is `recast estimate` right? Peak memory and time of real commands with `nano` on this CPU, predicted and measured.
 
-    python benchmarks/estimate_check.py [--runs 3] [--steps 4] [--threads 1] [--cases NAME,...] [--plans NAME,...]
+    python benchmarks/estimate_check.py [--runs 3] [--steps 4] [--threads 1] [--cases "NAME;..."] [--plans NAME,...]
 
 Every run is a command in a process of its own: `recast generate` or `recast edit`, and before it `recast estimate
 --json` with the same flags, which has nothing but the formula and its own probe of the machine. Memory is what the
 process grew by, from the moment before the command (torch and the other libraries imported, and used once) to its peak
 (Linux). Time is from the model in memory to the picture, without loading and writing. On a machine that others use as
 well, the wall clock says little: the processor's time of one thread is compared then, and both are kept. Each figure
-is the median over runs, each ratio predicted over measured. Prints a table and appends to results/estimate_check.jsonl.
+is the median over runs, of memory the least and the most too; each ratio is predicted over measured. Prints a table
+and appends to results/estimate_check.jsonl.
 """
 
 from __future__ import annotations
@@ -66,12 +67,13 @@ def main() -> None:
 
 def line(case: str, plan: str, found: list[dict[str, Any]]) -> dict[str, Any]:
     """One line of the table: medians, and their ratios."""
+    grown = [one["grown"] / 2**20 for one in found]
     middle = {name: median(one[name] for one in found) for name in found[0]}
     return {
         "command": case,
         "plan": plan,
         "MiB predicted": f"{middle['peak'] / 2**20:.0f}",
-        "MiB measured": f"{middle['grown'] / 2**20:.0f}",
+        "MiB measured": f"{middle['grown'] / 2**20:.0f} ({min(grown):.0f} to {max(grown):.0f})",
         "ratio": f"{middle['peak'] / middle['grown']:.2f}",
         "s predicted": f"{middle['seconds']:.2f}",
         "processor s": f"{middle['processor_s']:.2f}",

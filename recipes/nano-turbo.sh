@@ -1,15 +1,16 @@
 #!/bin/sh
-# From many evaluations to four: pictures of `nano`, its guidance in one evaluation, a student of four steps, its model.
+# From many evaluations to four: walks of `nano`, a student of four steps, its model; beside them `nano-dev`.
 #
 #   recipes/nano-turbo.sh --minutes 30 [--out runs/turbo] [--stage STAGE] [--model nano] [--preset nano]
 #                         [--rank 64] [--pieces FOLDER] [-- options of `recast distill`]
 #
-# Stages run one after another, each from the best files of the one before; a stage that is over is not run again, and
-# one that was stopped goes on where it was, today or on another day:
-#   pairs     the teacher's pictures, with their noise                                     30 % of --minutes
+# Stages run one after another; a stage that is over is not run again, and one that was stopped goes on where it was,
+# today or on another day:
+#   pairs     the teacher's pictures, with their noise; of nano, with states on the way    30 % of --minutes
 #   guidance  nano-dev: one evaluation a step; OUT/nano-dev.safetensors, over the teacher  15 %
-#   direct    four steps, by regression from state to state of the pairs                   25 %
-#   ladd      four steps, judged by a discriminator, from direct                           30 %
+#             a product of its own: no later stage reads it
+#   direct    four steps, by regression on the pairs; of nano, from state to state         25 %
+#   ladd      four steps, judged by a discriminator, from direct and the pairs             30 %
 #   model     OUT/model: nano-turbo, a folder that `recast --model` takes; and OUT/turbo.safetensors, the same as one
 #             file over the teacher, where pairs of --rank hold its change (the export says what they leave of it)
 # The teacher is one that is guided by two passes. Before the first stage every one is planned (`--dry-run`), so that

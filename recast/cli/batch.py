@@ -9,20 +9,22 @@ from __future__ import annotations
 import argparse
 import os
 import time
+import traceback
 from collections import Counter
-from collections.abc import Callable, Mapping, Sequence
-from contextlib import suppress
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from PIL import Image
+import numpy as np
+from PIL import ExifTags, Image
 
 from recast.cli import planned
 from recast.cli.edit import job_of, references_of
 from recast.cli.job import Job, Model, describe
-from recast.cli.main import Exit, one_line
+from recast.cli.main import Exit, exit_code, one_line
 from recast.cli.options import sampling
 from recast.cli.output import Output, Report, check_places, deliver, print_json, say
 from recast.cli.progress import Progress
@@ -42,7 +44,12 @@ UNASKED = {"threads", "device", "versions", "timings_s", "output_sha256", "warni
 
 
 def run(args: argparse.Namespace) -> Exit:
-    """Edit every picture in the folder; FAILED if one of them could not be."""
+    """Edit every picture in the folder; FAILED if one of them could not be.
+
+    An error of writing that is not of one picture alone ends the batch, with its own exit code and the report so far.
+    """
+    from recast.speed.cap import but_for_the_host
+
     started = time.perf_counter()
     options = {"seed": 0, **sampling(args)}
     if args.out is None or args.out == "-":
@@ -60,27 +67,42 @@ def run(args: argparse.Namespace) -> Exit:
     skipped: list[str] = []
     failed: list[dict[str, str]] = []
     plans: list[dict[str, Any]] = []
+    ended: list[Exception] = []
     with Progress(quiet=args.quiet) as progress:
         report.aside = progress.aside
 
         def fail(source: str, error: Exception) -> bool:
             """Say what is wrong with a picture; whether others may go well."""
             text = one_line(error)
-            if not isinstance(error, BrokenPipeError):
-                with progress.aside():
-                    say(f"error: {text}" if source in text else f"error: {source}: {text}")
             failed.append({"image": source, "error": text})
-            return isinstance(error, OF_ONE)
+            if isinstance(error, BrokenPipeError):
+                return False
+            with progress.aside():
+                if args.traceback and not isinstance(error, OF_ONE):
+                    traceback.print_exception(error)
+                say(f"error: {text}" if source in text else f"error: {source}: {text}")
+            if isinstance(error, OF_ONE):
+                return True
+            ended.append(error)
+            return False
 
         def write(source: str, item: Item, result: Result) -> None:
             deliver(output, report, result, item.paths, item.recipe_paths, parts=item.parts)
             done.append(source)
             failed.extend({"image": source, "error": why} for why in getattr(result, "failures", {}).values())
 
-        with Writer(fail) as writer:
+        def item_of(source: str) -> Item:
+            return Item.of(job_of(args, source, references, options), names[source], args, output, outline)
+
+        def is_done(source: str, seeds: Sequence[int]) -> bool:
+            """Whether a former run has finished a source; it is read only if its results are there."""
+            there = all(map(os.path.exists, output.paths(names[source], seeds)))
+            return there and item_of(source).is_done(output, outline, model)
+
+        with unless_in(ended), Writer(fail) as writer:
             for index, source in enumerate(sources, start=1):
                 try:
-                    item = Item.of(job_of(args, source, references, options), names[source], args, output, outline)
+                    item = item_of(source)
                     if args.dry_run:
                         plan = describe(item.request, outline, model)
                         plans.append(plan | {"out": item.paths, "is_done": item.is_done(output, outline, model)})
@@ -90,11 +112,11 @@ def run(args: argparse.Namespace) -> Exit:
                         planned.check(model, item.request, outline)
                         if ready is None:
                             progress.note(f"loading {outline.config.name}")
-                            later = [partial(job_of, args, one, references, options) for one in sources[index:]]
-                            most = largest(model, item.request, later, outline)
+                            most = largest(model, item, sources[index:], is_done, outline)
                             ready = planned.load(model, most, lambda line: progress.say(f"recast: {line}"))
                         title = f"{index}/{len(sources)} {Path(source).name:.24} "
-                        result, lowered = ready.run(partial(make, item.job, progress=progress, title=title))
+                        make_it = partial(make, item.job, progress=progress, title=title)
+                        result, lowered = but_for_the_host(ready.run, make_it)
                         if lowered:
                             report.warn([f"{source}: {lowered}"])
                         writer.put(source, partial(write, source, item, result))
@@ -109,7 +131,19 @@ def run(args: argparse.Namespace) -> Exit:
         report.finish()
         if not args.quiet or failed:
             say(f"{len(done)} done, {len(skipped)} skipped as finished before, {len(failed)} failed")
+    if ended:
+        return exit_code(ended[0])
     return Exit.FAILED if failed else Exit.DONE
+
+
+@contextmanager
+def unless_in(told: Sequence[Exception]) -> Iterator[None]:
+    """Pass over an error that has been told."""
+    try:
+        yield
+    except Exception as error:
+        if not any(error is one for one in told):
+            raise
 
 
 @dataclass(frozen=True)
@@ -144,25 +178,47 @@ class Item:
         )
 
 
-def largest(model: Model, request: Request, later: Sequence[Callable[[], Job]], outline: Pipeline) -> Request:
-    """The request that needs the most memory, `request` or one of the jobs, where a plan asks for it: under a cap.
+def largest(
+    model: Model, item: Item, later: Iterable[str], is_done: Callable[[str, Sequence[int]], bool], outline: Pipeline
+) -> Request:
+    """The request that needs the most memory, the item's or that of a later source, where a plan asks for it.
 
-    Jobs that cannot be done are left out; their turn comes to say so.
+    A later source counts by the size in its header, none is held. Those that cannot be done are left out, and so are
+    those that are done: `is_done`, of a source and its seeds, is asked of one that would be the largest.
     """
     if not (model.vram or model.plan == "auto"):
-        return request
-    found = [request]
-    for read in later:
-        with suppress(*OF_ONE):
-            one = read().start(outline).request
-            planned.check(model, one, outline)
-            found.append(one)
+        return item.request
 
     def pixels(one: Request) -> int:
         size = planned.sizes_of(one, outline)
         return size.width * size.height + sum(width * height for width, height in size.contexts)
 
-    return max(found, key=pixels)
+    most = item.request
+    for source in later:
+        with suppress(*OF_ONE):
+            one = blank(item.job, *size_of(source)).start(outline).request
+            planned.check(model, one, outline)
+            if pixels(one) > pixels(most) and not is_done(source, item.job.seeds):
+                most = one
+    return most
+
+
+def size_of(path: str) -> tuple[int, int]:
+    """Width and height of a picture file as it is shown, from its header. Raises InputError for none."""
+    with image.opened(path, limit_pixels=image.LIMIT_PIXELS, name="IMAGE") as (file, *_):
+        width, height = file.size
+        # The method of the base class: that of a PNG decodes all of it, to look behind the pixels too.
+        is_turned = Image.Image.getexif(file).get(ExifTags.Base.Orientation) in (5, 6, 7, 8)
+        return (height, width) if is_turned and file.format != "TIFF" else (width, height)  # Pillow turns a TIFF's
+
+
+def blank(job: Job, width: int, height: int) -> Job:
+    """The same job on an empty source of this size, which takes no memory."""
+    from recast.retouch.original import Original
+
+    rgb = np.broadcast_to(np.uint8(0), (height, width, 3))
+    original = None if job.original is None else Original(rgb)
+    return replace(job, pictures=[(None, image.Picture(rgb)), *job.pictures[1:]], original=original)
 
 
 def pictures_in(folder: str) -> list[str]:

@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import argparse
 import sys
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from recast.cli.job import Model
 from recast.cli.main import Exit
 from recast.cli.options import sampling
-from recast.cli.output import check_places, print_json, say
+from recast.cli.output import Report, check_places, print_json, say
 from recast.cli.progress import Progress
 from recast.errors import ConfigError, InputError
 from recast.pixels import image
@@ -43,22 +43,24 @@ class Loading:
     def _loaded(self) -> Edits:
         if self._editor is None:
             self.progress.note("loading the model")
-            self._editor = load_editor(self.args, lambda line: self.progress.say(f"recast: {line}"))
+            self._editor = load_editor(self.args, self.progress)
         return self._editor
 
 
 class Lowering:
     """An editor whose edits are tried once more with less memory, under a cap (--vram), where it has run out."""
 
-    def __init__(self, ready: Ready, tell: Callable[[str], None]) -> None:
+    def __init__(self, ready: Ready, warn: Callable[[Iterable[str]], None]) -> None:
         from recast.retouch.editor import Editor
 
-        self.ready, self.tell, self.editor = ready, tell, Editor(ready.pipeline)
+        self.ready, self.warn, self.editor = ready, warn, Editor(ready.pipeline)
 
     def edit(self, image: Source, prompt: str, **options: Any) -> Result:
-        made, lowered = self.ready.run(lambda _: self.editor.edit(image, prompt, **options))
+        from recast.speed.cap import but_for_the_host
+
+        made, lowered = but_for_the_host(self.ready.run, lambda _: self.editor.edit(image, prompt, **options))
         if lowered:
-            self.tell(f"warning: {lowered}")
+            self.warn([lowered])
         return made
 
     def __getattr__(self, name: str) -> Any:
@@ -66,11 +68,12 @@ class Lowering:
         return getattr(self.editor, name)
 
 
-def load_editor(args: argparse.Namespace, tell: Callable[[str], None]) -> Edits:
-    """The model of the flags by its plan, with an editor round it that keeps the rest of a picture. tell: the plan."""
+def load_editor(args: argparse.Namespace, progress: Progress) -> Edits:
+    """The model of the flags by its plan, with an editor round it that keeps the rest of a picture."""
     from recast.cli import planned
 
-    return Lowering(planned.load(Model.of(args), say=tell), tell)
+    ready = planned.load(Model.of(args), say=lambda line: progress.say(f"recast: {line}"))
+    return Lowering(ready, Report(args.json, aside=progress.aside).warn)
 
 
 def new(args: argparse.Namespace) -> Exit:

@@ -21,9 +21,10 @@ class Writer:
 
     write: given to `put`, does the writing; each of them has to leave a whole file or none. on_error: called on the
     writing thread with the name of what failed, and the error. It returns whether the rest goes on; an error after
-    which it does not is raised by the next `put`, or where the `with` ends, and what was not begun stays unwritten.
-    However the `with` ends, by Ctrl-C too, what is finished is written; a second Ctrl-C leaves that out, but for the
-    file under way.
+    which it does not, or one of its own, is raised by the next `put`, or where the `with` ends, and what was not begun
+    stays unwritten. However else the `with` ends, by Ctrl-C too, all is written that a `put` has returned for; a second
+    Ctrl-C leaves that out, but for the file under way. So does a Ctrl-C just before the first line of `__exit__`, and
+    waits for no file.
 
     An interrupt may come between any two lines of the calling thread, so it waits in `SimpleQueue` alone, whose calls
     happen or do not; `queue.Queue` and `Thread.join` may be left with a lock held. The thread is a daemon, so that one
@@ -35,7 +36,7 @@ class Writer:
         self._tasks: SimpleQueue[_Task | None] = SimpleQueue()
         self._room: SimpleQueue[None] = SimpleQueue()  # as many entries as tasks may still come
         self._end: SimpleQueue[None] = SimpleQueue()
-        self._error: Exception | None = None
+        self._error: BaseException | None = None
         self._is_given_up = False
         for _ in range(WAITING + 1):
             self._room.put(None)
@@ -57,28 +58,39 @@ class Writer:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        self._tasks.put(None)
         try:
+            self._tasks.put(None)
             self._end.get()
         except KeyboardInterrupt:
             self._is_given_up = kind is KeyboardInterrupt  # then this is the second
+            self._tasks.put(None)  # the first may not have come to be; one too many is never read
             self._end.get()
             raise
         if error is None:
             self._raise()
 
     def _work(self) -> None:
-        while (task := self._tasks.get()) is not None:
-            if self._error is None and not self._is_given_up:
+        try:
+            while (task := self._tasks.get()) is not None:
                 try:
-                    task.write()
-                except Exception as error:
-                    if not self._on_error(task.name, error):
-                        self._error = error
-            del task  # a picture that is written leaves memory before the next one comes
-            self._room.put(None)
-        for _ in range(2):  # the first may be taken just as an interrupt comes, which waits again
-            self._end.put(None)
+                    if self._error is None and not self._is_given_up:
+                        self._write(task)
+                finally:
+                    del task  # a picture that is written leaves memory before the next one comes
+                    self._room.put(None)
+        finally:
+            for _ in range(2):  # the first may be taken just as an interrupt comes, which waits again
+                self._end.put(None)
+
+    def _write(self, task: _Task) -> None:
+        try:
+            try:
+                task.write()
+            except Exception as error:
+                if not self._on_error(task.name, error):
+                    self._error = error
+        except BaseException as error:  # of `on_error`: a full disk, say, where stderr goes
+            self._error = error
 
     def _raise(self) -> None:
         if self._error is not None:

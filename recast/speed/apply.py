@@ -135,10 +135,16 @@ def accelerate(
         )
     cap = None if vram is None else parse_cap(vram)
     plan = replace(plan, approximate=approximate or plan.approximate, vram_bytes=cap or plan.vram_bytes)
+    only_on_cuda = plan.tuned == "cuda" and place.type != "cuda"
+    if only_on_cuda:
+        plan = replace(plan, tuned=False)
     among = among_of(several, here, plan, pipeline.config.flow)
     work = Exchange(pipeline, plan, place, tuple(keep), asked, among)
     made = work.pipeline()
     made.plan = str(plan)
+    if only_on_cuda:
+        why = "by this plan on CUDA alone: on a CPU nothing was gained; replace(plan, tuned=True) tunes there as well"
+        work.report.append(Applied("tuned products", False, why))
     for line in work.report:
         log.info("plan=%s %s", plan, line)
     return Accelerated(made, plan, tuple(work.report), work.memory, work)

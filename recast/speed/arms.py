@@ -3,8 +3,8 @@
 Each gives y = x W^T + b, or adds x W^T to what is there, from the same numbers: products accumulate in fp32 and are
 rounded once, so that they differ by the order of sums alone. Lossless, not exact.
 
-What is not among them, and why. On CUDA a weight stored transposed would be a second copy of it; tensor cores like it
-as it lies. Queries, keys and values in one product with the MLP's first half would leave rows that do not lie one
+What is not among them, and why. Nothing that keeps a weight in another form, transposed or packed: that is a second
+copy of it. Queries, keys and values in one product with the MLP's first half would leave rows that do not lie one
 after another, which `recast.speed.kernels` needs.
 """
 
@@ -22,23 +22,16 @@ ROWS = 128  # a multiple of the rows that the tiles of any tensor-core kernel ha
 
 @dataclass(frozen=True)
 class Arm:
-    """One way. prepare: from a weight (o, d) to what is kept of it, itself where nothing is. product: of x (m, d), what
-    was prepared, and a bias (o,) or None, (m, o). write: the same to a place (m, o), rows one after another; add: on
-    top of what is there, without bias. copies: whether what is kept is as large as the weight once more.
-    adds_apart: whether `add` rounds the product before it adds; such a way is not chosen where a product is added.
+    """One way. product: of x (m, d), a weight (o, d), and a bias (o,) or None, (m, o). write: the same to a place
+    (m, o), rows one after another; add: on top of what is there, without bias. adds_apart: whether `add` rounds the
+    product before it adds; such a way is not chosen where a product is added.
     """
 
     name: str
-    prepare: Callable[[Tensor], Tensor]
     product: Callable[[Tensor, Tensor, Tensor | None], Tensor]
     write: Callable[[Tensor, Tensor, Tensor | None, Tensor], object]
     add: Callable[[Tensor, Tensor, Tensor], object]
-    copies: bool = False
     adds_apart: bool = False
-
-
-def _as_it_lies(weight: Tensor) -> Tensor:
-    return weight
 
 
 def _write(x: Tensor, weight: Tensor, bias: Tensor | None, out: Tensor) -> object:
@@ -51,37 +44,7 @@ def _add(x: Tensor, weight: Tensor, total: Tensor) -> object:
     return torch.addmm(total, x, weight.t(), out=total)
 
 
-USUAL = Arm("as it lies", _as_it_lies, F.linear, _write, _add)
-
-
-def _transposed() -> Arm:
-    """The weight stored by columns, a copy: other kernels of the CPU's library."""
-    return Arm(
-        "transposed",
-        lambda weight: weight.t().contiguous(),
-        lambda x, kept, bias: F.linear(x, kept.t(), bias),
-        lambda x, kept, bias, out: _write(x, kept.t(), bias, out),
-        lambda x, kept, total: _add(x, kept.t(), total),
-        copies=True,
-    )
-
-
-def _packed() -> Arm:
-    """The weight in the blocks of oneDNN, a copy: another library than the usual one for fp32 on a CPU."""
-
-    def product(x: Tensor, kept: Tensor, bias: Tensor | None) -> Tensor:
-        made: Tensor = torch.ops.mkldnn._linear_pointwise(x, kept, bias, "none", [], "")
-        return made
-
-    return Arm(
-        "packed by oneDNN",
-        lambda weight: torch.ops.mkldnn._reorder_linear_weight(weight.contiguous()),
-        product,
-        lambda x, kept, bias, out: out.copy_(product(x, kept, bias)),
-        lambda x, kept, total: total.add_(product(x, kept, None)),
-        copies=True,
-        adds_apart=True,
-    )
+USUAL = Arm("as it lies", F.linear, _write, _add)
 
 
 def _by(library: str) -> Arm:
@@ -98,7 +61,7 @@ def _by(library: str) -> Arm:
         return inside
 
     product: Callable[..., Tensor] = asked(F.linear)  # type: ignore[assignment]
-    return Arm(library, _as_it_lies, product, asked(_write), asked(_add))
+    return Arm(library, product, asked(_write), asked(_add))
 
 
 def _padded() -> Arm:
@@ -110,7 +73,6 @@ def _padded() -> Arm:
 
     return Arm(
         f"rows padded to {ROWS}",
-        _as_it_lies,
         product,
         lambda x, weight, bias, out: out.copy_(product(x, weight, bias)),
         lambda x, weight, total: total.add_(product(x, weight, None)),
@@ -138,14 +100,13 @@ def _halves() -> Arm:
             _add(x, weight[part], total[:, part])
         return total
 
-    return Arm("in two halves", _as_it_lies, product, write, add)
+    return Arm("in two halves", product, write, add)
 
 
-def arms_on(device: torch.device, dtype: torch.dtype) -> Sequence[Arm]:
+def arms_on(device: torch.device) -> Sequence[Arm]:
     """The ways there are on a device, the usual one first."""
     if device.type == "cuda":
         return (USUAL, _by("cublas"), _by("cublaslt"), _padded(), _halves())
     if device.type == "cpu":
-        has_onednn = torch.backends.mkldnn.is_available() and dtype in (torch.float32, torch.bfloat16)
-        return (USUAL, _transposed(), *([_packed()] if has_onednn else []), _halves())
+        return (USUAL, _padded(), _halves())
     return (USUAL,)

@@ -21,6 +21,7 @@ log = logging.getLogger(__name__)
 UNITS = {"gb": 1e9, "gib": 2**30, "mb": 1e6, "mib": 2**20}
 LOWER = 0.85  # of the peak that did not fit: what the next recipe is made for
 Found = TypeVar("Found")
+Given = TypeVar("Given")
 
 
 def parse_cap(text: str | float) -> int:
@@ -77,6 +78,30 @@ def retrying(run: Callable[[], Found], lower: Callable[[], str | None]) -> tuple
     note = f"memory: ran out ({said}); tried again with {recipe}"
     log.warning("memory=ran_out lowered=%s", recipe)
     return run(), note
+
+
+def but_for_the_host(
+    run: Callable[[Callable[[Given], Found | MemoryError]], tuple[Found | MemoryError, str | None]],
+    ask: Callable[[Given], Found],
+) -> tuple[Found, str | None]:
+    """What `run`, as of `Accelerated`, makes of `ask`, but that it is not tried again for the host's memory.
+
+    A pipeline whose memory runs out raises OutOfMemory, or what its device says. Any other MemoryError is of the work
+    round it, a merge for one, which a lower recipe does not help: it is raised at once.
+    """
+
+    def asked(given: Given) -> Found | MemoryError:
+        try:
+            return ask(given)
+        except OutOfMemory:
+            raise
+        except MemoryError as error:
+            return error
+
+    found, note = run(asked)
+    if isinstance(found, MemoryError):
+        raise found
+    return found, note
 
 
 def enforce(cap_bytes: float, device: torch.device) -> str:

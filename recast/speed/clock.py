@@ -14,14 +14,16 @@ def undisturbed(call: Callable[[], object], device: torch.device) -> float:
     """Seconds of one call, the device waited for.
 
     On a CPU with others at work the wall clock counts their turns too. Where it is more than `DISTURBED` of what the
-    processor spent for each of our threads, that is taken in its place.
+    processor spent, that is taken in its place; with one thread only, since nobody knows how many of several a call
+    keeps busy.
     """
     _wait(device)
     begun, begun_cpu = time.perf_counter(), time.process_time()
     call()
     _wait(device)
-    wall, processor = time.perf_counter() - begun, (time.process_time() - begun_cpu) / torch.get_num_threads()
-    return processor if device.type == "cpu" and wall > DISTURBED * processor > 0 else wall
+    wall, processor = time.perf_counter() - begun, time.process_time() - begun_cpu
+    is_told = device.type == "cpu" and torch.get_num_threads() == 1
+    return processor if is_told and wall > DISTURBED * processor > 0 else wall
 
 
 def _wait(device: torch.device) -> None:

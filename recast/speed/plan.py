@@ -35,7 +35,7 @@ class Plan:
     graph: bool = False
     compile: bool = False
     side_stream: bool = False  # the text's products beside the image's
-    tuned: bool = False  # each product in the way that is the fastest here
+    tuned: bool | Literal["cuda"] = False  # each product in the way that is the fastest here; "cuda": there alone
     autoencoder: Literal["reference", "fast"] = "reference"
     shares: bool = True  # latents of pictures, keys and values of contexts are found again
     vram_bytes: int | None = None  # a cap on the device's memory; None for what it has
@@ -64,7 +64,7 @@ _LOSSLESS = Plan(
     attention="auto",
     graph=True,
     side_stream=True,
-    tuned=True,
+    tuned="cuda",  # on a CPU it gains nothing, and a replay there needs no table
     autoencoder="fast",
 )
 

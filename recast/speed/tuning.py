@@ -7,12 +7,14 @@ faster. Small products, and devices with one way, are left alone.
 
 from __future__ import annotations
 
+import fcntl
 import json
 import logging
 import os
 import platform
 import secrets
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from statistics import median
@@ -33,13 +35,14 @@ Use = Literal["new", "write", "add"]
 Seconds = Callable[[Callable[[], object], torch.device], float]  # how long one call takes on a device
 
 GAIN = 0.03  # another way is taken from so much less time on, by the median and by the best: less is noise
-GAIN_OF_COPY = 0.1  # of a way that keeps the weight once more: less is not worth the memory
 REPEATS = 7
 LEAST_FLOPS = {"cpu": 1e8, "cuda": 5e9}  # smaller products take a millisecond of a core, or are over in a launch
 # Rows of a CPU's products are taken in these numbers, the next one up: words of another length make no new shape, and
 # beyond the last, more rows are more of the same. On a GPU each shape fills it in its own way.
 ROWS_ON_CPU = (128, 256, 512, 1024)
-AGREES = {torch.float32: 5e-3, torch.bfloat16: 1e-2, torch.float16: 2e-3}  # fp32 may round to TF32 on a GPU
+AGREES = {torch.float32: 2e-5, torch.bfloat16: 1e-2, torch.float16: 2e-3}
+AGREES_IN_TF32 = 5e-3  # of fp32 where PyTorch may round it to TF32, on a GPU
+COMPARED = 128  # rows of two products
 VERSION = 1
 
 
@@ -69,13 +72,15 @@ class Table:
     trouble: str = ""
 
     @classmethod
-    def read(cls, path: Path) -> Table:
+    def read(cls, path: Path | None) -> Table:
         """The table in a file; an empty one where there is none, or, with a warning, where it is damaged."""
+        if path is None:
+            return cls()
         try:
             return cls(path, _checked(json.loads(path.read_text(encoding="utf-8"))))
         except FileNotFoundError:
             return cls(path)
-        except (OSError, ValueError) as error:
+        except (OSError, ValueError, RecursionError) as error:
             log.warning("tuning: %s cannot be used (%s); products are timed anew, and it is replaced", path, error)
             return cls(path, trouble=str(error))
 
@@ -97,31 +102,57 @@ class Table:
         return found
 
     def save(self) -> None:
-        """Write the file, whole or not at all, with what other processes have added. Where it cannot be, say so."""
+        """Write the file, whole or not at all, with what other processes have added. Where it cannot be, say so.
+
+        One process at a time does so (flock on a file beside it). What another has found of a product that both timed
+        stands, so that all take the same way from then on.
+        """
         if self.path is None:
             return
-        others = Table.read(self.path).devices if self.path.exists() else {}
-        merged = {name: {**others.get(name, {}), **self.devices.get(name, {})} for name in {**others, **self.devices}}
         temporary = self.path.with_name(f".{self.path.name}-{secrets.token_hex(4)}.part")
         try:
             self.path.parent.mkdir(parents=True, exist_ok=True)
-            temporary.write_text(json.dumps({"version": VERSION, "devices": merged}, indent=1), encoding="utf-8")
-            os.replace(temporary, self.path)
+            with open(self.path.with_name(f"{self.path.name}.lock"), "a") as lock:
+                fcntl.flock(lock, fcntl.LOCK_EX)
+                try:
+                    self._take(Table.read(self.path).devices)
+                    text = json.dumps({"version": VERSION, "devices": self.devices}, indent=1)
+                    temporary.write_text(text, encoding="utf-8")
+                    os.replace(temporary, self.path)
+                finally:
+                    fcntl.flock(lock, fcntl.LOCK_UN)  # a child forked meanwhile has the file open still
         except OSError as error:
             log.warning("tuning: %s cannot be written (%s); the next process times again", self.path, error)
-        finally:
-            temporary.unlink(missing_ok=True)
+            with suppress(OSError):
+                temporary.unlink()
+
+    def _take(self, others: Mapping[str, Mapping[str, dict[str, object]]]) -> None:
+        """Put another table's entries in the place of our own, but for ways that were not to be had here."""
+        for device, products in others.items():
+            own = self.devices.setdefault(device, {})
+            for product, entry in products.items():
+                timed = own.get(product, entry)["seconds"]
+                assert isinstance(timed, dict)
+                if entry["arm"] in timed:
+                    own[product] = entry
 
 
-def place() -> Path:
-    """The user's table."""
-    return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "recast" / "products.json"
+def place() -> Path | None:
+    """The user's table; None, with a warning, for a user without a home."""
+    try:
+        return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "recast" / "products.json"
+    except RuntimeError as error:
+        log.warning("tuning: no folder for the table (%s); set XDG_CACHE_HOME; each process times anew", error)
+        return None
 
 
 def where(device: torch.device, dtype: torch.dtype) -> str:
-    """What a measurement holds for: the device by name, its threads if it is a CPU, PyTorch's version, the format."""
+    """What a measurement holds for: the device by name, its threads if it is a CPU, PyTorch's version, the format.
+
+    On CUDA also whether products may be rounded on the way: fp32 to TF32, partial sums to two bytes.
+    """
     if device.type == "cuda":
-        name = torch.cuda.get_device_name(device)
+        name = f"{torch.cuda.get_device_name(device)}{', rounds on the way' * _rounds_on_the_way(device, dtype)}"
     else:
         name = f"{_cpu()}, {torch.backends.cpu.get_cpu_capability()}, {torch.get_num_threads()} threads"
     return f"{name}; torch {torch.__version__}; {str(dtype).removeprefix('torch.')}"
@@ -147,11 +178,10 @@ def tune(
             continue
         times = _times(product, arms, device, dtype, seconds or undisturbed)
         usual, medians = arms[0].name, {arm: median(times[arm]) for arm in times}
-        gains = {arm.name: 0.0 if arm is arms[0] else GAIN_OF_COPY if arm.copies else GAIN for arm in arms}
         faster = [
             arm
             for arm in times
-            if all(middle(times[arm]) <= (1 - gains[arm]) * middle(times[usual]) for middle in (median, min))
+            if arm == usual or all(middle(times[arm]) <= (1 - GAIN) * middle(times[usual]) for middle in (median, min))
         ]
         table.add(name, product, min(faster, key=medians.__getitem__), medians)
     return table
@@ -162,7 +192,7 @@ class Tuner:
 
     def __init__(self, table: Table, device: torch.device, dtype: torch.dtype, *, seconds: Seconds | None = None):
         self.table, self.device, self.dtype, self.seconds = table, device, dtype, seconds
-        self.arms = {arm.name: arm for arm in arms_on(device, dtype)}
+        self.arms = {arm.name: arm for arm in arms_on(device)}
         self.num_timed = 0
         self._found: dict[Product, Arm] = {}
 
@@ -172,64 +202,62 @@ class Tuner:
         if self.device.type == "cpu":
             product = product._replace(m=next((m for m in ROWS_ON_CPU if product.m <= m), ROWS_ON_CPU[-1]))
         if product not in self._found:
-            self._found[product] = self._find(product)
+            name = self.table.arm(where(self.device, self.dtype), product)
+            if name not in self.arms:
+                if self.device.type == "cuda" and torch.cuda.is_current_stream_capturing():
+                    return USUAL  # a recording cannot wait for the device: another call times it
+                name = self._time(product)
+            self._found[product] = self.arms[name]
         return self._found[product]
 
-    def _find(self, product: Product) -> Arm:
-        name = self.table.arm(where(self.device, self.dtype), product)
-        if name not in self.arms:
-            if self.device.type == "cuda" and torch.cuda.is_current_stream_capturing():
-                return USUAL  # a recording cannot wait for the device; the calls that warm up come before it
+    def _time(self, product: Product) -> str:
+        """The name of the fastest arm, which the table keeps; the usual one's where timing takes too much memory."""
+        try:
+            arms = list(self.arms.values())
             given = {"device": self.device, "dtype": self.dtype, "table": self.table, "seconds": self.seconds}
-            tune([product], list(self.arms.values()), **given)  # type: ignore[arg-type]
-            self.num_timed += 1
-            self.table.save()
-            name = self.table.arm(where(self.device, self.dtype), product)
+            tune([product], arms, **given)  # type: ignore[arg-type]
+        except (torch.OutOfMemoryError, MemoryError) as error:
+            log.warning("tuning: no memory to time %s (%s); computed in the usual way", _key(product), error)
+            return USUAL.name
+        self.num_timed += 1
+        self.table.save()
+        name = self.table.arm(where(self.device, self.dtype), product)
         assert name is not None
-        return self.arms[name]
+        return name
 
 
 @dataclass(frozen=True)
 class Tuned(Plain):
-    """A plain layer that asks a tuner how to compute each of its products. What an arm keeps of the weight is made
-    when it is first wanted; `forget` it after the weight was written to.
-    """
+    """A plain layer that asks a tuner how to compute each of its products."""
 
     tuner: Tuner | None = None
-    kept: dict[str, Tensor] = field(default_factory=dict, compare=False)
 
     def __call__(self, x: Tensor | Rows, out: Tensor | None = None) -> Tensor:
         assert isinstance(x, Tensor)
         flat = x.flatten(0, 1)
         if out is None or x.shape[0] > 1:
-            arm, kept = self._arm(flat, "new")
-            made = arm.product(flat, kept, self.bias).unflatten(0, x.shape[:2])
+            made = self._arm(flat, "new").product(flat, self.weight, self.bias).unflatten(0, x.shape[:2])
             return made if out is None else out.copy_(made)
-        arm, kept = self._arm(flat, "write")
-        arm.write(flat, kept, self.bias, out[0])
+        self._arm(flat, "write").write(flat, self.weight, self.bias, out[0])
         return out
 
     def add_to(self, total: Tensor, x: Tensor | Rows) -> Tensor:
         assert isinstance(x, Tensor)
         assert self.bias is None, "the bias belongs to the product that comes first"
-        arm, kept = self._arm(x.flatten(0, 1), "add")
-        flat = total.flatten(0, 1)
-        arm.add(x.flatten(0, 1), kept, flat)
+        rows, flat = x.flatten(0, 1), total.flatten(0, 1)
+        self._arm(rows, "add").add(rows, self.weight, flat)
         return flat.view_as(total)
 
     def outputs(self, first: int, last: int) -> Tuned:
         return Tuned(self.weight[first:last], None if self.bias is None else self.bias[first:last], self.tuner)
 
     def forget(self) -> None:
-        self.kept.clear()
+        """The weight was written to: nothing to do, since no arm keeps another form of it."""
 
-    def _arm(self, x: Tensor, use: Use) -> tuple[Arm, Tensor]:
+    def _arm(self, x: Tensor, use: Use) -> Arm:
         assert self.tuner is not None
         n, k = self.weight.shape
-        arm = self.tuner.arm(Product(x.shape[0], n, k, use))
-        if arm.name not in self.kept:
-            self.kept[arm.name] = arm.prepare(self.weight)
-        return arm, self.kept[arm.name]
+        return self.tuner.arm(Product(x.shape[0], n, k, use))
 
 
 def tuned(blocks: list[Block], tuner: Tuner) -> list[Block]:
@@ -265,10 +293,9 @@ def _times(
     bias = weight[:, 0].contiguous()
 
     def call(arm: Arm) -> Callable[[], object]:
-        kept = arm.prepare(weight)
         if product.use == "new":
-            return lambda: arm.product(x, kept, bias)
-        return lambda: arm.write(x, kept, bias, out) if product.use == "write" else arm.add(x, kept, out)
+            return lambda: arm.product(x, weight, bias)
+        return lambda: arm.write(x, weight, bias, out) if product.use == "write" else arm.add(x, weight, out)
 
     suited = [arm for arm in arms if not (product.use == "add" and arm.adds_apart)]
     calls = {arm.name: call(arm) for arm in suited if _agrees(arm, arms[0], x, weight, bias)}
@@ -285,17 +312,33 @@ def _agrees(arm: Arm, usual: Arm, x: Tensor, weight: Tensor, bias: Tensor) -> bo
     """Whether an arm gives what the usual one does, but for the order of sums."""
     if arm is usual:
         return True
+    every = -(-x.shape[0] // COMPARED)  # rows from first to last; all of them in fp32 would be memory for nothing
     try:
-        made, expected = (each.product(x, each.prepare(weight), bias).float() for each in (arm, usual))
+        made, expected = (each.product(x, weight, bias)[::every].to(torch.float32, copy=True) for each in (arm, usual))
+    except torch.OutOfMemoryError:
+        raise
     except RuntimeError as error:  # a library may lack a kernel for the shape
         log.info("tuning: arm=%s shape=%s cannot be had (%s)", arm.name, tuple(weight.shape), error)
         return False
+    limit = AGREES_IN_TF32 if x.dtype == torch.float32 and _rounds_on_the_way(x.device, x.dtype) else AGREES[x.dtype]
     far = float((made - expected).norm() / expected.norm())
-    if not far <= AGREES[x.dtype]:
+    if not far <= limit:
         log.warning(
             "tuning: arm=%s shape=%s is %.2g away from the usual one; left out", arm.name, tuple(weight.shape), far
         )
-    return far <= AGREES[x.dtype]
+    return far <= limit
+
+
+def _rounds_on_the_way(device: torch.device, dtype: torch.dtype) -> bool:
+    """Whether PyTorch is allowed to round more often than once: fp32 to TF32, or sums of parts to two bytes."""
+    products = torch.backends.cuda.matmul
+    if device.type != "cuda":
+        return False
+    if dtype == torch.float32:
+        return products.fp32_precision == "tf32"
+    if dtype == torch.bfloat16:
+        return products.allow_bf16_reduced_precision_reduction
+    return products.allow_fp16_reduced_precision_reduction
 
 
 def _key(product: Product) -> str:
@@ -309,7 +352,7 @@ def _checked(data: object) -> dict[str, dict[str, dict[str, object]]]:
     for products in data["devices"].values():
         for entry in products.values() if isinstance(products, dict) else [None]:
             arm, seconds = (entry.get("arm"), entry.get("seconds")) if isinstance(entry, dict) else (None, None)
-            if not isinstance(seconds, dict) or not {USUAL.name, arm} <= set(seconds):
+            if not isinstance(arm, str) or not isinstance(seconds, dict) or not {USUAL.name, arm} <= set(seconds):
                 raise ValueError("an entry without its arm, or its seconds")
             if not all(isinstance(value, int | float) and value > 0 for value in seconds.values()):
                 raise ValueError("seconds that are no numbers above 0")

@@ -154,19 +154,23 @@ class FlowStage:
 
     def work(self, batch: Batch) -> cost.Work:
         """Of one evaluation of the transformer for every use of the batch, its conditions included."""
+        found = cost.Work()
+        for _, each in self.works(batch):
+            found = found.plus(each)
+        return found
+
+    def works(self, batch: Batch) -> list[tuple[Use, cost.Work]]:
+        """Of the same, use by use."""
         side = 2 * self.autoencoder.config.downscale
         tokens = [
             picture.shape[-2] // side * (picture.shape[-1] // side) for picture in (*batch.contexts, batch.target)
         ]
-        text_tokens = self._text_tokens()
-        found = cost.Work()
+        config, text, found = self.flow.config, self._text_tokens(), []
         for use in self._plan(batch):
             in_sequence = use.contexts if self.training.conditioning == "sequence" else ()
             context = sum(tokens[slot] for slot in in_sequence)
-            found = found.plus(
-                cost.step_work(self.flow.config, target=tokens[use.target], text=text_tokens, context=context)
-            )
-            found = found.plus(cost.condition_work(self.flow.config, text=text_tokens, context=context))
+            step = cost.step_work(config, target=tokens[use.target], text=text, context=context)
+            found.append((use, step.plus(cost.condition_work(config, text=text, context=context))))
         return found
 
     def count(self, batch: Batch) -> int:
@@ -375,12 +379,12 @@ class FlowStage:
     @torch.no_grad()
     def _tokens(self, batch: Batch, slot: int, examples: Sequence[int]) -> Slot:
         pictures = batch.target if slot == TARGET else batch.contexts[slot]
-        pictures = pictures.to(self.device, non_blocking=True)  # whole: what is picked from it is not pinned any more
         height, width = pictures.shape[-2:]
         side = 2 * self.autoencoder.config.downscale
         row, grid = {example: row for row, example in enumerate(examples)}, (height // side, width // side)
         if self.training.kept_encodings:
             return Slot(torch.cat([self._remembered(pictures[example]) for example in examples]), row, grid)
+        pictures = pictures.to(self.device, non_blocking=True)  # whole: what is picked from it is not pinned any more
         tokens = []
         for some in torch.tensor(examples).split(max(1, ENCODE_PX // (height * width))):
             pixels = pictures[some].float() / 127.5 - 1
@@ -389,12 +393,15 @@ class FlowStage:
         return Slot(torch.cat(tokens), row, grid)
 
     def _remembered(self, picture: Tensor) -> Tensor:
-        """The tokens (1, n, d) of a picture (3, H, W) uint8: encoded alone, so that they do not depend on its batch."""
-        key = tuple(picture.shape), hashlib.blake2b(picture.cpu().contiguous().numpy().tobytes()).digest()
+        """The tokens (1, n, d) of a picture (3, H, W) uint8 on the CPU, moved where they are not known yet.
+
+        It is encoded alone, so that they do not depend on its batch.
+        """
+        key = tuple(picture.shape), hashlib.blake2b(picture.contiguous().numpy().tobytes()).digest()
         tokens = self._kept.pop(key, None)
         if tokens is None:
             with self.autocast():
-                tokens = pack(self.autoencoder.encode(picture[None].float() / 127.5 - 1)).float()
+                tokens = pack(self.autoencoder.encode(picture[None].to(self.device).float() / 127.5 - 1)).float()
         self._kept[key] = tokens
         if len(self._kept) > self.training.kept_encodings:
             del self._kept[next(iter(self._kept))]

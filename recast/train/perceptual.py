@@ -45,7 +45,7 @@ class Lpips(nn.Module):
         wanted_lines: dict[str, tuple[int, ...]] = {}
         into = 3
         for layer, (index, kernel, *_) in enumerate(LAYERS):
-            width = len(found.get(f"features.{index}.bias", ()))
+            width = found.get(f"features.{index}.bias", torch.empty(0)).numel()
             wanted[f"features.{index}.weight"] = (width, into, kernel, kernel)
             wanted[f"features.{index}.bias"] = (width,)
             wanted_lines[f"lin{layer}.model.1.weight"] = (1, width, 1, 1)
@@ -101,7 +101,11 @@ def _read(path: Path) -> dict[str, Tensor]:
     try:
         if path.suffix == ".safetensors":
             return dict(load_file(path))
-        return dict(torch.load(path, map_location="cpu", weights_only=True))
+        found = dict(torch.load(path, map_location="cpu", weights_only=True))
+        others = [repr(name) for name, value in found.items() if not (type(name) is str and isinstance(value, Tensor))]
+        if others:
+            raise TypeError(f"no tensors under {few(others)}")
+        return found
     except Exception as error:  # each reader has errors of its own
         why = next(iter(str(error).splitlines()), type(error).__name__)
         raise WeightsError(f"lpips={str(path)!r}: {why}; a file of tensors accepted; get it again") from error

@@ -276,11 +276,11 @@ EDIT_DATA = Data(
 def tiny_edit() -> Preset:
     """A flow that learns to recolour within half a minute of one core, at 64 x 64, between the trained ends of `nano`.
 
-    Its autoencoder and text encoder are those of `nano`, as they are: `--ae nano --text nano`. An autoencoder of its
-    own is at 15 dB by then. A picture is 4 x 4 tokens, and every rotary pair turns by 1 radian from one token to the
-    next (theta 1): longer waves hardly tell neighbours apart, and the flow first has to find the same place in the
-    source. 96 pictures and 32 prompts are all there are to train on, so each is encoded once. On grounds it has never
-    seen it gives the asked colour to what was there; the ground keeps its lightness, not quite its hue.
+    Its autoencoder and text encoder are those of `nano`, as they are: `--ae nano --text nano`. A picture is 4 x 4
+    tokens, and every rotary pair turns by 1 radian from one token to the next (theta 1): longer waves hardly tell
+    neighbours apart, and the flow first has to find the same place in the source. 96 pictures and 32 prompts are all
+    there are to train on, so each is encoded once. On grounds it has never seen it gives the asked colour to what was
+    there; the ground keeps its lightness, not quite its hue.
     """
     flow = FlowConfig(
         context_in_dim=192,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Any
@@ -13,6 +14,8 @@ from recast.world.draw import draw
 from recast.world.reading import read_title
 from recast.world.scene import Scene, from_json
 
+log = logging.getLogger(__name__)
+
 
 def lettering(pictures: Sequence[np.ndarray], truths: Sequence[Mapping[str, Any] | None]) -> Measure:
     """1 where the title of a picture can still be read exactly, 0 where not, None where there was none to read.
@@ -22,6 +25,8 @@ def lettering(pictures: Sequence[np.ndarray], truths: Sequence[Mapping[str, Any]
     would be wrong.
     """
     known = [_titled(picture, truth) for picture, truth in zip(pictures, truths, strict=True)]
+    if not any(known):
+        log.warning("lettering: none of %d held-out pictures has a title that can be read; not measured", len(known))
 
     def measure(number: int, picture: np.ndarray) -> float | None:
         scene, bare = known[number] or (None, None)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import shutil
 from collections.abc import Callable, Iterator
-from dataclasses import asdict, dataclass, replace
+from dataclasses import dataclass, replace
 from itertools import groupby, islice
 from pathlib import Path
 from typing import Any
@@ -106,7 +106,11 @@ def ready(
 
 
 def source(data: Data, limit_bytes: int) -> Source:
-    """The examples that `data.places` name. Raises ConfigError for a kind of place that does not exist."""
+    """The examples that `data.places` name.
+
+    Raises ConfigError for a kind of place that does not exist, and for settings that none of these places reads.
+    """
+    _require_read(data)
     parts = [(_one(place, data, limit_bytes), _weight(place)) for place in data.places]
     return parts[0][0] if len(parts) == 1 else Mixture(parts, data.seed)
 
@@ -127,9 +131,8 @@ def held_out(data: Data, limit_bytes: int, count: int) -> list[Batch]:
 
     Raises ConfigError where there are not as many.
     """
-    is_sheets = all(_kind(place)[0] == SHEETS for place in data.places)
     made: Source = (
-        _sheets(data, "held out") if is_sheets else WorldSource(**_world(data, limit_bytes), split="held out")
+        _sheets(data, "held out") if _is_sheets(data) else WorldSource(**_world(data, limit_bytes), split="held out")
     )
     if made.length is not None and made.length < count:
         raise ConfigError(f"held_out={count}: at most {made.length} accepted; there are no more")
@@ -366,6 +369,26 @@ def _kind(place: str) -> tuple[str, str]:
     )
 
 
+def _is_sheets(data: Data) -> bool:
+    """Whether sheets are all there is: otherwise held-out examples, at least, are the world's."""
+    return all(_kind(place)[0] == SHEETS for place in data.places)
+
+
+def _require_read(data: Data) -> None:
+    """Raises ConfigError for settings of the world where there are sheets alone, of sheets where there are none."""
+    unread: tuple[str, ...] = ()
+    if _is_sheets(data):
+        unread = ("size_weights", "categories", "kinds", "lengths", "scene")
+    elif all(_kind(place)[0] != SHEETS for place in data.places):
+        unread = ("colours",)
+    for name in unread:
+        if value := getattr(data, name):
+            raise ConfigError(
+                f"{name}={value!r}: not read by {', '.join(data.places)}; set data.{name}="
+                f"{'[]' if isinstance(value, tuple) else 'none'}, or take examples that it is for"
+            )
+
+
 def _one(place: str, data: Data, limit_bytes: int) -> Source:
     kind, path = _kind(place)
     if kind == WORLD:
@@ -439,10 +462,9 @@ def _rows(pictures: Tensor) -> list[np.ndarray]:
 
 
 def _settings(preset: Preset, about: dict[str, Any]) -> Settings:
-    stage = asdict(preset)
     return Settings(
         run=preset.run,
         parallel=preset.parallel,
-        stage={name: stage[name] for name in ("what", "model", "training", "optimiser", "critic", "lora")},
+        stage={name: getattr(preset, name) for name in ("what", "model", "training", "optimiser", "critic", "lora")},
         data=about,
     )

@@ -5,8 +5,9 @@ What is trained (which networks, which losses) belongs to a stage and has a data
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, field, fields
+from dataclasses import MISSING, asdict, dataclass, field, fields, is_dataclass
 from typing import Any, Literal
 
 from recast.errors import ConfigError
@@ -130,9 +131,31 @@ class Settings:
 
     run: Run
     parallel: Parallel = field(default_factory=Parallel)
-    stage: Mapping[str, Any] = field(default_factory=dict)  # the stage's own dataclass, as plain data
+    stage: Mapping[str, Any] = field(default_factory=dict)  # the stage's own dataclasses, or plain data
     data: Mapping[str, Any] = field(default_factory=dict)  # where the examples come from, as plain data
 
     def as_data(self) -> dict[str, Any]:
         """Plain data, ready for JSON."""
         return asdict(self)
+
+
+def completed(stored: Any, made: Any) -> Any:
+    """Stored JSON data with what an earlier version did not know: the defaults of the dataclasses in `made`.
+
+    made: what is stored in its place today, dataclasses in mappings or in each other.
+    """
+    if not isinstance(stored, dict):
+        return stored
+    if isinstance(made, Mapping):
+        return {name: completed(value, made.get(name)) for name, value in stored.items()}
+    found = {name: completed(value, getattr(made, name, None)) for name, value in stored.items()}
+    for each in fields(made) if is_dataclass(made) else ():
+        usual = each.default if each.default_factory is MISSING else each.default_factory()
+        if usual is not MISSING:
+            found.setdefault(each.name, as_json(usual))
+    return found
+
+
+def as_json(value: Any) -> Any:
+    """The same as JSON brings it back, dataclasses as objects."""
+    return json.loads(json.dumps(value, default=asdict))

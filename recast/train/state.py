@@ -29,7 +29,7 @@ from recast.train import checkpoints
 from recast.train.adapters import Adapters
 from recast.train.checkpoints import MANIFEST
 from recast.train.parallel import ALONE, Ranks
-from recast.train.settings import Settings
+from recast.train.settings import Settings, as_json, completed
 from recast.train.sharded import reshard
 from recast.train.tensor_parallel import Order, orders, reordered
 
@@ -249,9 +249,10 @@ def _stored(path: Path) -> dict[str, TensorStorageMetadata]:
 
 
 def _same_run(path: Path, there: Mapping[str, Any], settings: Settings) -> None:
-    here = json.loads(json.dumps(settings.as_data()))
-    pairs = [("stage", there["stage"], here["stage"]), ("data", there["data"], here["data"])]
-    pairs += [(f"run.{name}", there["run"].get(name), here["run"][name]) for name in _MUST_AGREE]
+    here = as_json(settings)
+    run, stage = completed(there["run"], settings.run), completed(there["stage"], settings.stage)
+    pairs = [("stage", stage, here["stage"]), ("data", there["data"], here["data"])]
+    pairs += [(f"run.{name}", run[name], here["run"][name]) for name in _MUST_AGREE]
     found = [line for name, old, new in pairs for line in _differences(name, old, new)]
     if found:
         raise ConfigError(
@@ -261,7 +262,7 @@ def _same_run(path: Path, there: Mapping[str, Any], settings: Settings) -> None:
 
 
 def _differences(name: str, old: Any, new: Any) -> list[str]:
-    """Where two pieces of plain data differ, by path. What an earlier version did not know is off: 0, False, None."""
+    """Where two pieces of plain data differ, by path. A name that one lacks is off there: 0, False, None."""
     if isinstance(old, dict) and isinstance(new, dict):
         keys = sorted({*old, *(key for key, value in new.items() if value)})
         return [line for key in keys for line in _differences(f"{name}.{key}", old.get(key), new.get(key))]

@@ -10,9 +10,10 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from PIL import ExifTags, Image
 
 from recast.cli import batch
-from recast.cli.batch import UNASKED, asked
+from recast.cli.batch import UNASKED, asked, size_of
 from recast.cli.job import Job, Model
 from recast.cli.main import Exit
 from recast.errors import InputError
@@ -276,6 +277,29 @@ def test_a_picture_that_cannot_be_written_is_named_and_does_not_stop_the_rest(
     ]
 
 
+def test_an_unexpected_error_of_writing_is_said_once_and_what_is_done_is_still_listed(
+    recast: Recast, photos: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    write = image.write_bytes
+
+    def broken(data: bytes, path: str) -> Path:
+        if path.endswith("b.png"):
+            raise RuntimeError("no such luck")
+        return write(data, path)
+
+    monkeypatch.setattr(image, "write_bytes", broken)
+    assert recast(*NIGHT, "--json") == Exit.FAILED
+    out, err = capsys.readouterr()
+    data = json.loads(out)
+    assert [one["path"] for one in data["pictures"]] == ["results/a.png"]
+    assert [one["image"] for one in data["failed"]] == ["photos/b.jpg"]
+    first, *rest = err.splitlines()
+    assert first.startswith("recast: error: photos/b.jpg: unexpected RuntimeError: no such luck")
+    assert rest == ["recast: 1 done, 0 skipped as finished before, 1 failed"]
+    assert recast(*NIGHT, "--traceback") == Exit.FAILED
+    assert "in broken" in capsys.readouterr().err
+
+
 def test_a_picture_is_written_while_the_next_is_made_and_ctrl_c_waits_for_it(
     recast: Recast, photos: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -341,3 +365,56 @@ def test_the_recipe_under_a_cap_is_for_the_largest_and_what_cannot_fit_is_refuse
     assert [Path(path).stem for path in out.split()] == ["a", "b", "c", "d"]
     refused = [line for line in err.splitlines() if "error" in line]
     assert [line.partition(" of ")[0] for line in refused] == ["recast: error: photos/e.png: cap"], refused
+
+
+def test_the_largest_is_found_in_headers_and_what_is_done_is_left_out(
+    recast: Recast, photos: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Of four: one to begin with, one that is done and larger than all, one cut short, and the largest that is left."""
+    picture(photos / "b.png", 2, width=96, height=96)
+    (photos / "b.jpg").unlink()
+    under = ("--size", "source", "--plan", "exact", "--vram", "12mb")
+    assert recast(*NIGHT, *under) == 0
+    for name in "ac":
+        Path("results", f"{name}.png").unlink()
+    picture(photos / "d.png", 4, width=64, height=64)
+    (photos / "e.jpg").write_bytes((photos / "d.png").read_bytes()[:20])
+    read: list[str] = []
+    asked_for: list[Any] = []
+    job_of, load = batch.job_of, batch.planned.load
+
+    def noted(model: Any, request: Any, say: Any) -> Any:
+        assert sorted(read) == ["photos/a.png", "photos/b.png"], "the others are looked at by their headers alone"
+        asked_for.append(request)
+        return load(model, request, say)
+
+    monkeypatch.setattr(batch, "job_of", lambda args, source, *more: read.append(source) or job_of(args, source, *more))
+    monkeypatch.setattr(batch.planned, "load", noted)
+    assert recast(*NIGHT, *under) == 1, "the one cut short"
+    assert [one.grid for one in asked_for] == [(4, 4)]
+
+
+@pytest.mark.parametrize("kind", ["PNG", "JPEG", "WEBP", "TIFF", "AVIF"])
+def test_the_size_in_a_header_is_that_of_the_upright_picture(kind: str, here: Path) -> None:
+    exif = Image.Exif()
+    for orientation, size in ((1, (48, 32)), (3, (48, 32)), (6, (32, 48))):
+        exif[ExifTags.Base.Orientation] = orientation
+        Image.new("RGB", (48, 32)).save("turned", kind, exif=exif)
+        read = image.read("turned")
+        assert size_of("turned") == (read.width, read.height) == size
+
+
+def test_where_the_host_s_memory_runs_out_no_recipe_is_lowered(
+    recast: Recast, photos: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """In a merge, say. What the device's memory does is told above."""
+    made = []
+
+    def merging(*_: Any, **__: Any) -> Any:
+        made.append(None)
+        raise MemoryError("Unable to allocate 9 GiB")
+
+    monkeypatch.setattr(batch, "make", merging)
+    assert recast(*NIGHT, "--plan", "exact", "--vram", "9mb") == Exit.MEMORY
+    assert len(made) == 1
+    assert "tried again" not in capsys.readouterr().err

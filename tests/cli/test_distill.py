@@ -128,7 +128,7 @@ def test_a_student_from_state_to_state_needs_pairs_that_hold_its_states(
     distil("direct", "--pairs", pairs, *ask, name="ends-alone", status=2)
     assert "settings.states=4" in capsys.readouterr().err
     distil("direct", "--pairs", walks, *ask, "--init", dev, name="two-scales", status=2)
-    assert "--init: told its guidance by an embedding" in capsys.readouterr().err
+    assert "pairs of guidance=2.5, edit_guidance=1 came" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize(("part", "file"), [("autoencoder", "ae"), ("text encoder", "text_encoder/model")])

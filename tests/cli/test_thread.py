@@ -11,10 +11,12 @@ from typing import Any, cast
 import numpy as np
 import pytest
 
-from recast.cli import thread_work
-from recast.cli.main import VERBS
+from recast.cli import planned, thread_work
+from recast.cli.main import VERBS, Exit
+from recast.errors import OutOfMemory
 from recast.pixels import image
 from recast.retouch.thread import Thread
+from recast.speed.cap import retrying
 from tests.cli.conftest import Recast, picture
 from tests.retouch.thread.fake import Painter
 
@@ -167,6 +169,43 @@ def test_warnings_go_to_stderr_unless_quiet(recast: Recast, thread: Thread, caps
     assert capsys.readouterr().err == "recast: warning: painted\n"
     assert recast("thread", "edit", "trip", "two", "-q") == 0
     assert capsys.readouterr().err == ""
+
+
+class Short:
+    """A painter under a cap whose first edit runs out of memory."""
+
+    def __init__(self, error: Exception) -> None:
+        self.pipeline, self.errors, self.runs = Painter(), [error], 0
+
+    def run(self, ask: Any) -> Any:
+        return retrying(lambda: ask(self._used()), lambda: "less")
+
+    def _used(self) -> Painter:
+        self.runs += 1
+        if self.errors:
+            self.pipeline.edit = self._fail  # type: ignore[method-assign]
+        else:
+            del self.pipeline.edit
+        return self.pipeline
+
+    def _fail(self, *_: Any, **__: Any) -> Any:
+        raise self.errors.pop()
+
+
+def test_a_second_try_is_said_even_if_quiet(
+    recast: Recast, photo: Path, capsys: Capture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert recast("thread", "new", "trip", photo) == 0
+    capsys.readouterr()
+    short = Short(OutOfMemory("memory: ran out at a grid"))
+    monkeypatch.setattr(planned, "load", lambda *_, **__: short)
+    assert recast("thread", "edit", "trip", "words", "-q") == 0
+    said = capsys.readouterr().err
+    assert said == "recast: warning: memory: ran out (memory: ran out at a grid); tried again with less\n"
+    short = Short(MemoryError("Unable to allocate"))
+    assert recast("thread", "edit", "trip", "words") == Exit.MEMORY
+    assert short.runs == 1, "the host's own: a lower recipe does not help"
+    assert "tried again" not in capsys.readouterr().err
 
 
 @pytest.mark.parametrize(

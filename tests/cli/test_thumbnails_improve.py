@@ -1,16 +1,18 @@
 """`recast thumbnails improve`: a title is set again beside what was there, which stays as it is."""
 
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
 
 from recast.pixels import image
-from recast.thumbnails import made_from, manifest
+from recast.thumbnails import beside, made_from, manifest
 from recast.thumbnails.brief import read_brief_and_kit
 from recast.thumbnails.findings import Finding
 from recast.thumbnails.manifest import Entry
+from recast.thumbnails.seeing import Sight
 from recast.thumbnails.templates import BRAND, BRIEF
 from recast.thumbnails.variants import Made
 from tests.thumbnails import channel
@@ -93,6 +95,42 @@ def test_what_cannot_be_improved_is_told(done, recast, capsys, words, status, wh
     assert recast("thumbnails", "improve", *words, *BLIND) == status
     assert why in capsys.readouterr().err
     assert not done.with_name("set-improved").exists()
+
+
+def test_a_set_that_is_the_folder_one_stands_in_is_improved_beside_it(done, recast, capsys, monkeypatch):
+    monkeypatch.chdir(done)
+    assert recast("thumbnails", "improve", ".", "proud", *BLIND, "--json") == 0
+    said = json.loads(capsys.readouterr().out)
+    assert [row["name"] for row in said["designs"]] == ["proud"]
+
+
+def test_two_references_of_one_name_are_both_held_to_what_they_were(done, recast, capsys, monkeypatch):
+    real = made_from.files
+    twice = [{"used_as": "characters.host", "file": "face.jpg", "sha256": each, "licence": None} for each in "ab"]
+    record = json.loads((done / manifest.NAME).read_text())
+    record["made_from"]["files"] += twice
+    (done / manifest.NAME).write_text(json.dumps(record))
+    other = [{**twice[0], "sha256": "c"}, twice[1]]
+    monkeypatch.setattr(made_from, "files", lambda *given: real(*given) + other)
+    assert recast("thumbnails", "improve", "robot/set", *BLIND) == 1
+    assert "face.jpg: has changed since the set was made" in capsys.readouterr().err
+
+
+def test_a_set_whose_titles_a_model_painted_is_refused(done, recast, capsys, monkeypatch):
+    monkeypatch.setattr(beside, "read_brief_and_kit", lambda path: painted(*read_brief_and_kit(path)))
+    assert recast("thumbnails", "improve", "robot/set", *BLIND) == 1
+    assert "text_in_scene: the model paints its titles" in capsys.readouterr().err
+
+
+def test_a_set_is_set_again_for_the_profile_it_was_set_for(done, monkeypatch):
+    brief, kit = read_brief_and_kit(done.parent / "brief.yaml")
+    monkeypatch.setattr(beside, "read_brief_and_kit", lambda path: (replace(brief, profiles=("x",)), kit))
+    (start,) = beside.of_set(done, ["proud"], Sight())
+    assert start.profile.name == "x"
+
+
+def painted(brief, kit):
+    return replace(brief, text_in_scene=True), kit
 
 
 @pytest.mark.parametrize("name", ["brief.yaml", "brand.yaml", "logo.svg"])

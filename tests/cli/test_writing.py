@@ -84,6 +84,39 @@ def test_what_fails_is_told_by_name_and_stops_the_rest_if_it_must(goes_on: bool)
     assert written == (["b"] if goes_on else [])
 
 
+def test_an_error_of_telling_what_failed_ends_the_writing_and_is_raised() -> None:
+    """stderr on a full disk, say: nobody is told, and nobody waits for ever."""
+    written: list[str] = []
+
+    def write() -> None:
+        raise ValueError("broken")
+
+    def untold(*_: object) -> bool:
+        raise OSError("full")
+
+    def run() -> None:
+        with Writer(untold) as writer:
+            writer.put("a", write)
+            for name in "bcde":
+                writer.put(name, partial(written.append, name))
+
+    raised: list[BaseException] = []
+
+    def caught() -> None:
+        try:
+            run()
+        except OSError as error:
+            raised.append(error)
+
+    thread = threading.Thread(target=caught, daemon=True)
+    thread.start()
+    thread.join(5)
+    assert not thread.is_alive(), "it waits for ever"
+    assert [str(error) for error in raised] == ["full"]
+    assert isinstance(raised[0].__context__, ValueError)
+    assert written == []
+
+
 def stopped_while_writing(written: list[str]) -> Writer:
     """Ctrl-C comes while the one thing that is finished is being written."""
     task = Slow("a", written)
@@ -113,6 +146,37 @@ def test_a_second_stop_waits_for_the_file_under_way_and_leaves_out_what_is_behin
     with pytest.raises(KeyboardInterrupt):
         writer.__exit__(KeyboardInterrupt, None, None)
     assert written == ["a"]
+
+
+@pytest.mark.parametrize("is_put", [True, False])
+def test_a_stop_in_the_first_line_of_the_end_waits_for_what_was_taken(is_put: bool) -> None:
+    """The interrupt comes just after the end was asked for, or just before."""
+    written: list[str] = []
+    task = Slow("a", written)
+    writer = Writer(never).__enter__()
+    writer.put("a", task)
+    assert task.begun.wait(10)
+    put, asked = writer._tasks.put, list[None]()
+
+    def stopped(end: None) -> None:
+        asked.append(end)
+        if is_put or len(asked) > 1:
+            put(end)
+        if len(asked) == 1:
+            threading.Timer(0.05, task.may.set).start()
+            raise KeyboardInterrupt
+
+    writer._tasks = Tasks(writer._tasks, stopped)  # type: ignore[assignment]
+    with pytest.raises(KeyboardInterrupt):
+        writer.__exit__(None, None, None)
+    assert written == ["a"]
+
+
+class Tasks:
+    """The tasks of a writer, with another way to put one more."""
+
+    def __init__(self, tasks: "SimpleQueue[object]", put: object) -> None:
+        self.get, self.put = tasks.get, put
 
 
 class Stopped:

@@ -16,7 +16,7 @@ from recast.train.parallel import Ranks
 from recast.train.settings import Optimiser
 from recast.train.stage import trained
 from recast.train.times import TimeLaw
-from recast.train.uses import Pass, Use, plan
+from recast.train.uses import TARGET, Pass, Use, plan
 from tests.train.pairs import pairs, stage
 
 EDITS = FlowTraining(edit=1, text_to_image=0, keep=0, reverse=0, text_dropout=0)
@@ -61,6 +61,9 @@ def test_kept_encodings_are_those_that_are_made_anew(monkeypatch: pytest.MonkeyP
     assert encoded == [1] * 6
     assert first == pytest.approx(per_sample(stage(EDITS), batch), rel=1e-5)
     assert again == {number: first[number] for number in (1, 2)}  # to the bit, whatever the batch
+    kept.device = torch.device("meta")  # what is kept is found without the device
+    kept._tokens(pairs(2, first=1), TARGET, [0, 1])
+    kept.device = torch.device("cpu")
     per_sample(kept, batch)
     assert len(encoded) > 6
 

@@ -81,18 +81,27 @@ def test_files_and_pictures_that_will_not_do_are_refused(tmp_path: Path):
     save_file({"lin0.model.1.weight": torch.zeros(1, 4, 1, 1)}, tmp_path / "a" / LINEAR[0])
     with pytest.raises(WeightsError, match=r"missing 4 \(lin1\.model\.1\.weight"):
         Lpips(tmp_path / "a")
+    trunk = torch.load(tmp_path / "a" / TRUNK[1])
+    for wrong, said in (({"state_dict": trunk}, "'state_dict'"), (trunk | {"features.0.bias": torch.ones(())}, "bias")):
+        torch.save(wrong, tmp_path / "a" / TRUNK[1])
+        with pytest.raises(WeightsError, match=said):
+            Lpips(tmp_path / "a")
 
 
 def test_an_autoencoder_is_trained_on_it_where_a_folder_is_named(tmp_path: Path):
     start = tiny_ae()
     folder = written(tmp_path / "lpips")
-    training = replace(start.training, lpips=str(folder), weights=Weights(perceptual=0.3), crop=48)
-    small = replace(start, training=training, data=replace(start.data, held_out=1, shown=1, batch_size=1))
+    training = replace(
+        start.training, lpips=str(folder), weights=Weights(perceptual=0.3), crop=48, reads_lettering=True
+    )
+    titles = {"sizes": ((256, 144),), "categories": {"text": 1}, "kinds": None, "scene": "cartoon"}
+    small = replace(start, training=training, data=replace(start.data, held_out=1, shown=1, batch_size=1, **titles))
     run = runs.ready(small, runs.Starts())
     (batch,) = (batch for batch, _ in zip(run.batches, range(1), strict=False))
     made = run.stage.loss("generator", run.stage.prepare(batch, 0.0), 0.0)
     assert made is not None
     assert made.parts["perceptual"] > 0
+    assert run.stage.validate()["lettering"] == 0.0  # a title is there; an untrained autoencoder loses it
     assert set(run.settings.data["lpips"]) == {TRUNK[1], LINEAR[0]}  # another file is another run
 
 

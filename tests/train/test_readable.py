@@ -43,6 +43,11 @@ def test_a_title_that_is_not_there_does_not(measure: Measure, spoilt):
     assert measure(0, spoilt(SCENE)) == 0
 
 
+def test_where_no_picture_has_a_title_that_is_said(caplog: pytest.LogCaptureFixture):
+    lettering([drawn(SCENE)], [None])
+    assert "none of 1 held-out pictures has a title" in caplog.text
+
+
 @pytest.mark.parametrize("number", [1, 2])
 def test_where_no_title_is_known_there_is_nothing_to_say(measure: Measure, number: int):
     assert measure(number, drawn(SCENE)) is None

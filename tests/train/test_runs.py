@@ -1,14 +1,37 @@
-"""A run's weights, published whole, with the earlier ones there until then."""
+"""What a run is made of: settings that its places read; weights, published whole, the earlier ones there until then."""
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, cast
 
 import pytest
 
-from recast.errors import TrainingError
-from recast.train.runs import Ready, published
+from recast.errors import ConfigError, TrainingError
+from recast.train.presets import EDIT_DATA, TINY_DATA, Data
+from recast.train.runs import Ready, published, source
+
+
+@pytest.mark.parametrize(
+    ("data", "unread"),
+    [
+        (replace(EDIT_DATA, scene="sheet"), "scene='sheet'"),
+        (replace(EDIT_DATA, kinds={"thing colour": 1.0}), "kinds="),
+        (replace(EDIT_DATA, categories={"local": 1}), "categories="),
+        (replace(EDIT_DATA, lengths={"short": 1}), "lengths="),
+        (replace(EDIT_DATA, size_weights=(2,)), "size_weights="),
+        (replace(EDIT_DATA, places=("world@2",)), "colours="),
+    ],
+)
+def test_settings_that_no_place_reads_are_refused_by_name(data: Data, unread: str):
+    with pytest.raises(ConfigError, match=f"^{unread}.*not read by .*; set data.{unread.partition('=')[0]}="):
+        source(data, 95)
+
+
+@pytest.mark.parametrize("data", [EDIT_DATA, TINY_DATA, replace(EDIT_DATA, places=("sheets", "world"), scene="sheet")])
+def test_settings_that_one_of_several_places_reads_are_taken(data: Data):
+    assert source(data, 95).about()
 
 
 def run(text: str | None) -> Ready:

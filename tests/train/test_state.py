@@ -18,6 +18,7 @@ from torch.distributed import checkpoint as dcp
 
 from recast.errors import ConfigError, TrainingError, WeightsError
 from recast.train import checkpoints, optim, parallel, state, tensor_parallel
+from recast.train.distill.direct import DirectSettings
 from recast.train.ema import Average
 from recast.train.parallel import ALONE, Ranks
 from recast.train.settings import Optimiser, Parallel, Run, Settings
@@ -97,6 +98,16 @@ def test_what_an_earlier_version_did_not_know_is_off(tmp_path: Path):
     state.load(written, parts(0, 1), known)
     with pytest.raises(ConfigError, match=r"stage\.new was None and is 0\.5"):
         state.load(written, parts(0, 1), replace(SETTINGS, stage=SETTINGS.stage | {"new": 0.5}))
+
+
+def test_what_an_earlier_version_did_not_know_is_what_a_dataclass_has_by_default(tmp_path: Path):
+    now = replace(SETTINGS, stage={"what": "direct", "settings": DirectSettings()})
+    there = json.loads(json.dumps(now.as_data()))
+    del there["stage"]["settings"]["towards"], there["stage"]["settings"]["law"]["steps"], there["run"]["precision"]
+    state._same_run(tmp_path, there, now)
+    other = replace(now, stage={"what": "direct", "settings": DirectSettings(towards="states")})
+    with pytest.raises(ConfigError, match=r"settings: stage\.settings\.towards was 'end' and is 'states'; continue"):
+        state._same_run(tmp_path, there, other)
 
 
 def test_averages_are_read_in_the_places_of_the_weights(tmp_path: Path):

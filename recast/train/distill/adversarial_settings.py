@@ -20,7 +20,7 @@ class AdversarialSettings(Scales):
     law: Law = field(default_factory=Law)
     sampler: SamplerName = "euler"  # the student's own walk, in training and in use
     shifts_schedule: bool = True  # by resolution: the student's grid and the noise levels
-    accepts_unguided: bool = False  # guidance may be 1
+    accepts_unguided: bool = False  # either scale may be 1
     teacher_steps: int = 25  # of the teacher's walk, where pictures come instead of pairs
     pictures: float = 0.0  # share of what counts as real that is pictures themselves; the rest the teacher has made
     paired_noise: bool = True  # the student begins with the noise of the teacher's walk
@@ -48,11 +48,13 @@ class AdversarialSettings(Scales):
                 f"teacher_steps={self.teacher_steps}: more than the {self.law.steps} of the student needed; 25 is usual"
             )
         self.check_scales()
-        if not (self.guidance > 1 or (self.guidance == 1 and self.accepts_unguided)):
-            raise ConfigError(
-                f"guidance={self.guidance}: a scale above 1 accepted: pictures made without guidance teach a student "
-                "that then has none; pass that of the teacher, 2.5 to 3.5 is usual, or 1 with accepts_unguided=true"
-            )
+        for name in ("guidance", "edit_guidance"):
+            if getattr(self, name) == 1 and not self.accepts_unguided:
+                raise ConfigError(
+                    f"{name}={getattr(self, name)}: a scale above 1 accepted: pictures made without guidance teach a "
+                    "student that then has none; pass that of the teacher, 2.5 to 3.5 is usual, or 1 with "
+                    "accepts_unguided=true"
+                )
         if self.regression and not self.paired_noise:
             raise ConfigError(
                 f"regression={self.regression}: for paired_noise=true alone: another noise leads to another picture; "

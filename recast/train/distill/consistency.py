@@ -174,13 +174,16 @@ class ConsistencyStage(PairedStage):
 
     def flops(self, batch: Batch | PairBatch) -> float:
         """Of student, target and teacher. Encoding pictures is not counted."""
-        is_guided = self.settings.guidance != 1 and not self.teacher.flow.config.guidance_embed
-        evaluations = BACKWARD + 1 + 1 + is_guided
         if isinstance(batch, PairBatch):
-            if self.settings.scale_of(batch.each) == 1:
-                evaluations = BACKWARD + 1 + 1
-            return evaluations * sum(self.work(batch.each))
-        return evaluations / BACKWARD * self.reading.flops(batch)
+            work = sum(self.work(batch.each))
+            return BACKWARD * work + self._beside(self.settings.scale_of(batch.each)) * work
+        uses = self.reading.works(batch)
+        beside = (self._beside(self.settings.scale(is_edit=bool(use.contexts))) * work.total for use, work in uses)
+        return self.reading.flops(batch) + sum(beside)
+
+    def _beside(self, scale: float) -> int:
+        """Evaluations of target and teacher, whose condition and null are two where it is guided by both."""
+        return 1 + 1 + (scale != 1 and not self.teacher.flow.config.guidance_embed)
 
     def validate(self) -> Mapping[str, float]:
         """As of any paired stage, and `consistency`: the mean squared distance of the student's jumps from neighbouring

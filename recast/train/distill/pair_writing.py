@@ -9,7 +9,7 @@ from __future__ import annotations
 import json
 import os
 from collections.abc import Iterator, Mapping
-from dataclasses import asdict, dataclass, replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Literal
 
@@ -28,6 +28,7 @@ from recast.train.distill.scales import Scales
 from recast.train.distill.teacher import ALWAYS, WALKS, Teacher, WalkName
 from recast.train.flow_stage import FlowStage
 from recast.train.parallel import ALONE, Ranks
+from recast.train.settings import as_json, completed
 from recast.train.stage import Batches
 from recast.train.uses import Pass
 from recast.weights.files import TensorFile
@@ -145,10 +146,8 @@ class _Row:
 
 def _started(place: Path, makers: Mapping[str, str], settings: PairSettings, batches: Batches) -> Manifest:
     """The manifest to go on from: the folder's own, or a new one."""
-    said = asdict(settings)
+    said = as_json(settings)
     said.pop("count")  # what is wanted, not what the pairs are
-    said = json.loads(json.dumps(said))
-    usual = asdict(PairSettings())  # of settings that an earlier version did not know
     fresh = Manifest(made_by=dict(makers), settings=said, stream=batches.state())
     if not (place / MANIFEST).exists():
         if place.is_dir() and any(
@@ -159,11 +158,8 @@ def _started(place: Path, makers: Mapping[str, str], settings: PairSettings, bat
         return fresh
     found = Manifest.read(place)
     require_same_makers(place, found.made_by, makers)
-    apart = [
-        f"{name} {found.settings.get(name, usual[name])!r} there, {said[name]!r} here"
-        for name in said
-        if found.settings.get(name, usual[name]) != said[name]
-    ]
+    there = completed(found.settings, settings)
+    apart = [f"{name} {there[name]!r} there, {said[name]!r} here" for name in said if there[name] != said[name]]
     if apart:
         raise ConfigError(
             f"place={str(place)!r}: pairs of other settings: {'; '.join(apart)}; its own accepted, with any count; "

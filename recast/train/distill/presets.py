@@ -126,7 +126,12 @@ def nano_ladd() -> Distillation:
         start,
         what="ladd",
         settings=LaddSettings(
-            on_policy=1.0, regression=0.1, r1=1e-5, guidance=NANO_GUIDANCE, edit_guidance=NANO_EDIT_GUIDANCE
+            on_policy=1.0,
+            regression=0.1,
+            r1=1e-5,
+            guidance=NANO_GUIDANCE,
+            edit_guidance=NANO_EDIT_GUIDANCE,
+            accepts_unguided=True,  # edits by nano are not guided by default
         ),
         optimiser=Optimiser(lr=1e-5, betas=(0.5, 0.95), warmup_steps=100, schedule="cosine"),
         critic=Optimiser(lr=1e-3, betas=(0.5, 0.95), weight_decay=0, warmup_steps=100),
@@ -137,7 +142,9 @@ def nano_ladd() -> Distillation:
 def nano_add() -> Distillation:
     """The predecessor in pixels, for comparison."""
     return replace(
-        nano_ladd(), what="add", settings=AddSettings(guidance=NANO_GUIDANCE, edit_guidance=NANO_EDIT_GUIDANCE)
+        nano_ladd(),
+        what="add",
+        settings=AddSettings(guidance=NANO_GUIDANCE, edit_guidance=NANO_EDIT_GUIDANCE, accepts_unguided=True),
     )
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import asdict, dataclass, replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -212,12 +212,15 @@ def _student(preset: Distillation, starts: Starts, teacher: FlowTransformer, few
     made = start.whole(teacher) if starts.init is None else start.read(starts.init)
     start.require_kin(made.config, teacher.config)
     has_spare = made.config.guidance_embed and not teacher.config.guidance_embed
-    if few is not None and has_spare and few.edit_guidance != few.guidance:
-        raise ConfigError(
-            f"--init: told its guidance by an embedding, which is to be one scale; the pairs have {few.guidance:g}, "
-            f"and {few.edit_guidance:g} of edits; begin with the teacher, or write pairs with one scale"
-        )
     if few is not None and has_spare and made.config.context_attention == "full":
+        if few.edit_guidance != few.guidance:
+            is_read = isinstance(preset.settings, DirectSettings)  # from its pairs
+            given, do = ("pairs", "write pairs with") if is_read else ("settings", "set")
+            raise ConfigError(
+                f"--init: told its guidance by an embedding, which is to be one scale; {given} of "
+                f"guidance={few.guidance:g}, edit_guidance={few.edit_guidance:g} came; begin with the teacher, or {do} "
+                "one scale for both"
+            )
         made = start.at_scale(made, few.guidance)
     if preset.lora is not None:
         made = made.to(teacher.dtype)
@@ -343,6 +346,6 @@ def _about(batches: Any) -> dict[str, Any]:
 
 
 def _settings(preset: Distillation, about: dict[str, Any]) -> Settings:
-    said = asdict(preset)
     names = ("what", "training", "settings", "optimiser", "critic", "lora")
-    return Settings(run=preset.run, parallel=preset.parallel, stage={name: said[name] for name in names}, data=about)
+    said = {name: getattr(preset, name) for name in names}
+    return Settings(run=preset.run, parallel=preset.parallel, stage=said, data=about)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from math import inf
 
 from recast.errors import ConfigError
 from recast.train.uses import Pass
@@ -24,8 +25,8 @@ class Scales:
         return self.scale(is_edit=each.context is not None)
 
     def check_scales(self) -> None:
-        """Raises ConfigError for a scale below 1."""
+        """Raises ConfigError for a scale below 1, or one that is not finite."""
         for name in ("guidance", "edit_guidance"):
             scale = getattr(self, name)
-            if scale is not None and not scale >= 1:
-                raise ConfigError(f"{name}={scale}: a scale from 1 accepted; 2.5 to 3.5 is usual")
+            if scale is not None and not 1 <= scale < inf:
+                raise ConfigError(f"{name}={scale}: a finite scale from 1 accepted; 2.5 to 3.5 is usual")

@@ -131,8 +131,8 @@ class Teacher:
             here = torch.full(x.shape[:1], t, device=x.device)
             return self.velocity(x, here, condition, null, guidance, interval=interval, rescale=rescale)
 
-        stood = [state.x for state in WALKS[walk](at, noise.float(), times(steps, mu=mu))]
-        return torch.stack(stood[steps // kept - 1 :: steps // kept], dim=1)
+        walked = enumerate(WALKS[walk](at, noise.float(), times(steps, mu=mu)), 1)
+        return torch.stack([state.x for step, state in walked if step % (steps // kept) == 0], dim=1)
 
     def features(self, x_t: Tensor, t: Tensor, condition: Condition, taps: Sequence[int]) -> list[Tensor]:
         """Tokens (b, n, width) of the target after each block of `taps`, in that order, in fp32.

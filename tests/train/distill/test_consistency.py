@@ -12,7 +12,9 @@ from recast.flow.schedule import resolution_shift, times
 from recast.train.distill.consistency import ConsistencySettings, ConsistencyStage, Leap
 from recast.train.flow_stage import Prepared
 from recast.train.objective import draw
+from recast.train.uses import FlowTraining
 from tests.train.distill import toy
+from tests.train.pairs import pairs
 
 TOLD = {"guidance": toy.GUIDANCE, "teacher_steps": 6, "distance": "mse"}
 
@@ -106,6 +108,19 @@ def test_pictures_are_trained_on_as_pairs_are(known):
     made.reading.prepare = lambda pictures, share: Prepared((batch.each,), 8)
     of_picture = made.loss("consistency", made.prepare(object(), 0.0), 0.0).value
     torch.testing.assert_close(of_picture, of_pair)
+
+
+@pytest.mark.parametrize(("training", "teachers"), [({"edit": 1}, 1), ({"text_to_image": 1}, 2)])
+def test_only_what_is_guided_costs_two_evaluations_of_the_teacher(known, training, teachers):
+    """Edits at scale 1 cost one; a target costs one more, the student its forward and backward pass."""
+    made, pictures = new(known, edit_guidance=1.0), pairs(3)
+    shares = {"edit": 0, "text_to_image": 0, "keep": 0, "reverse": 0, "text_dropout": 0, "context_dropout": 0}
+    made.reading.training = FlowTraining(**shares | training)
+    (each,) = made.reading.passes(pictures, made.reading._plan(pictures))
+    work = made.reading.work(pictures).total
+    assert made.flops(pictures) == made.reading.flops(pictures) + (1 + teachers) * work
+    pair = replace(known[1], each=each)
+    assert made.flops(pair) == (3 + 1 + teachers) * sum(made.work(each))
 
 
 def test_one_phase_ends_at_the_picture_and_is_walked_by_renoising(known):

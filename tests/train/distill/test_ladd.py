@@ -64,7 +64,11 @@ def test_bug_2_what_counts_as_real_was_made_with_the_settings_guidance(monkeypat
         of.prepare(pair_batch(of, steps=4), 0.0)
     with pytest.raises(ConfigError, match=r"guidance=1\.0.*accepts_unguided"):
         LaddSettings(guidance=1.0)
-    LaddSettings(guidance=1.0, accepts_unguided=True)
+    with pytest.raises(ConfigError, match=r"edit_guidance=1\.0.*accepts_unguided"):
+        LaddSettings(edit_guidance=1.0)
+    with pytest.raises(ConfigError, match="edit_guidance=inf: a finite scale"):
+        LaddSettings(edit_guidance=float("inf"))
+    LaddSettings(guidance=1.0, edit_guidance=1.0, accepts_unguided=True)
     # what the teacher makes itself is guided too: away from the empty prompt
     asked: list[dict[str, Any]] = []
     inner = of.teacher.endpoint
@@ -82,7 +86,7 @@ def test_bug_2_what_counts_as_real_was_made_with_the_settings_guidance(monkeypat
     assert torch.equal(call["noise"], part.start)
     assert part.is_end.all()
     # edits at a scale of their own, and pictures without contexts at the other
-    own = replace(of.settings, edit_guidance=1.0)
+    own = replace(of.settings, edit_guidance=1.0, accepts_unguided=True)
     of.settings = own
     of.prepare(pair_batch(of, guidance=1.0), 0.0)
     with pytest.raises(ConfigError, match=r"guidance=1\.0: the pairs were made with 3\.0"):

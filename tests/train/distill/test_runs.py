@@ -14,7 +14,7 @@ from recast import config, cost, weights
 from recast.errors import ConfigError, MissingWeights
 from recast.latents.tokens import positions
 from recast.train import plan as training_plan
-from recast.train.distill import plan, result, start
+from recast.train.distill import plan, result, runs, start
 from recast.train.distill.pairs import noise_of
 from recast.train.distill.presets import PRESETS, preset
 from recast.train.hardware import device
@@ -63,6 +63,20 @@ def test_a_student_begins_as_a_copy_of_its_own():
     assert torch.equal(made.img_in.weight, flow.img_in.weight.float())
     made.img_in.weight.data.zero_()
     assert flow.img_in.weight.any()
+
+
+def test_two_scales_are_refused_only_where_an_embedding_becomes_one(monkeypatch: pytest.MonkeyPatch):
+    few = runs._Few(steps=4, sampler="euler", guidance=2.5, edit_guidance=1.0, shifts_schedule=True)
+    starts = runs.Starts(init=Path("dev"))
+    for attention in ("cached", "full"):
+        monkeypatch.setattr(start, "read", lambda _, a=attention: tiny_flow(context_attention=a))
+        teacher = tiny_flow(context_attention=attention, guidance_embed=False)
+        if attention == "cached":
+            assert runs._student(PRESETS["tiny-ladd"](), starts, teacher, few).config.guidance_embed
+            continue
+        for way, said in (("direct", "pairs of guidance=2.5.*write pairs"), ("ladd", "settings of guidance=2.5.* set")):
+            with pytest.raises(ConfigError, match=said):
+                runs._student(PRESETS[f"tiny-{way}"](), starts, teacher, few)
 
 
 def test_a_student_of_another_network_or_a_run_that_is_not_over_is_refused(tmp_path: Path):

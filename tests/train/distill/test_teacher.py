@@ -1,6 +1,8 @@
 """The frozen teacher: guidance where it is asked for, endpoints, and what its blocks see."""
 
+import weakref
 from dataclasses import replace
+from types import SimpleNamespace
 
 import pytest
 import torch
@@ -9,7 +11,7 @@ from recast.errors import ConfigError, ShapeError
 from recast.flow.sampler import euler
 from recast.flow.schedule import times
 from recast.latents.tokens import positions
-from recast.train.distill.teacher import Teacher, joined, picked, rescaled
+from recast.train.distill.teacher import WALKS, Teacher, joined, picked, rescaled
 from tests.tiny import tiny_flow
 
 CONTEXTS = [None, "full", "cached"]
@@ -63,6 +65,25 @@ def test_outside_the_interval_of_times_there_is_no_guidance():
     torch.testing.assert_close(found[0], bare[0], atol=1e-5, rtol=1e-4)
     torch.testing.assert_close(found[1:], full[1:])
     assert (full[0] - bare[0]).abs().max() > 0.01
+
+
+def test_states_that_are_not_kept_are_let_go(monkeypatch: pytest.MonkeyPatch):
+    alive = []
+
+    def walk(velocity, x, times):
+        made = []
+        for _ in times[1:]:
+            state = SimpleNamespace(x=x.clone())
+            made.append(weakref.ref(state.x))
+            yield state
+            del state
+            alive.append(sum(each() is not None for each in made))
+
+    monkeypatch.setitem(WALKS, "euler", walk)
+    teacher, x_t, _, condition, null = asked(None)
+    found = teacher.states(x_t, condition, null, steps=6, kept=2, guidance=1.0, mu=0.0)
+    assert found.shape[1] == 2
+    assert alive[:4] == [1, 1, 1, 2]  # the one just made, or one that is kept and the one just made
 
 
 def test_rescaling_gives_the_clean_end_the_spread_of_the_unguided_one():
