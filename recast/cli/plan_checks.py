@@ -38,10 +38,10 @@ def _of_products(place: torch.device, dtype: torch.dtype) -> Check:
     others = {product: gain for product, gain in gains.items() if gain > 0}
     data = {"path": str(tuning.place()), "timed": len(gains), "gains": others}
     if table.trouble:
-        cure = "the next picture by --plan lossless times products anew"
+        cure = "the next picture by --plan lossless on a GPU times products anew"
         return Check("products", "warn", f"{tuning.place()} cannot be used ({table.trouble})", cure, data)
     if not gains:
-        found = "none timed here yet; --plan lossless does so with the first picture of a size"
+        found = "none timed here yet; on a GPU --plan lossless does so with the first picture of a size"
     else:
         best = f", the most by {max(others.values()):.0%}" if others else ""
         found = f"{len(gains)} shapes timed here, {len(others)} faster in another way than the library's usual{best}"

@@ -91,9 +91,7 @@ class Exchange:
         return made
 
     def forget(self) -> None:
-        """Give up what requests have in common and the weights decide, and other forms of the weights."""
-        for layer in self.layers:
-            layer.forget()
+        """Give up what requests have in common and the weights decide."""
         if self.contexts is not None:
             self.contexts.forget()
 

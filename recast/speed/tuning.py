@@ -251,9 +251,6 @@ class Tuned(Plain):
     def outputs(self, first: int, last: int) -> Tuned:
         return Tuned(self.weight[first:last], None if self.bias is None else self.bias[first:last], self.tuner)
 
-    def forget(self) -> None:
-        """The weight was written to: nothing to do, since no arm keeps another form of it."""
-
     def _arm(self, x: Tensor, use: Use) -> Arm:
         assert self.tuner is not None
         n, k = self.weight.shape
