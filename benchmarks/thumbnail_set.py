@@ -9,11 +9,12 @@ in turn, some separate edits before each request of the set, so that a busy mach
     separate, cached    the same with the context looked at once a call
     set             what `recast thumbnails make` does: one request a group, one look at the base for all steps
 
-Every arm makes the same edits with the same steps, mask and strictness, and ends with the merge that keeps the
-character and a file; that of the set also tells who is in each picture. Seconds are those of the clock, and of the
-processor, which say less of other work on the machine. The set is then lettered, checked and ranked. likeness: cosines
-of every face of a kept variant to the character's references. read: share of lettered variants whose title is read
-right at 168 pixels (T4).
+All arms have the same prompts, seeds, steps, mask and strictness, and end with the merge that keeps the character and
+a file; that of the set also tells who is in each picture. Its pictures are those of "separate, cached"; "separate" has
+the context attended to anew at each step, which makes others and takes longer: both ratios are printed. Seconds are
+those of the clock, and of the processor, which say less of other work on the machine. The set is then lettered, checked
+and ranked. likeness: cosines of every face of a kept variant to the character's references. read: share of lettered
+variants whose title is read right at 168 pixels (T4).
 """
 
 from __future__ import annotations
@@ -143,7 +144,9 @@ def main() -> None:
             list(work.make(until="variants"))
         set_s = together.rows[0] - np.sum(cached.others.rows, axis=0)
         ended = time.perf_counter() - sum(wall for wall, _ in cached.others.rows)
-        each = np.diff([*cached.begun, ended]) / args.together if len(cached.begun) == groups else [np.nan]  # no retry
+        sizes = np.diff([*range(0, args.count, args.together), args.count])
+        has_retries = len(cached.begun) != groups
+        median = None if has_retries else float(np.median(np.diff([*cached.begun, ended]) / sizes))
         begun = time.perf_counter()
         events = work.make()
         while True:
@@ -153,7 +156,7 @@ def main() -> None:
                 finished = done.value
                 break
         rest = time.perf_counter() - begun
-        report(args, finished, set_s, apart, apart_cached, rest, float(np.median(each)))
+        report(args, finished, set_s, apart, apart_cached, rest, median)
 
 
 def _both(
@@ -170,7 +173,7 @@ def report(
     apart: Clock,
     apart_cached: Clock,
     rest: float,
-    median: float,
+    median: float | None,  # seconds a variant; None where some were tried again
 ) -> None:
     count = len(finished.entries)
     tried = sum(len(each.made.tried) for each in finished.entries)
@@ -185,8 +188,10 @@ def report(
         "separate s": float(apart.mean()[0]) * count,
         "separate, cached s": float(apart_cached.mean()[0]) * count,
         "set / separate": float(together[0] / (apart.mean()[0] * tried)),
-        "set / separate, medians": median / apart.median(),
+        "set / separate, medians": None if median is None else median / apart.median(),
+        "set / separate, cached, medians": None if median is None else median / apart_cached.median(),
         "set / separate, processor": float(together[1] / (apart.mean()[1] * tried)),
+        "set / separate, cached, processor": float(together[1] / (apart_cached.mean()[1] * tried)),
         "set / separate, cached": float(together[0] / (apart_cached.mean()[0] * tried)),
         "lettering, checks, export s": rest,
         "kept": len(kept),

@@ -29,7 +29,8 @@ def improve(args: argparse.Namespace) -> Exit:
 
     first = Path(args.words[0])
     is_set = first.is_dir()
-    out = Path(args.out) if args.out else first.with_name(f"{first.name if is_set else first.stem}-improved")
+    whole = first.resolve()  # "." has no name
+    out = Path(args.out) if args.out else whole.with_name(f"{whole.name if is_set else whole.stem}-improved")
     sight = sight_of(args)
     rows: list[dict[str, Any]] = []
     done: list[tuple[Start, Improved | None]] = []
@@ -42,7 +43,7 @@ def improve(args: argparse.Namespace) -> Exit:
             progress.step(i + 1, len(starts))
     for start, made in done:
         is_new = made is not None and (made.design is not start.design or not is_set)
-        files = beside.write(out, start.name, made) if made is not None and is_new else ()
+        files = beside.write(out, start.name, made, start.profile) if made is not None and is_new else ()
         rows.append(_row(start, made, [path.name for path in files]))
     written = [beside.report(out, rows)] if any(row["files"] for row in rows) else []
     if args.json:

@@ -214,7 +214,8 @@ class Editor:
         started = time.perf_counter()
         lost = None
         if plan.half is not None and plan.gives_back and last is not None and result.source_tokens is not None:
-            lost = plan.half.decoded(last, result.source_tokens, (self.generator, plan.box))
+            by = (self.generator, plan.box, getattr(run.request, "grid", None))
+            lost = plan.half.decoded(last, result.source_tokens, by)
         is_placed = plan.box is None and _holds(run.request)
 
         def merged(raw: Picture) -> Merge | GateFailed:
@@ -339,7 +340,7 @@ def is_time(step: Step, request: Any) -> bool:
 
 
 def _holds(request: Any) -> bool:
-    """Whether the sampler holds a part of the source where it is, so that an edit can lie nowhere else."""
+    """Whether the sampler holds a part of the source where it is."""
     free = getattr(request, "may_change", None)
     return free is not None and not free.all()
 

@@ -138,8 +138,8 @@ def merge(
     outside is listed, not accepted; cut they are too where the edit changed the whole picture, or framed it anew, which
     a strict merge refuses.
     take: (H, W), an area to take from the edit whatever the difference; of a strict merge too, mask and boxes or not.
-    is_placed: the edit is known to lie on its source as it came, such as where its sampler held a part in place: no
-    motion is sought, which where nearly all is new would be one of chance.
+    is_placed: a part of the edit should lie on its source as it came, such as where its sampler held it: where enough
+    of what both show does, no motion is sought, which takes time, and where nearly all is new is one of chance.
     look: "global" returns the edit as it is, "auto" decides by the share, "local" merges however much changed, and from
     another framing too where the two pictures agree on a zoom, a turn and a shift.
     detectors: find faces, lines of text or logos, which are taken whole or left whole.
@@ -161,10 +161,7 @@ def merge(
     if frame.is_identical:
         return _unchanged(frame, "the edit is the source, pixel for pixel", clock)
     with clock("register"):
-        if is_placed and not frame.has_other_ratio:
-            registration = _in_place(frame.grid, "known to lie in place")
-        else:
-            frame, registration = frame.placed(thresholds.registering, seen.side)
+        frame, registration = frame.placed(thresholds.registering, seen.side, is_placed=is_placed)
         if look == "local":
             registration = register.accepted(registration)
         view, valid = frame.on_grid(registration)

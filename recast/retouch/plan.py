@@ -119,6 +119,8 @@ def think(
     else:
         source = read_original(image)
         picture = source.picture()
+        if mode == "off" and source.depth == 16:  # as `read` says of the same file; a merge keeps them
+            picture = replace(picture, warnings=("16 bits per channel reduced to 8", *picture.warnings))
     values = None
     if mask is not None:
         values = read_mask(mask, width=picture.width, height=picture.height, mode=mask_mode)

@@ -144,6 +144,14 @@ class _Pair:
         tiles = residual.measure(self.levels[0], matrix, None, self.grid, None, self.thresholds)
         return tiles.still(self.thresholds)
 
+    @property
+    def lies_still(self) -> bool:
+        """Whether what both pictures show lies in place, at full size and at half of it, which sees farther."""
+        return all(
+            residual.measure(level, STILL, None, self.grid, None, self.thresholds).lies_still(self.thresholds)
+            for level in self.levels[-2:]
+        )
+
 
 def register(
     source: np.ndarray | Side,
@@ -151,13 +159,15 @@ def register(
     *,
     unchanged: np.ndarray | None = None,
     start: Registration | None = None,
+    is_placed: bool = False,
     thresholds: Registering = THRESHOLDS.registering,
 ) -> Registration:
     """Where the edit lies on its source; with `unchanged`, where those pixels lie, from `start` or a first pass.
 
     source, edited: (h, w, 3) uint8 of one size; for the source, its `Side` too, made with these thresholds. unchanged:
     (h, w) bool. The same pictures give the same numbers on every run and with any number of threads. A second pass
-    keeps the first's where it finds nothing better.
+    keeps the first's where it finds nothing better. is_placed: no motion is expected, and none is sought where what
+    both show lies in place.
     Raises ShapeError for pictures that are not uint8 RGB of one size, and for a mask of another size.
     Source: product notes, 3.4 step 2; here tiles, not keypoints, make the motion exact.
     """
@@ -169,7 +179,7 @@ def register(
     else:
         pair = _Pair(side, Side(edited, thresholds), thresholds)
     if start is None:
-        start = _first(pair)
+        start = _first(pair, is_placed)
         if unchanged is None:
             return start
     is_seen = unchanged is not None and unchanged.mean() >= thresholds.least_unchanged
@@ -185,13 +195,15 @@ def accepted(found: Registration) -> Registration:
     return _settled(replace(found, is_reframed=False), found.pair, None)
 
 
-def _first(pair: _Pair) -> Registration:
+def _first(pair: _Pair, is_placed: bool) -> Registration:
     """Keypoints, else tiles, else none; made exact by tiles. Or another framing."""
     grid, thresholds = pair.grid, pair.thresholds
     if min(grid) < thresholds.smallest_side:
         return _none(pair, f"too small to be moved: under {thresholds.smallest_side} px")
     if np.array_equal(pair.source, pair.edited):
         return _none(pair, "")
+    if is_placed and pair.lies_still:
+        return _none(pair, "what both show lies in place")
     fit, share, why = _by_keypoints(pair)
     if fit is not None and not why and not _worse(pair, fit.matrix):
         bent = _bent_away(pair, fit)

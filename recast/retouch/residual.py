@@ -80,6 +80,16 @@ class Tiles:
         near = self.error < thresholds.other * self.texture
         return int((textured & near).sum()), int(textured.sum())
 
+    def lies_still(self, thresholds: Registering) -> bool:
+        """Whether what both pictures show lies in place: enough of the textured tiles, and most that show the same.
+
+        Unlike `still` by each tile's own shift: one of a pixel leaves most tiles alike.
+        """
+        textured = (self.texture > thresholds.least_texture) & (self.seen > 0.5)
+        same = textured & (self.unexplained < thresholds.other)
+        near = int((same & (np.linalg.norm(self.shift, axis=1) < thresholds.least_px)).sum())
+        return near > 0 and near >= max(thresholds.least_placed * textured.sum(), 0.5 * same.sum())
+
 
 def levels(source: np.ndarray, edited: np.ndarray) -> list[Level]:
     """The pair (h, w) uint8, grey, at a quarter, half and all of its size, coarsest first."""

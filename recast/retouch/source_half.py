@@ -46,7 +46,7 @@ class SourceHalf:
     original: Original
     thresholds: Thresholds = THRESHOLDS
     _grids: dict[tuple[int, int], OnGrid] = field(default_factory=dict, repr=False)
-    _decoded: list[tuple[tuple[Any, Any], Tensor, np.ndarray]] = field(default_factory=list, repr=False)
+    _decoded: list[tuple[tuple[Any, ...], Tensor, np.ndarray]] = field(default_factory=list, repr=False)
 
     def on(self, grid: tuple[int, int]) -> OnGrid:
         """The source on a grid of (width, height)."""
@@ -55,15 +55,15 @@ class SourceHalf:
             found = self._grids.setdefault(grid, OnGrid(resized(self.original.srgb8(), grid), self.thresholds))
         return found
 
-    def decoded(self, step: Step, tokens: Tensor, by: tuple[Any, Any]) -> np.ndarray:
+    def decoded(self, step: Step, tokens: Tensor, by: tuple[Any, ...]) -> np.ndarray:
         """What an autoencoder makes of the source's own tokens (1, n, d): pixels (h, w, 3) uint8.
 
-        step: of an edit of this source. by: the generator, and the crop that the tokens show. The last answer is
-        kept, for the next edit of the source.
+        step: of an edit of this source. by: the generator, and what tells how it reads the tokens: the crop that they
+        show, their grid. The last answer is kept, for the next edit of the source.
         """
         if self._decoded:
             one, known, rgb = self._decoded[-1]
-            if one[0] is by[0] and one[1] == by[1] and known.shape == tokens.shape and torch.equal(known, tokens):
+            if one[0] is by[0] and one[1:] == by[1:] and known.shape == tokens.shape and torch.equal(known, tokens):
                 return rgb
         found = step.decode(tokens)[0].rgb
         self._decoded[:] = [(by, tokens, found)]

@@ -43,6 +43,9 @@ class Registering:
     """A motion is that of a part if this many times as many tiles lie on their like without it."""
     least_still: float = 0.2
     """Less of the textured tiles lying on their like is nothing: unrelated photographs have up to 0.12, noise 0.02."""
+    least_placed: float = 0.05
+    """So many of the textured tiles must lie in place for an edit that was held to need no search. Of backgrounds
+    behind a person who takes 0.3 of the frame 0.25 to 0.4 do, and at most 0.01 once the edit is moved by a pixel."""
     textured_keypoints: int = 150
     """A picture with as many shows enough for "nothing is found" to mean something; flat graphics have 10 to 250."""
     much_better: float = 1.5

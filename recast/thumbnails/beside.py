@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -25,7 +26,7 @@ from recast.thumbnails.lettering import lettered
 from recast.thumbnails.profiles import USUAL, Profile
 from recast.thumbnails.render import layers, render
 from recast.thumbnails.seeing import Sight
-from recast.thumbnails.setting import design
+from recast.thumbnails.setting import checked_in, design
 from recast.thumbnails.stages import sha256
 from recast.thumbnails.vector import to_svg
 
@@ -35,12 +36,13 @@ SUFFIXES = (".jpg", ".png", ".ora")
 
 @dataclass(frozen=True, kw_only=True)
 class Start:
-    """What is to be set again. design: None where it has no title, which is why nothing is done."""
+    """What is to be set again, in `profile`. design: None where it has no title, which is why nothing is done."""
 
     name: str
     design: Design | None
     kit: Kit
     faces: Sequence[Box] | None
+    profile: Profile = USUAL
 
     def improved(self, sight: Sight) -> Improved | None:
         return None if self.design is None else improve(self.design, self.kit, sight=sight, faces=self.faces)
@@ -50,7 +52,7 @@ def of_set(folder: Path, names: Sequence[str], sight: Sight) -> Iterator[Start]:
     """Variants of a finished set by name, as its brief and kit set them; none named: those whose titles complain.
 
     Raises InputError for a name that the set has not, a variant without a picture, and for brief, kit or a file of
-    theirs that is gone, or has changed since.
+    theirs that is gone, or has changed since; for titles that a model painted.
     """
     data = manifests.read(folder)
     rows: Mapping[str, Mapping[str, Any]] = {each["name"]: each for each in data["variants"]}
@@ -63,16 +65,20 @@ def of_set(folder: Path, names: Sequence[str], sight: Sight) -> Iterator[Start]:
     if kit.sha256 != data["made_from"]["kit"]["sha256"]:
         raise _changed(brief.kit)
     both = (data["made_from"]["files"], made_from.files(brief, kit))
-    was, found = ({(each["used_as"], each["file"]): each["sha256"] for each in files} for files in both)
-    for what in {**was, **found}:
-        if was.get(what) != found.get(what):
-            raise _changed(Path(str(what[1])))
+    was, found = (Counter((each["used_as"], each["file"], each["sha256"]) for each in files) for files in both)
+    for _, file, _ in (was - found) + (found - was):  # two files of one name may be used as one thing
+        raise _changed(Path(str(file)))
+    if brief.text_in_scene:
+        raise InputError(
+            f"{brief.file}: text_in_scene: the model paints its titles; a set with letters of ours accepted"
+        )
+    profile = checked_in(brief, kit)
     for name in names or [name for name, row in rows.items() if _complains(row)]:
         level = next(each for each in brief.levels if each.name == rows[name]["level"])
         picture = image.read(folder / "variants" / f"{name}.png", name=name)
         faces = _faces(picture, sight)
-        made = design(picture, brief, kit, level, faces, profile=USUAL)
-        yield Start(name=name, design=made if made.lettering else None, kit=kit, faces=faces)
+        made = design(picture, brief, kit, level, faces, profile=profile)
+        yield Start(name=name, design=made if made.lettering else None, kit=kit, faces=faces, profile=profile)
 
 
 def of_picture(path: Path, text: str, kit: Kit, sight: Sight) -> Start:
@@ -95,7 +101,7 @@ def check_free(out: Path, names: Sequence[str]) -> None:
         raise InputError(f"out={str(out)!r}: {what}; a folder without accepted, for nothing is written over; name one")
 
 
-def write(out: Path, name: str, made: Improved, profile: Profile = USUAL) -> tuple[Path, ...]:
+def write(out: Path, name: str, made: Improved, profile: Profile) -> tuple[Path, ...]:
     """The design as a file of the profile and as a layered master."""
     out.mkdir(parents=True, exist_ok=True)
     width, height = profile.width, profile.height

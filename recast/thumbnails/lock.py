@@ -1,4 +1,4 @@
-"""One process at a time works on a set: two would write the same files, and each would spoil the other's records."""
+"""One process at a time makes a set: two would write the same files, and each would spoil the other's records."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ import json
 import os
 import platform
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -21,28 +21,40 @@ def alone(folder: Path) -> Iterator[None]:
     """The set's folder for the caller alone, until the block ends, however it ends.
 
     The lock is the operating system's own (flock) on folder/stages/running.lock: it goes with its process, so one that
-    was killed leaves nothing to clear away. Raises InputError that says who holds it, and since when.
+    was killed leaves nothing to clear away. Raises InputError that says who holds it, and since when, and for a folder
+    that cannot be written to or locked.
     """
     path = folder / "stages" / NAME
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         handle = os.open(path, os.O_RDWR | os.O_CREAT, 0o644)
     except OSError as error:
-        raise InputError(f"{path}: cannot be written ({error.strerror}); a folder you may write to accepted") from error
+        raise _unfit(path, error) from error
     try:
         try:
             fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            now = datetime.now(UTC).isoformat(sep=" ", timespec="seconds")
+            os.ftruncate(handle, 0)
+            os.pwrite(handle, json.dumps({"pid": os.getpid(), "host": platform.node(), "since": now}).encode(), 0)
         except BlockingIOError:
             raise InputError(
                 f"{folder}: {_holder(handle)} works on this set; one at a time accepted; wait for it, or end it and "
                 "run this again: what it has finished stays finished"
             ) from None
-        now = datetime.now(UTC).isoformat(sep=" ", timespec="seconds")
-        os.ftruncate(handle, 0)
-        os.pwrite(handle, json.dumps({"pid": os.getpid(), "host": platform.node(), "since": now}).encode(), 0)
+        except OSError as error:
+            raise _unfit(path, error) from error
         yield
     finally:
-        os.close(handle)  # which lets go; the file stays: to remove it could take another's lock away
+        with suppress(OSError):  # a child that was forked meanwhile has the handle too: to close it is not enough
+            fcntl.flock(handle, fcntl.LOCK_UN)
+        os.close(handle)  # the file stays: to remove it could take another's lock away
+
+
+def _unfit(path: Path, error: OSError) -> InputError:
+    return InputError(
+        f"{path}: cannot be written or locked ({error.strerror}); a folder you may write to, with room, on a file "
+        "system that has locks accepted; keep the set there"
+    )
 
 
 def _holder(handle: int) -> str:

@@ -15,7 +15,21 @@ from recast.thumbnails.design import Design
 from recast.thumbnails.export import frame
 from recast.thumbnails.kit import Kit
 from recast.thumbnails.lettering import lettered
-from recast.thumbnails.profiles import Profile
+from recast.thumbnails.profiles import PROFILES, Profile
+
+CHECKED_IN = "youtube-portable"
+"""The profile that every candidate is written and checked in, when the brief's first is none for 16:9."""
+
+
+def profiles_of(brief: Brief, kit: Kit) -> list[Profile]:
+    """Where the pictures go: as the brief says, else the kit."""
+    return [PROFILES[name] for name in (brief.profiles or kit.export.profiles)]
+
+
+def checked_in(brief: Brief, kit: Kit) -> Profile:
+    """The profile in which candidates are set and checked."""
+    wide = (each for each in profiles_of(brief, kit) if each.width * 9 == each.height * 16 and each.width <= 1920)
+    return next(wide, PROFILES[CHECKED_IN])
 
 
 def text_of(brief: Brief, level: Level) -> str:

@@ -34,16 +34,14 @@ from recast.thumbnails.instructions import concepts, named_images
 from recast.thumbnails.kit import Kit
 from recast.thumbnails.lock import alone
 from recast.thumbnails.manifest import Entry
-from recast.thumbnails.profiles import PROFILES, Profile
+from recast.thumbnails.profiles import Profile
 from recast.thumbnails.rank import Measure
 from recast.thumbnails.seeing import Sight
-from recast.thumbnails.setting import design, reframed, text_of
+from recast.thumbnails.setting import checked_in, design, profiles_of, reframed, text_of
 from recast.thumbnails.stages import Record, Stages, sha256
 from recast.thumbnails.variants import SEED_STRIDE, Asked, Made, Step, make, unedited
 
 STAGES = ("concepts", "base", "variants", "designs", "checks", "rank", "export")
-CHECKED_IN = "youtube-portable"
-"""The profile that every candidate is written and checked in, when the brief's first is none for 16:9."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -156,7 +154,7 @@ class Set:
 
     @cached_property
     def profiles(self) -> list[Profile]:
-        return [PROFILES[name] for name in (self.brief.profiles or self.kit.export.profiles)]
+        return profiles_of(self.brief, self.kit)
 
     @cached_property
     def references(self) -> dict[str, list[Path]]:
@@ -340,8 +338,7 @@ class Set:
     @cached_property
     def first(self) -> Profile:
         """The profile in which candidates are checked."""
-        wide = [each for each in self.profiles if each.width * 9 == each.height * 16 and each.width <= 1920]
-        return wide[0] if wide else PROFILES[CHECKED_IN]
+        return checked_in(self.brief, self.kit)
 
 
 def _made(record: Record) -> Made:

@@ -13,7 +13,7 @@ from recast.errors import Cancelled, ConfigError, GateFailed, InputError
 from recast.pixels.image import Picture, read, read_recipe
 from recast.recipe import Ingredient, Recipe
 from recast.retouch.editor import Edited, Editor
-from recast.retouch.original import Original, read_original
+from recast.retouch.original import Original, read_original, write_original
 from recast.run import Result
 from tests.tiny import tiny_pipeline
 
@@ -232,6 +232,22 @@ def test_the_recipe_says_how_the_rest_was_kept(tmp_path):
     assert recipe.images[0].sha256 == read(source).sha256()
     assert recipe.output_sha256 == read(path).sha256()
     assert "merge" in recipe.timings_s
+
+
+def test_a_source_looked_at_warns_of_its_16_bits_as_one_read_does(tmp_path):
+    path = tmp_path / "deep.png"
+    write_original(Original(photo().astype(np.uint16) * 257), path)
+    editor = Editor(Painter((100, 80, 160, 140)), preserve="off")
+    assert warned_of(editor, editor.look_at(path)) == warned_of(editor, path) == ("16 bits per channel reduced to 8",)
+
+
+def warned_of(editor, image):
+    """The warnings of the picture that the generator gets."""
+    seen = []
+    real = type(editor.generator).edit
+    editor.generator.edit = lambda source, *a, **k: seen.append(source) or real(editor.generator, source, *a, **k)
+    editor.edit(image, "x")
+    return seen[0].warnings
 
 
 def test_a_lossy_file_carries_no_certificate_and_says_so(tmp_path):

@@ -7,15 +7,18 @@ import cv2
 import numpy as np
 import pytest
 import skimage.data
+import torch
 
 from recast.config import tiny
 from recast.errors import ConfigError
+from recast.pixels.image import Picture
 from recast.retouch import difference, side
 from recast.retouch.editor import Editor
 from recast.retouch.merge import Merge, merge
 from recast.retouch.original import Original
 from recast.retouch.source_half import SourceHalf
 from recast.retouch.thresholds import THRESHOLDS
+from recast.run import Step
 from tests.tiny import tiny_pipeline
 
 
@@ -36,7 +39,7 @@ def background(source: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     free = np.ones(source.shape[:2], np.float32)
     cv2.ellipse(free, (94, 98), (38, 56), 0, 0, 360, 0, -1)
     rgb = cv2.resize(skimage.data.coffee()[100:340, 100:420], (240, 180))
-    rgb[52:150, 71:120] = source[52:150, 71:120]
+    rgb[20:170, 50:140] = source[20:170, 50:140]
     return rgb, free
 
 
@@ -75,7 +78,7 @@ def test_a_half_of_other_thresholds_is_refused(source):
 
 
 def test_an_edit_known_to_lie_in_place_is_not_searched_and_gives_the_same_bytes(source, monkeypatch):
-    rgb, free = background(source)
+    source, rgb, free = (cv2.resize(each, (480, 360)) for each in (source, *background(source)))
     searched = merge(source, rgb, mask=free, is_strict=True)
     monkeypatch.setattr(side.points, "keypoints", lambda *a, **k: pytest.fail("searched"))
     placed = merge(source, rgb, mask=free, is_strict=True, is_placed=True)
@@ -83,6 +86,17 @@ def test_an_edit_known_to_lie_in_place_is_not_searched_and_gives_the_same_bytes(
     assert np.array_equal(placed.result.samples, searched.result.samples)
     assert placed.certificate == searched.certificate
     assert np.array_equal(placed.result.samples[~placed.support], source[~placed.support])
+
+
+def test_one_held_corner_does_not_vouch_for_an_edit_that_moved_by_a_pixel(source):
+    """All but 16 px was free and drifted: it is laid back on its source, not taken for new."""
+    free = np.ones(source.shape[:2], np.float32)
+    free[:16, :16] = 0
+    rgb = cv2.circle(np.roll(source, 1, axis=1), (75, 60), 22, (30, 200, 60), -1)
+    rgb[:16, :16] = source[:16, :16]
+    made = merge(source, rgb, mask=free, is_strict=True, is_placed=True)
+    assert made.registration.shift == pytest.approx((1, 0), abs=0.1)
+    assert made.support.mean() < 0.1
 
 
 def test_where_no_colour_is_corrected_the_first_difference_stands(source, monkeypatch):
@@ -108,6 +122,16 @@ def test_two_edits_of_a_source_that_is_looked_at_decode_its_own_tokens_once(sour
     shared = [editor.edit(half, "x", seed=seed, steps=1).pictures[0].rgb for seed in (1, 2)]
     assert len(decoded) == 1 + 2
     assert all(np.array_equal(one, other) for one, other in zip(alone, shared, strict=True))
+
+
+def test_the_same_tokens_on_another_grid_are_decoded_anew(source):
+    half = SourceHalf(Original(source))
+    tokens, generator = torch.zeros(1, 4, 2), object()
+    decoded: list[int] = []
+    step = Step(1, 1, 0.0, (0,), tokens, tokens, decode=lambda _: decoded.append(1) or [Picture(source)])
+    for grid in ((2, 2), (2, 2), (1, 4)):
+        half.decoded(step, tokens, (generator, None, grid))
+    assert len(decoded) == 2
 
 
 def test_the_editor_says_that_an_edit_lies_in_place_where_its_sampler_held_a_part(source, monkeypatch):

@@ -1,5 +1,6 @@
 """Two processes never work on one set; what a killed one leaves is in nobody's way."""
 
+import errno
 import json
 import os
 import signal
@@ -56,5 +57,28 @@ def test_the_lock_goes_with_its_block_however_it_ends(tmp_path: Path):
 
 def test_a_folder_that_cannot_be_written_is_said(tmp_path: Path):
     (tmp_path / "stages").write_text("a file")
-    with pytest.raises(InputError, match=r"stages/running\.lock: cannot be written"), alone(tmp_path):
+    with pytest.raises(InputError, match=r"stages/running\.lock: cannot be written or locked"), alone(tmp_path):
         pass
+
+
+@pytest.mark.parametrize("call", ["fcntl.flock", "os.pwrite"])
+def test_a_folder_without_locks_or_room_is_said(tmp_path: Path, monkeypatch, call):
+    def fails(*_: object) -> None:
+        raise OSError(errno.ENOLCK if call == "fcntl.flock" else errno.ENOSPC, "no more")
+
+    monkeypatch.setattr(f"recast.thumbnails.lock.{call}", fails)
+    with pytest.raises(InputError, match=r"cannot be written or locked \(no more\); a folder"), alone(tmp_path):
+        pass
+
+
+def test_a_child_that_was_forked_does_not_hold_the_lock(tmp_path: Path, monkeypatch):
+    """It shares the open file; here a copy of its handle stands for it."""
+    copies: list[int] = []
+    real = os.ftruncate
+    monkeypatch.setattr(os, "ftruncate", lambda handle, n: (copies.append(os.dup(handle)), real(handle, n)))
+    with alone(tmp_path):
+        pass
+    with alone(tmp_path):
+        pass
+    for each in copies:
+        os.close(each)

@@ -37,10 +37,11 @@ class Limits:
     largest_spread: float = 95.0
     clipped: float = 0.03  # C3: share of the pixels at either end
     brand: float = 60.0  # B1: sub-scores below it warn; the wrong font alone leaves typography 55
-    hash_bits: int = 12  # V1: of 64, of the whole or of the part that differs; look-alikes had at most 8
-    embedding: float = 0.15  # V1: 1 - cosine that will do as well; look-alikes had at most 0.09
+    hash_bits: int = 12  # V1: of 64, of the whole or of the part that differs; one picture saved anew had at most 8
+    embedding: float = 0.15  # V1: 1 - cosine that will do as well; one picture saved anew had at most 0.09
     differs_by: float = 10.0  # V1: CIEDE2000 at 168 pixels from which on a pixel differs
     differs_least: float = 0.003  # V1: share of the frame that must differ so
+    differs_widely: float = 0.10  # V1: the same, of two backgrounds and two styles
     moved_apart: float = 0.15  # V1: how far a side of the title must move, of the frame; capitals are 0.1 to 0.2 high
     palettes: float = 10.0  # V2: how far the colours of one picture must move, on average, to be those of another
     moved: float = 0.05  # V2: how far a box of the layout may shift

@@ -95,6 +95,15 @@ def test_v1_fails_look_alikes(change):
     assert found(a, b, "expression")[0].verdict == "fail"
 
 
+@pytest.mark.parametrize(("factor", "verdict"), [("background", "fail"), ("style", "fail"), ("expression", "pass")])
+def test_v1_wants_a_tenth_of_the_frame_of_another_background_or_style(factor, verdict):
+    """A patch of 60 px of noise has another hash than what it covers, and is no other background."""
+    patched = base().rgb.copy()
+    patched[300:360, 100:160] = np.random.default_rng(1).integers(0, 2, (6, 6, 1)).repeat(10, 0).repeat(10, 1) * 255
+    a, b = Evidence(source=base()), Evidence(source=Picture(patched))
+    assert found(a, b, factor)[0].verdict == verdict
+
+
 TITLE = replace(good_design(), lettering=lettered("SO IT WORKED"))
 PLACE = replace(good_design(), lettering=lettered(area=Box(0.08, 0.12, 0.4, 0.5)), layout="other")
 COLOUR = replace(good_design(), lettering=replace(lettered(), fill="#FFD21F"))
