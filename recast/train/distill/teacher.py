@@ -82,27 +82,10 @@ class Teacher:
         steps: int,
         guidance: Tensor | float,
         mu: float,
-        interval: tuple[float, float] = ALWAYS,
-        rescale: float = 0.0,
         walk: WalkName = "euler",
     ) -> Tensor:
-        """The clean tokens (b, n, d) that a walk of `steps` steps, shifted by mu, ends at from noise (b, n, d).
-
-        The other arguments are those of `velocity`.
-        """
-        states = self.states(
-            noise,
-            condition,
-            null,
-            steps=steps,
-            kept=1,
-            guidance=guidance,
-            mu=mu,
-            interval=interval,
-            rescale=rescale,
-            walk=walk,
-        )
-        return states[:, -1]
+        """The clean tokens (b, n, d) that such a walk as that of `states` ends at from noise (b, n, d)."""
+        return self.states(noise, condition, null, steps=steps, kept=1, guidance=guidance, mu=mu, walk=walk)[:, -1]
 
     @torch.no_grad()
     def states(
@@ -119,9 +102,10 @@ class Teacher:
         rescale: float = 0.0,
         walk: WalkName = "euler",
     ) -> Tensor:
-        """Where such a walk stands after each of `kept` parts of equally many steps, (b, kept, n, d), its end last.
+        """Where a walk of `steps` steps, shifted by mu, stands after each of `kept` equal parts: (b, kept, n, d).
 
-        Those are the times of a walk of `kept` steps, shifted alike. The other arguments are those of `endpoint`.
+        Its end is the last; those are the times of a walk of `kept` steps, shifted alike. noise (b, n, d). The other
+        arguments are those of `velocity`.
         Raises ConfigError for steps that cannot be parted so.
         """
         if kept < 1 or steps % kept:

@@ -81,7 +81,9 @@ def test_a_step_from_state_to_state_has_no_loss_where_the_velocity_leads_to_the_
     path = torch.stack(walked(made, batch), dim=1)  # Euler's states: each velocity leads to the next of them
     told = replace(batch, each=replace(batch.each, clean=path[:, -1]), states=path[:, 1:-1])
     parts = made.loss("direct", told, 0.5).parts
-    assert all(float(value) < 1e-4 for value in parts.values() if value.isfinite())
+    seen = [float(value) for value in parts.values() if value.isfinite()]  # times that an example was drawn at
+    assert len(seen) > 1
+    assert max(seen) < 1e-4
     further = replace(told, states=told.states + torch.tensor([0.0, 0.5, 0.0])[:, None, None])
     assert float(made.loss("direct", further, 0.5).value.detach()) > 0.1
     for wrong in (replace(told, states=None), replace(told, states=told.states[:, :2])):
