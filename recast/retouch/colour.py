@@ -98,6 +98,9 @@ class ColourFit:
         }
 
 
+NO_FIT = ColourFit(None, reason="the edit is given as it is")
+
+
 def fit(
     source: np.ndarray, edited: np.ndarray, unchanged: np.ndarray, thresholds: Colouring = THRESHOLDS.colouring
 ) -> ColourFit:

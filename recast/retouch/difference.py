@@ -9,7 +9,7 @@ import numpy as np
 
 from recast.errors import ShapeError
 from recast.pixels.lab import ciede2000, lab
-from recast.retouch.thresholds import GRID_PIXELS, THRESHOLDS, Differing
+from recast.retouch.thresholds import GRID_PIXELS, THRESHOLDS, Differing, Judging
 
 
 @dataclass(frozen=True, eq=False)
@@ -34,6 +34,11 @@ class Difference:
     """`delta` from which a pixel of each bin is weak."""
     strong_at: tuple[float, ...]
     """`delta` from which a pixel of each bin is strong."""
+
+    def is_far(self, thresholds: Judging = THRESHOLDS.judging) -> bool:
+        """Whether most of what the edit shows is far from the source, whatever its noise."""
+        shown = self.delta[self.valid]
+        return bool(len(shown)) and float(np.quantile(shown, 1 - thresholds.most)) > thresholds.apart
 
 
 @dataclass(frozen=True, eq=False)

@@ -18,7 +18,7 @@ import numpy as np
 
 from recast.errors import Cancelled, ConfigError, GateFailed, InputError
 from recast.pipeline import Carried, Generates, References, Size, named
-from recast.pixels.geometry import Fit
+from recast.pixels.geometry import Fit, pixels_covered
 from recast.pixels.image import Picture
 from recast.pixels.mask import digest
 from recast.recipe import Ingredient, Recipe
@@ -216,11 +216,11 @@ class Editor:
         if plan.half is not None and plan.gives_back and last is not None and result.source_tokens is not None:
             by = (self.generator, plan.box, getattr(run.request, "grid", None))
             lost = plan.half.decoded(last, result.source_tokens, by)
-        is_placed = plan.box is None and _holds(run.request)
+        held = None if plan.box is not None else _held(run.request)
 
         def merged(raw: Picture) -> Merge | GateFailed:
             try:
-                return self._merged(plan, raw, lost, is_placed)
+                return self._merged(plan, raw, lost, held)
             except GateFailed as error:
                 return error
 
@@ -268,7 +268,7 @@ class Editor:
             elif answer is not None and not answer:
                 raise Cancelled(f"seed {forecast.seed}: stopped at its forecast, step {step.index} of {step.of}")
 
-    def _merged(self, plan: Plan, raw: Picture, lost: np.ndarray | None, is_placed: bool) -> Merge:
+    def _merged(self, plan: Plan, raw: Picture, lost: np.ndarray | None, held: np.ndarray | None) -> Merge:
         """One edit, as the model made it, merged into its source."""
         assert plan.source is not None
         assert plan.half is not None
@@ -288,7 +288,7 @@ class Editor:
                 mask=plan.mask,
                 boxes=plan.boxes,
                 is_strict=is_strict and plan.where is not None,
-                is_placed=is_placed,
+                held=held,
                 detectors=self.detectors,
             )
         except InputError as error:  # the source and what was asked for are checked: it is the edit that will not do
@@ -339,10 +339,10 @@ def is_time(step: Step, request: Any) -> bool:
     return (step.index - 1) % steps + 1 == math.ceil(steps / 3)
 
 
-def _holds(request: Any) -> bool:
-    """Whether the sampler holds a part of the source where it is."""
+def _held(request: Any) -> np.ndarray | None:
+    """The pixels (H, W) bool of the source that the sampler holds where they are; None if it holds nothing."""
     free = getattr(request, "may_change", None)
-    return free is not None and not free.all()
+    return None if free is None or free.all() else pixels_covered(request.fits[0], ~free)
 
 
 def _without(result: Result, failures: Collection[int]) -> Result:

@@ -94,18 +94,21 @@ class Frame:
         return self.small[..., :3]
 
     def placed(
-        self, thresholds: Registering, side: Side | None = None, *, is_placed: bool = False
+        self, thresholds: Registering, side: Side | None = None, *, held: np.ndarray | None = None
     ) -> tuple[Frame, Registration]:
         """The frame with the edit laid so that it fits best, and where it lies. side: of the source, if at hand.
 
-        is_placed: as of `register`; not for an edit of another ratio.
+        held: (H, W) bool of the source, as of `register`; not for an edit of another ratio.
 
         An edit of another ratio was either stretched, or cut at two sides, before or after it was made: both are tried.
         Where neither lays it on its source it is another framing.
         """
         side = side or Side(self.source, thresholds)
-        is_placed = is_placed and not self.has_other_ratio
-        best, lying = self, register.register(side, self.shown, is_placed=is_placed, thresholds=thresholds)
+        if self.has_other_ratio:
+            held = None
+        elif held is not None:
+            held = cv2.resize(held.astype(np.uint8), self.grid, interpolation=cv2.INTER_NEAREST) > 0
+        best, lying = self, register.register(side, self.shown, held=held, thresholds=thresholds)
         if not self.has_other_ratio:
             return best, lying
         ratio = self.original.width / self.original.height

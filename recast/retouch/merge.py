@@ -9,9 +9,8 @@ from __future__ import annotations
 
 import math
 import os
-import time
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager, suppress
+from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
@@ -22,17 +21,18 @@ import numpy as np
 
 from recast.errors import ConfigError, GateFailed, InputError
 from recast.pixels.image import Picture, encode
-from recast.retouch import certificate, colour, compose, difference, doubt, register
+from recast.retouch import certificate, compose, difference
 from recast.retouch.asked import Asked
 from recast.retouch.certificate import Certificate
-from recast.retouch.colour import ColourFit
+from recast.retouch.colour import NO_FIT, ColourFit
+from recast.retouch.comparison import Clock, Look, compared
 from recast.retouch.compose import Layer
 from recast.retouch.detectors import Detector, Touched, Unit, absences, atomic, contents, find_units
 from recast.retouch.difference import Difference
 from recast.retouch.frame import Frame
 from recast.retouch.original import COLOURED, Original, encode_original, loss_of, read_original, write_original
 from recast.retouch.regions import Region, write_parts
-from recast.retouch.register import Registration
+from recast.retouch.register import STILL, Registration
 from recast.retouch.source_half import SourceHalf
 from recast.retouch.thresholds import THRESHOLDS, Thresholds
 
@@ -41,8 +41,6 @@ if TYPE_CHECKING:
 
 PLAIN = 0.1
 """Mean of 1 - SSIM up to which a region has the structure it had: a hue shift leaves 0.02, an object 0.3 and more."""
-NO_FIT = ColourFit(None, reason="the edit is given as it is")
-Look = Literal["auto", "local", "global"]
 Verdict = Literal["no_change", "local", "global", "reframed"]
 
 
@@ -125,7 +123,7 @@ def merge(
     boxes: Sequence[tuple[int, int, int, int]] = (),
     take: np.ndarray | None = None,
     is_strict: bool = False,
-    is_placed: bool = False,
+    held: np.ndarray | None = None,
     look: Look = "auto",
     detectors: Sequence[Detector] = (),
     thresholds: Thresholds = THRESHOLDS,
@@ -138,8 +136,8 @@ def merge(
     outside is listed, not accepted; cut they are too where the edit changed the whole picture, or framed it anew, which
     a strict merge refuses.
     take: (H, W), an area to take from the edit whatever the difference; of a strict merge too, mask and boxes or not.
-    is_placed: a part of the edit should lie on its source as it came, such as where its sampler held it: where enough
-    of what both show does, no motion is sought, which takes time, and where nearly all is new is one of chance.
+    held: (H, W) bool, a part that lies on its source as it came, because its sampler held it there: no motion is sought
+    where all else is new, which would be one of chance, or where what both show lies in place too.
     look: "global" returns the edit as it is, "auto" decides by the share, "local" merges however much changed, and from
     another framing too where the two pictures agree on a zoom, a turn and a shift.
     detectors: find faces, lines of text or logos, which are taken whole or left whole.
@@ -149,56 +147,23 @@ def merge(
     """
     if look not in ("auto", "local", "global"):
         raise ConfigError(f"look={look!r}: auto, local or global accepted; pass one")
-    clock = _Clock()
+    clock = Clock()
     with clock("read"):
         half = source if isinstance(source, SourceHalf) else SourceHalf(read_original(source), thresholds)
         if half.thresholds != thresholds:
             raise ConfigError("source: a half made with other thresholds than the merge's; make it with the same")
         source, edited = half.original, read_original(edited, name="edited")
         asked = Asked.of(source.width, source.height, mask, boxes, take, is_strict)
+        if held is not None and held.shape != (source.height, source.width):
+            wanted = (source.height, source.width)
+            raise InputError(f"held: a mask {held.shape} came; {wanted} accepted, the size of the source; resize it")
         frame = Frame.of(source, edited, half)
         seen = half.on(frame.grid)
     if frame.is_identical:
         return _unchanged(frame, "the edit is the source, pixel for pixel", clock)
-    with clock("register"):
-        frame, registration = frame.placed(thresholds.registering, seen.side, is_placed=is_placed)
-        if look == "local":
-            registration = register.accepted(registration)
-        view, valid = frame.on_grid(registration)
-    with clock("difference"):
-        found = difference.difference(frame.source, view, valid, thresholds.differing, seen.looked)
-        labels = difference.groups(found, thresholds.differing)
-    with clock("doubt"):  # a drift of colour looks like change until it is undone
-        labels = doubt.founded(labels, frame.source, view, thresholds.doubting)
-    first = view, found, labels
-    kept = difference.away_from(labels > 0, found, thresholds.differing)
-    with clock("register"):
-        refined = frame.refined(kept, registration, thresholds.registering, seen.side)
-        if not (refined is registration or (refined.is_identity and registration.is_identity)):
-            view, valid = frame.on_grid(refined)
-        registration = replace(refined, pair=None)  # what was found in both pictures is large, and has served
-    for is_last in (False, True):  # what is unchanged shows better once the drift is undone
-        with clock("colour"):
-            fitted = (
-                ColourFit(None, reason="a global look was asked for")
-                if look == "global"
-                else colour.fit(frame.source, view, kept, thresholds.colouring)
-            )
-            if not fitted.is_corrected and view is first[0]:  # what was found there stands
-                _, found, labels = first
-                break
-            height, width = valid.shape
-            corrected = fitted.apply(view, width=width, height=height)
-            if fitted.is_corrected:
-                corrected = colour.unclipped(corrected, view, frame.source, thresholds.colouring)
-        with clock("difference"):
-            found = difference.difference(frame.source, corrected, valid, thresholds.differing, seen.looked)
-            labels = difference.groups(found, thresholds.differing)
-        with clock("doubt"):
-            labels = doubt.founded(labels, frame.source, corrected, thresholds.doubting)
-        if is_last or not fitted.is_corrected:
-            break
-        kept = difference.away_from(labels > 0, found, thresholds.differing)
+    frame, registration, fitted, found, labels = compared(
+        frame, seen, held=held, look=look, thresholds=thresholds, clock=clock
+    )
     with clock("detect"):
         units = find_units(detectors, frame.source, frame.shown) if labels.any() and detectors else []
     labels, touched = _constrained(frame, found, labels, asked, units, thresholds)
@@ -207,7 +172,7 @@ def merge(
     verdict, reason = _verdict(registration, found, labels if allowed is None else labels * allowed, look, thresholds)
     if verdict == "no_change" and labels.any():  # and strict
         reason = "all that changed lies outside mask and boxes; try another seed, or widen them"
-    is_elsewhere = verdict == "reframed" and not is_strict
+    is_elsewhere, valid = verdict == "reframed" and not is_strict, found.valid
     if (verdict == "global" or is_elsewhere) and look == "auto" and asked.where is not None:
         if is_elsewhere or not _lies_so(frame, registration, asked):  # what was asked for is where it was asked for
             registration, valid = _in_place(frame.grid, reason), np.ones_like(found.valid)
@@ -242,7 +207,7 @@ class _Draft:
     units: Sequence[Unit]
     notes: list[str]
     absent: list[str]
-    clock: _Clock
+    clock: Clock
 
     def merge(
         self, verdict: Verdict, reason: str, result: Original, regions: tuple[Region, ...], layers: tuple[Layer, ...]
@@ -280,19 +245,6 @@ class _Draft:
         )  # fmt: skip
 
 
-class _Clock:
-    """Seconds spent, by what on."""
-
-    def __init__(self) -> None:
-        self.seconds: dict[str, float] = {}
-
-    @contextmanager
-    def __call__(self, name: str) -> Iterator[None]:
-        started = time.perf_counter()
-        yield
-        self.seconds[name] = round(self.seconds.get(name, 0.0) + time.perf_counter() - started, 4)
-
-
 def _constrained(
     frame: Frame, found: Difference, labels: np.ndarray, asked: Asked, units: Sequence[Unit], t: Thresholds
 ) -> tuple[np.ndarray, list[Touched]]:
@@ -327,7 +279,7 @@ def _verdict(
     if look == "global":
         return "global", "a global look was asked for"
     if look != "local" and found.valid.any():
-        if float(np.quantile(found.delta[found.valid], 1 - t.judging.most)) > t.judging.apart:
+        if found.is_far(t.judging):
             return "global", f"more than {t.judging.most:.0%} of the frame is far from the source"
         if share > t.judging.most:
             return "global", f"{share:.0%} of the frame changed, more than {t.judging.most:.0%}"
@@ -419,7 +371,7 @@ def _finished(draft: Merge) -> Merge:
     return replace(draft, result=result, support=support, certificate=proof, report=report, warnings=warnings)
 
 
-def _unchanged(frame: Frame, reason: str, clock: _Clock) -> Merge:
+def _unchanged(frame: Frame, reason: str, clock: Clock) -> Merge:
     """A merge that found nothing: the source, certified whole."""
     nothing = np.zeros(frame.grid[::-1], np.int32)
     anywhere = Asked.of(frame.original.width, frame.original.height, None, (), None, False)
@@ -452,7 +404,7 @@ def _lies_so(frame: Frame, registration: Registration, asked: Asked) -> bool:
 
 
 def _in_place(grid: tuple[int, int], reason: str) -> Registration:
-    return Registration("identity", register.STILL, None, 0, 0.0, 0.0, False, reason, grid)
+    return Registration("identity", STILL, None, 0, 0.0, 0.0, False, reason, grid)
 
 
 def _file(picture: Original) -> bytes:

@@ -32,7 +32,7 @@ class Registration:
     source px to edited px, pixel centres at integers. bend (rows, columns, 2): control points of a cubic B-spline over
     the frame, px, added after the matrix, or None. inliers, inlier_share: keypoints (or tiles) that agree.
     residual_px: the median shift that tiles which show the same thing still have. reason: why this kind, or why it is
-    another framing; "" if there is nothing to say.
+    another framing; "" if there is nothing to say. is_new: a part was held, and the rest shows other things.
     """
 
     kind: str
@@ -46,6 +46,7 @@ class Registration:
     grid: tuple[int, int]
     thresholds: Registering = field(default=THRESHOLDS.registering, repr=False)
     pair: _Pair | None = field(default=None, repr=False)
+    is_new: bool = False
 
     @property
     def scale(self) -> float:
@@ -144,6 +145,11 @@ class _Pair:
         tiles = residual.measure(self.levels[0], matrix, None, self.grid, None, self.thresholds)
         return tiles.still(self.thresholds)
 
+    def is_new(self, free: np.ndarray) -> bool:
+        """Whether that part of the edit, (h, w) bool, shows other things, for which there is no place on the source."""
+        tiles = residual.measure(self.levels[0], STILL, None, self.grid, free, self.thresholds)
+        return tiles.is_new(self.thresholds)
+
     @property
     def lies_still(self) -> bool:
         """Whether what both pictures show lies in place, at full size and at half of it, which sees farther."""
@@ -159,27 +165,27 @@ def register(
     *,
     unchanged: np.ndarray | None = None,
     start: Registration | None = None,
-    is_placed: bool = False,
+    held: np.ndarray | None = None,
     thresholds: Registering = THRESHOLDS.registering,
 ) -> Registration:
     """Where the edit lies on its source; with `unchanged`, where those pixels lie, from `start` or a first pass.
 
     source, edited: (h, w, 3) uint8 of one size; for the source, its `Side` too, made with these thresholds. unchanged:
     (h, w) bool. The same pictures give the same numbers on every run and with any number of threads. A second pass
-    keeps the first's where it finds nothing better. is_placed: no motion is expected, and none is sought where what
-    both show lies in place.
+    keeps the first's where it finds nothing better. held: (h, w) bool, what is known to lie in place; no motion is
+    sought where the rest is new, or what both show lies in place as well.
     Raises ShapeError for pictures that are not uint8 RGB of one size, and for a mask of another size.
     Source: product notes, 3.4 step 2; here tiles, not keypoints, make the motion exact.
     """
     side = source if isinstance(source, Side) else Side(source, thresholds)
-    _check(side.picture, edited, unchanged)
+    _check(side.picture, edited, unchanged=unchanged, held=held)
     known = None if start is None else start.pair
     if known is not None and known.source is side.picture and known.edited is edited:
         pair = known
     else:
         pair = _Pair(side, Side(edited, thresholds), thresholds)
     if start is None:
-        start = _first(pair, is_placed)
+        start = _first(pair, held)
         if unchanged is None:
             return start
     is_seen = unchanged is not None and unchanged.mean() >= thresholds.least_unchanged
@@ -195,15 +201,18 @@ def accepted(found: Registration) -> Registration:
     return _settled(replace(found, is_reframed=False), found.pair, None)
 
 
-def _first(pair: _Pair, is_placed: bool) -> Registration:
+def _first(pair: _Pair, held: np.ndarray | None) -> Registration:
     """Keypoints, else tiles, else none; made exact by tiles. Or another framing."""
     grid, thresholds = pair.grid, pair.thresholds
     if min(grid) < thresholds.smallest_side:
         return _none(pair, f"too small to be moved: under {thresholds.smallest_side} px")
     if np.array_equal(pair.source, pair.edited):
         return _none(pair, "")
-    if is_placed and pair.lies_still:
-        return _none(pair, "what both show lies in place")
+    if held is not None and held.any():
+        if pair.is_new(~held):
+            return replace(_none(pair, "what was held lies in place, and the rest is new"), is_new=True)
+        if pair.lies_still:
+            return _none(pair, "what was held, and what both show, lies in place")
     fit, share, why = _by_keypoints(pair)
     if fit is not None and not why and not _worse(pair, fit.matrix):
         bent = _bent_away(pair, fit)
@@ -384,7 +393,7 @@ def _reframed(pair: _Pair, matrix: np.ndarray, inliers: int, share: float, reaso
     return Registration(kind, matrix, None, inliers, share, 0.0, True, reason, pair.grid, pair.thresholds, pair)
 
 
-def _check(source: np.ndarray, edited: np.ndarray, unchanged: np.ndarray | None) -> None:
+def _check(source: np.ndarray, edited: np.ndarray, **masks: np.ndarray | None) -> None:
     for name, picture in (("source", source), ("edited", edited)):
         if picture.dtype != np.uint8 or picture.ndim != 3 or picture.shape[2] != 3 or 0 in picture.shape:
             came = f"{picture.dtype} {picture.shape}"
@@ -392,9 +401,10 @@ def _check(source: np.ndarray, edited: np.ndarray, unchanged: np.ndarray | None)
     if source.shape != edited.shape:
         came = f"{edited.shape[1]}x{edited.shape[0]}"
         raise ShapeError(f"edited: {came} came; {source.shape[1]}x{source.shape[0]} accepted, as source; resize it")
-    if unchanged is not None and (unchanged.dtype != bool or unchanged.shape != source.shape[:2]):
-        came = f"{unchanged.dtype} {unchanged.shape}"
-        raise ShapeError(f"unchanged: {came} came; bool {source.shape[:2]} accepted, as source; make it so")
+    for name, mask in masks.items():
+        if mask is not None and (mask.dtype != bool or mask.shape != source.shape[:2]):
+            came = f"{mask.dtype} {mask.shape}"
+            raise ShapeError(f"{name}: {came} came; bool {source.shape[:2]} accepted, as source; make it so")
 
 
 def _farthest(matrix: np.ndarray, grid: tuple[int, int]) -> float:

@@ -80,6 +80,12 @@ class Tiles:
         near = self.error < thresholds.other * self.texture
         return int((textured & near).sum()), int(textured.sum())
 
+    def is_new(self, thresholds: Registering) -> bool:
+        """Whether it shows other things than its source: few of the textured tiles show the same, at any near place."""
+        textured = (self.texture > thresholds.least_texture) & (self.seen > 0.5)
+        same = textured & (self.unexplained < thresholds.other)
+        return int(same.sum()) < thresholds.least_same * int(textured.sum())
+
     def lies_still(self, thresholds: Registering) -> bool:
         """Whether what both pictures show lies in place: enough of the textured tiles, and most that show the same.
 

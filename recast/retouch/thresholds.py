@@ -43,6 +43,9 @@ class Registering:
     """A motion is that of a part if this many times as many tiles lie on their like without it."""
     least_still: float = 0.2
     """Less of the textured tiles lying on their like is nothing: unrelated photographs have up to 0.12, noise 0.02."""
+    least_same: float = 0.15
+    """Fewer of the textured tiles, at the coarsest level, showing what the source shows is new content. Of ten
+    backgrounds that `nano` drew anew 0.025 to 0.044 do by chance; of what only drifted nearly all."""
     least_placed: float = 0.05
     """So many of the textured tiles must lie in place for an edit that was held to need no search. Of backgrounds
     behind a person who takes 0.3 of the frame 0.25 to 0.4 do, and at most 0.01 once the edit is moved by a pixel."""
