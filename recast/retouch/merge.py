@@ -24,8 +24,8 @@ from recast.pixels.image import Picture, encode
 from recast.retouch import certificate, compose, difference
 from recast.retouch.asked import Asked
 from recast.retouch.certificate import Certificate
+from recast.retouch.changes import Clock, Look, find_changes
 from recast.retouch.colour import NO_FIT, ColourFit
-from recast.retouch.comparison import Clock, Look, compared
 from recast.retouch.compose import Layer
 from recast.retouch.detectors import Detector, Touched, Unit, absences, atomic, contents, find_units
 from recast.retouch.difference import Difference
@@ -161,7 +161,7 @@ def merge(
         seen = half.on(frame.grid)
     if frame.is_identical:
         return _unchanged(frame, "the edit is the source, pixel for pixel", clock)
-    frame, registration, fitted, found, labels = compared(
+    frame, registration, fitted, found, labels = find_changes(
         frame, seen, held=held, look=look, thresholds=thresholds, clock=clock
     )
     with clock("detect"):

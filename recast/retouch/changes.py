@@ -1,4 +1,4 @@
-"""An edit and its source, compared: where it lies, how its colours drifted, and what is left that somebody changed."""
+"""What an edit changed: where it lies on its source, how its colours drifted, and what then still differs."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from recast.retouch.thresholds import Thresholds
 Look = Literal["auto", "local", "global"]
 
 
-class Comparison(NamedTuple):
+class Changes(NamedTuple):
     """frame: with the edit laid as it fits best. labels: (gh, gw) int32, the regions of change, numbered; 0 is none."""
 
     frame: Frame
@@ -44,9 +44,9 @@ class Clock:
         self.seconds[name] = round(self.seconds.get(name, 0.0) + time.perf_counter() - started, 4)
 
 
-def compared(
+def find_changes(
     frame: Frame, seen: OnGrid, *, held: np.ndarray | None, look: Look, thresholds: Thresholds, clock: Clock
-) -> Comparison:
+) -> Changes:
     """The edit of a frame laid on its source, its colours brought back, and the regions in which it still differs.
 
     seen: the source on the grid of the frame. held, look: as of `merge`.
@@ -60,7 +60,7 @@ def compared(
         found = difference.difference(frame.source, view, valid, thresholds.differing, seen.looked)
     if registration.is_new and look == "auto" and found.is_far(thresholds.judging):  # nothing that could have drifted
         registration = replace(registration, pair=None)
-        return Comparison(frame, registration, NO_FIT, found, valid.astype(np.int32))
+        return Changes(frame, registration, NO_FIT, found, valid.astype(np.int32))
     with clock("difference"):
         labels = difference.groups(found, thresholds.differing)
     with clock("doubt"):  # a drift of colour looks like change until it is undone
@@ -94,4 +94,4 @@ def compared(
         if is_last or not fitted.is_corrected:
             break
         kept = difference.away_from(labels > 0, found, thresholds.differing)
-    return Comparison(frame, registration, fitted, found, labels)
+    return Changes(frame, registration, fitted, found, labels)
