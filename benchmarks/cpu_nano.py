@@ -1,132 +1,172 @@
-"""An edit with `nano` on a CPU: recast beside diffusers, the same weights, the same picture, the same run.
+"""Edits with `nano` on a CPU: recast beside diffusers, the same weights, the same pictures, the same run.
 
-    python benchmarks/cpu_nano.py [--steps 28] [--repeats 5] [--arms fp32 bf16 int8 compile exact lossless ...]
+    python benchmarks/cpu_nano.py [--edits 5] [--repeats 3] [--arms fp32 lossless lossless@ab2:10 ...]
 
-An arm is fp32, bf16, int8, compile (the whole network), a plan of `recast.speed` (exact, lossless), tuned (lossless
-with every product in the way that is fastest here), a plan with an option that skips work
-(lossless+context-reuse:every=6), or cached (the context computed once: exact for weights that were trained so, which
-these were not, so that its time alone counts).
+An arm is [MODEL/]WAY[@SAMPLER:STEPS[:FIRST]]. MODEL is `nano` or `nano-turbo`. WAY is fp32, bf16, int8, compile (the
+whole network), a plan of `recast.speed` (exact, lossless), tuned (lossless with every product in the way that is
+fastest here), a plan with an option that skips work (lossless+context-reuse:every=6), cached (the context computed
+once: exact for weights that were trained so, which these were not, so that its time alone counts), or diffusers, in
+fp32, whose SAMPLER is euler or unipc (its multistep solver of second order, over the same times). FIRST, as 0.5, is the
+length of the first step in that of the others, as `--times` would ask for it. A walk that is left out is the model's
+own: of `nano`, 28 Euler steps; so `diffusers` is what every arm is compared with, and always there.
 
-Both pipelines read the same converted files and get the same noise and encoded prompt. Each repeat runs every arm
-once, in turn. Prints warm seconds (best and median), those of the processor, which others at work disturb less, the
-ratio to diffusers in fp32 by either, the PSNR of the result against
-recast in fp32, and, from fresh processes, cold seconds to the first step and to the picture, and peak memory.
+Both pipelines read the same converted files and get the same noise; neither encodes the words while the clock runs,
+and both encode the picture, as one not seen before. Each repeat makes every edit by every arm, in turn.
+
+s, least, most    wall seconds of a whole warm edit: the median, and the extremes, over repeats and edits
+processor s       median of the processor's seconds, of all threads: others at work disturb them less
+x diffusers       its seconds over the arm's of the same repeat and edit: the median (least to most); and by processor
+to AB2, to HEUN   distance of the last tokens to those of the converged walk, |a - b| / |b| in %: the median over edits
+                  (least to most). Two yardsticks, by the core in fp32: 60 steps of ab2, and 60 of heun, whose 119
+                  evaluations share no solver with an arm; the two are a row of the table themselves
+nearer            edits in which the arm ends nearer than diffusers does (by ab2; by heun)
+dB                PSNR of the picture to that of the ab2 yardstick, median (least to most)
+
+From fresh processes, for --from-start: seconds to the first step and to the picture, and peak memory.
 """
 
 from __future__ import annotations
 
 import argparse
-import copy
 import json
-import statistics
 import subprocess
 import sys
 import tempfile
 import time
-import warnings
-from collections.abc import Callable
-from dataclasses import replace
 from pathlib import Path
+from statistics import median
 from typing import Any
 
 import numpy as np
 import record
+import torch
+from cpu_nano_arms import SIDE, Arm, Edit, Ended, Ours, Theirs, edits
 
-PROMPT, SEED, SIDE = "turn this into a pencil sketch", 3, 256
-PHOTO = Path(__file__).parent.parent / "examples" / "cat.png"
-
-
-def source() -> np.ndarray:
-    """The example photograph at the model's native size."""
-    from recast.pixels.image import read
-
-    return np.asarray(read(PHOTO).to_pil().convert("RGB").resize((SIDE, SIDE)))
+PEER = "diffusers"
+USUAL = ["lossless", "lossless@ab2:10", "lossless@ab2:8:0.5", "lossless@euler:10", "nano-turbo/lossless"]
+USUAL += ["diffusers@euler:10", "diffusers@unipc:10"]
+YARDSTICKS = {"AB2": Arm.read("fp32@ab2:60"), "HEUN": Arm.read("fp32@heun:60")}
+Times = dict[str, list[list[float]]]  # of each arm, repeats of edits
 
 
-def ours(dtype: str) -> Any:
-    """Our pipeline in fp32 or bf16, or its variants for this benchmark."""
-    import torch
-
-    import recast
-    from recast.speed import accelerate
-    from recast.speed.plan import PLANS
-
-    mode = "cached" if dtype == "cached" else None
-    model = recast.load("nano", device="cpu", dtype="bf16" if dtype == "bf16" else "fp32", context_attention=mode)
-    plan, _, approximate = dtype.partition("+")
-    if plan == "tuned":
-        return accelerate(model, replace(PLANS["lossless"], tuned=True)).pipeline
-    if (plan in PLANS and plan != "compile") or dtype == "cached":
-        return accelerate(model, "lossless" if mode else plan, approximate=approximate or None).pipeline
-    if dtype == "int8":
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")
-            for blocks in (model.flow.double_blocks, model.flow.single_blocks):
-                torch.ao.quantization.quantize_dynamic(blocks, {torch.nn.Linear}, dtype=torch.qint8, inplace=True)
-    if dtype == "compile":
-        model.flow.forward = torch.compile(model.flow.forward, dynamic=False)  # type: ignore[method-assign]
-    return model
-
-
-def run_ours(model: Any, picture: np.ndarray, steps: int) -> np.ndarray:
-    """The edited picture (H, W, 3)."""
-    return model.edit(picture, PROMPT, seed=SEED, steps=steps).pictures[0].rgb
-
-
-def diffusers_pipeline(folder: Path) -> Any:
-    """diffusers' Kontext pipeline on the nano weights, converted to its layout; text is given encoded."""
-    import diffusers
-
-    from recast import weights
-    from recast.nano import NANO
-
-    if not (folder / "transformer").exists():
-        weights.convert(NANO, folder, "diffusers")
-    scheduler = diffusers.FlowMatchEulerDiscreteScheduler(
-        shift=3.0,
-        use_dynamic_shifting=True,
-        base_shift=0.5,
-        max_shift=1.15,
-        base_image_seq_len=256,
-        max_image_seq_len=4096,
+def main() -> None:
+    """Measure, print, append."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--arms", nargs="*", default=USUAL, help=f"beside diffusers (default: {' '.join(USUAL)})")
+    parser.add_argument("--edits", type=int, default=5, help="how many (default 5)")
+    parser.add_argument("--repeats", type=int, default=3, help="timed runs of each edit by each arm (default 3)")
+    parser.add_argument("--from-start", nargs="*", default=[], metavar="ARM", help="arms to start in fresh processes")
+    parser.add_argument(
+        "--hold", type=Path, metavar="FILE", help="wait before each repeat while it exists: others measure"
     )
-    pipeline = diffusers.FluxKontextPipeline(
-        scheduler=scheduler,
-        vae=diffusers.AutoencoderKL.from_pretrained(folder, subfolder="vae").float(),
-        transformer=diffusers.FluxTransformer2DModel.from_pretrained(folder, subfolder="transformer").float(),
-        text_encoder=None,
-        tokenizer=None,
-        text_encoder_2=None,
-        tokenizer_2=None,
+    parser.add_argument(
+        "--ends-threads",
+        type=int,
+        metavar="N",
+        help="of torch while the clock does not run, on a machine that is shared",
     )
-    pipeline.set_progress_bar_config(disable=True)
-    return pipeline
+    parser.add_argument("--child", help=argparse.SUPPRESS)
+    parser.add_argument("--folder", type=Path, help=argparse.SUPPRESS)
+    args = parser.parse_args()
+    if args.child:
+        from_start_child(Arm.read(args.child), args.folder)
+        return
+    with tempfile.TemporaryDirectory() as scratch:
+        folder = Path(scratch) / "nano-diffusers"
+        asked = [Arm.read(name) for name in [PEER, *(name for name in args.arms if name != PEER)]]
+        ways = made(asked, folder)
+        pictures = edits(args.edits)
+        threads = torch.get_num_threads()
+        torch.set_num_threads(args.ends_threads or threads)
+        ends = {arm.name: [ways[arm].run(edit, arm) for edit in pictures] for arm in asked}
+        core = Ours("nano", "fp32")
+        converged = {name: [core.run(edit, arm) for edit in pictures] for name, arm in YARDSTICKS.items()}
+        torch.set_num_threads(threads)
+        wall, processor = timed(ways, pictures, args)
+        rows = [line(arm.name, ends[arm.name], ends[PEER], converged) for arm in asked]
+        for row, arm in zip(rows, asked, strict=True):
+            row |= speed(arm.name, wall, processor)
+            row |= from_start(arm, folder) if arm.name in args.from_start else {}
+    rows.append(line("the yardstick HEUN", converged["HEUN"], ends[PEER], converged))
+    heads = list(dict.fromkeys(head for row in rows for head in row))
+    print(record.table([{head: row.get(head, "") for head in heads} for row in rows]))
+    away = {name: distances(found, converged) for name, found in [*ends.items(), ("HEUN", converged["HEUN"])]}
+    how = {"side": SIDE, "repeats": args.repeats, "edits": [(edit.name, edit.prompt, edit.seed) for edit in pictures]}
+    record.append("cpu_nano", {**how, "rows": rows, "samples": {"wall s": wall, "processor s": processor, **away}})
 
 
-def run_diffusers(pipeline: Any, text: Any, picture: np.ndarray, steps: int) -> np.ndarray:
-    """The edited picture (H, W, 3), from the noise that our seed draws."""
-    import torch
-    from PIL import Image
+def made(asked: list[Arm], folder: Path) -> dict[Arm, Ours | Theirs]:
+    """What makes the edits of each arm; arms that differ by their walk alone share it."""
+    kept: dict[tuple[str, str], Ours | Theirs] = {}
+    for arm in asked:
+        if (arm.model, arm.way) not in kept:
+            kept[arm.model, arm.way] = Theirs(folder) if arm.way == PEER else Ours(arm.model, arm.way)
+    return {arm: kept[arm.model, arm.way] for arm in asked}
 
-    from recast.latents.tokens import pack
 
-    shape = (1, 16, SIDE // 8, SIDE // 8)
-    noise = torch.randn(shape, generator=torch.Generator().manual_seed(SEED), dtype=torch.bfloat16)
-    with torch.inference_mode():
-        out = pipeline(
-            image=Image.fromarray(picture),
-            prompt_embeds=text.tokens.clone(),
-            pooled_prompt_embeds=text.pooled.clone(),
-            width=SIDE,
-            height=SIDE,
-            max_area=SIDE * SIDE,
-            num_inference_steps=steps,
-            guidance_scale=1.0,
-            latents=pack(noise).float(),
-            output_type="np",
-            _auto_resize=False,
-        ).images[0]
-    return np.round(out * 255).astype(np.uint8)
+def timed(ways: dict[Arm, Ours | Theirs], pictures: list[Edit], args: argparse.Namespace) -> tuple[Times, Times]:
+    """Seconds by the wall and by the processor, of every arm, by repeat and edit."""
+    wall: Times = {arm.name: [] for arm in ways}
+    processor: Times = {arm.name: [] for arm in ways}
+    for repeat in range(args.repeats):
+        while args.hold is not None and args.hold.exists():
+            time.sleep(0.2)
+        for arm, way in ways.items():  # what is made once for a number of threads, and compiled
+            way.run(pictures[0], arm)
+        for found in (*wall.values(), *processor.values()):
+            found.append([])
+        for edit in pictures:
+            for arm, way in ways.items():
+                begun, begun_cpu = time.perf_counter(), time.process_time()
+                way.run(edit, arm)
+                wall[arm.name][-1].append(time.perf_counter() - begun)
+                processor[arm.name][-1].append(time.process_time() - begun_cpu)
+        print(f"repeat {repeat + 1} of {args.repeats} made", file=sys.stderr, flush=True)
+    return wall, processor
+
+
+# Figures.
+
+
+def speed(name: str, wall: Times, processor: Times) -> dict[str, Any]:
+    """The seconds of an arm, and diffusers' seconds over them."""
+    return {
+        "s": median(flat(wall[name])),
+        "least": min(flat(wall[name])),
+        "most": max(flat(wall[name])),
+        "processor s": median(flat(processor[name])),
+        "x diffusers": spread([p / s for p, s in zip(flat(wall[PEER]), flat(wall[name]), strict=True)]),
+        "by processor": spread([p / s for p, s in zip(flat(processor[PEER]), flat(processor[name]), strict=True)]),
+    }
+
+
+def line(name: str, ends: list[Ended], peer: list[Ended], converged: dict[str, list[Ended]]) -> dict[str, Any]:
+    """How near to the converged walk an arm ends."""
+    away, theirs = distances(ends, converged), distances(peer, converged)
+    nearer = [
+        sum(mine < other for mine, other in zip(away[f"to {yard} %"], theirs[f"to {yard} %"], strict=True))
+        for yard in converged
+    ]
+    return {
+        "arm": name,
+        **{f"to {yard}": spread(away[f"to {yard} %"]) for yard in converged},
+        "nearer": "; ".join(f"{count} of {len(ends)}" for count in nearer),
+        "dB": spread(away["to AB2 dB"]),
+    }
+
+
+def distances(ends: list[Ended], converged: dict[str, list[Ended]]) -> dict[str, list[float]]:
+    """How far each edit ends from each yardstick: tokens in %, pictures in dB."""
+    found = {}
+    for yardstick, there in converged.items():
+        found[f"to {yardstick} %"] = [distance(end, to) for end, to in zip(ends, there, strict=True)]
+        found[f"to {yardstick} dB"] = [psnr(end.rgb, to.rgb) for end, to in zip(ends, there, strict=True)]
+    return found
+
+
+def distance(a: Ended, b: Ended) -> float:
+    """|a - b| / |b| over tokens, in per cent."""
+    return 100 * float((a.tokens - b.tokens).norm() / b.tokens.norm())
 
 
 def psnr(a: np.ndarray, b: np.ndarray) -> float:
@@ -135,102 +175,52 @@ def psnr(a: np.ndarray, b: np.ndarray) -> float:
     return 99.0 if error == 0 else float(10 * np.log10(255**2 / error))
 
 
-def cold(arm: str, folder: Path, steps: int) -> dict[str, float]:
+def spread(values: list[float]) -> str:
+    """The median, and the extremes."""
+    return f"{median(values):.3g} ({min(values):.3g} to {max(values):.3g})"
+
+
+def flat(times: list[list[float]]) -> list[float]:
+    return [seconds for repeat in times for seconds in repeat]
+
+
+# From the start of a process.
+
+
+def from_start(arm: Arm, folder: Path) -> dict[str, float]:
     """Seconds from process start to the first step and to the picture, and peak memory, in a process of its own."""
-    command = [sys.executable, __file__, "--cold", arm, "--folder", str(folder), "--steps", str(steps)]
+    command = [sys.executable, __file__, "--child", arm.name, "--folder", str(folder)]
     begun = time.time()
     answer = subprocess.run(command, capture_output=True, text=True, check=True)
     marks = json.loads(answer.stdout.splitlines()[-1])
     return {
-        "cold first step s": marks["first"] - begun,
-        "cold picture s": marks["done"] - begun,
+        "first step from start s": marks["first"] - begun,
+        "picture from start s": marks["done"] - begun,
         "peak MB": marks["peak_mb"],
     }
 
 
-def cold_child(arm: str, folder: Path, steps: int) -> None:
-    """What the fresh process does: load, edit, say when."""
+def from_start_child(arm: Arm, folder: Path) -> None:
+    """What the fresh process does: load, edit, say when. diffusers' words are encoded before its first step too."""
     first: list[float] = []
-    if arm == "diffusers fp32":
-        pipeline = diffusers_pipeline(folder)
-        import torch
-
-        from recast.config import nano
-        from recast.context.text_files import load_byte_t5
-        from recast.nano import NANO
-
-        text = load_byte_t5(NANO, nano().text, "cpu", torch.float32).encode([PROMPT])
-        forward = pipeline.transformer.forward
+    edit = edits(1)[0]
+    way = Theirs(folder) if arm.way == PEER else Ours(arm.model, arm.way)
+    network = way.pipeline.transformer if isinstance(way, Theirs) else way.pipeline.network
+    if isinstance(way, Theirs):
+        forward = network.forward
 
         def marked(*args: Any, **kwargs: Any) -> Any:
             out = forward(*args, **kwargs)
             first.append(time.time())
             return out
 
-        pipeline.transformer.forward = marked
-        run_diffusers(pipeline, text, source(), steps)
+        network.forward = marked
+        way.run(edit, arm)
     else:
-        model = ours(arm.removeprefix("recast "))
-        model.edit(source(), PROMPT, seed=SEED, steps=steps, on_step=lambda _: first.append(time.time()))
+        way.run(edit, arm, on_step=lambda _: first.append(time.time()))
     status = Path("/proc/self/status").read_text()  # getrusage would count what the parent process had
     peak_kb = int(next(line for line in status.splitlines() if line.startswith("VmHWM")).split()[1])
     print(json.dumps({"first": first[0], "done": time.time(), "peak_mb": peak_kb / 1024}))
-
-
-def main() -> None:
-    """Measure, print, append."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--steps", type=int, default=28, help="Euler steps (default 28, nano's own)")
-    parser.add_argument("--repeats", type=int, default=5, help="warm runs of each arm (default 5)")
-    parser.add_argument("--arms", nargs="*", default=["fp32", "bf16", "int8", "compile"], help="arms of recast")
-    parser.add_argument(
-        "--warm-alone", nargs="*", default=["recast compile"], metavar="ARM", help="arms without a cold start"
-    )
-    parser.add_argument("--cold", help=argparse.SUPPRESS)
-    parser.add_argument("--folder", type=Path, help=argparse.SUPPRESS)
-    args = parser.parse_args()
-    if args.cold:
-        cold_child(args.cold, args.folder, args.steps)
-        return
-    with tempfile.TemporaryDirectory() as scratch:
-        folder = Path(scratch) / "nano-diffusers"
-        pipeline, picture = diffusers_pipeline(folder), source()
-        models = {f"recast {dtype}": ours(dtype) for dtype in args.arms}
-        text = copy.deepcopy(next(iter(models.values())).text.encode([PROMPT]))
-        arms: dict[str, Callable[[], np.ndarray]] = {
-            "diffusers fp32": lambda: run_diffusers(pipeline, text, picture, args.steps)
-        }
-        arms |= {name: lambda model=model: run_ours(model, picture, args.steps) for name, model in models.items()}
-        pictures = {name: run() for name, run in arms.items()}  # warm-up, and compilation
-        seconds: dict[str, list[float]] = {name: [] for name in arms}
-        used: dict[str, list[float]] = {name: [] for name in arms}
-        for _ in range(args.repeats):
-            for name, run in arms.items():
-                begun, begun_cpu = time.perf_counter(), time.process_time()
-                run()
-                seconds[name].append(time.perf_counter() - begun)
-                used[name].append(time.process_time() - begun_cpu)
-        peer = statistics.median(seconds["diffusers fp32"])
-        rows = []
-        for name in arms:
-            start = {} if name in args.warm_alone else cold(name, folder, args.steps)
-            rows.append(
-                {
-                    "arm": name,
-                    "warm best s": min(seconds[name]),
-                    "warm median s": statistics.median(seconds[name]),
-                    "processor median s": statistics.median(used[name]),
-                    "x diffusers by processor": statistics.median(used["diffusers fp32"])
-                    / statistics.median(used[name]),
-                    "x diffusers": peer / statistics.median(seconds[name]),
-                    "PSNR to recast fp32": psnr(pictures[name], pictures["recast fp32"]),
-                    "cold first step s": start.get("cold first step s", float("nan")),
-                    "cold picture s": start.get("cold picture s", float("nan")),
-                    "peak MB": start.get("peak MB", float("nan")),
-                }
-            )
-    print(record.table(rows))
-    record.append("cpu_nano", {"steps": args.steps, "repeats": args.repeats, "side": SIDE, "rows": rows})
 
 
 if __name__ == "__main__":
