@@ -21,20 +21,53 @@ import sys
 import tempfile
 from pathlib import Path
 from statistics import median
-from typing import Any
+from typing import Any, NamedTuple
 
 import record
 
 ROOT = Path(__file__).resolve().parents[1]
 PHOTO = ROOT / "examples" / "cat.png"
-CASES = {
-    "generate 256x256": ["generate", "a red circle", "--width", "256", "--height", "256"],
-    "generate 512x512": ["generate", "a red circle", "--width", "512", "--height", "512"],
-    "generate 640x384": ["generate", "a red circle", "--width", "640", "--height", "384"],
-    "edit 256x256": ["edit", str(PHOTO), "make it night", "--preserve", "off", "--size", "256x256"],
-    "edit 384x320": ["edit", str(PHOTO), "make it night", "--preserve", "off", "--size", "384x320"],
-    "edit 512x512": ["edit", str(PHOTO), "make it night", "--preserve", "off", "--size", "512x512"],
+
+
+class Case(NamedTuple):
+    """A command, and the flags that ask `recast estimate` of it."""
+
+    command: list[str]
+    flags: list[str]
+
+
+def generated(width: int, height: int, *more: str) -> Case:
+    flags = ["--width", str(width), "--height", str(height), *more]
+    return Case(["generate", "a red circle", *flags], flags)
+
+
+def edited(size: str, *more: str, references: int = 1) -> Case:
+    beside = ["--image", str(PHOTO)] * (references - 1)
+    asked = ["--size", size, *more]
+    command = ["edit", str(PHOTO), "make it night", "--preserve", "off", *beside, *asked]
+    return Case(command, [str(PHOTO), *asked, "--references", str(references)])
+
+
+FITTED = {  # the formula was made while looking at these
+    "generate 256x256": generated(256, 256),
+    "generate 384x320": generated(384, 320),
+    "generate 640x384": generated(640, 384),
+    "generate 512x512": generated(512, 512),
+    "edit 256x256": edited("256x256"),
+    "edit 384x320": edited("384x320"),
+    "edit 640x384": edited("640x384"),
+    "edit 512x512": edited("512x512"),
 }
+UNSEEN = {
+    "generate 320x448": generated(320, 448),
+    "generate 768x512": generated(768, 512),
+    "generate 448x448 in bf16": generated(448, 448, "--dtype", "bf16"),
+    "edit 320x320": edited("320x320"),
+    "edit 512x288": edited("512x288"),
+    "edit 448x448": edited("448x448"),
+    "edit with a second picture": edited("auto", references=2),
+}
+CASES = FITTED | UNSEEN
 PLANS = ("reference", "lossless")
 
 
@@ -44,14 +77,15 @@ def main() -> None:
     parser.add_argument("--runs", type=int, default=3, help="processes a case and plan (default 3)")
     parser.add_argument("--steps", type=int, default=4)
     parser.add_argument("--threads", type=int, default=1, help="of torch (default 1)")
-    parser.add_argument("--cases", help=f"of: {'; '.join(CASES)}, with ; between")
+    parser.add_argument("--cases", help=f"of: {'; '.join(CASES)}, with ; between; or: fitted, unseen")
     parser.add_argument("--plans", default=",".join(PLANS), help=f"of: {', '.join(PLANS)}")
     parser.add_argument("--child", help=argparse.SUPPRESS)
     args = parser.parse_args()
     if args.child:
         print(json.dumps(measured(json.loads(args.child))), file=sys.stderr)
         return
-    cases = list(CASES) if args.cases is None else [name.strip() for name in args.cases.split(";")]
+    groups = {None: CASES, "fitted": FITTED, "unseen": UNSEEN}
+    cases = list(groups[args.cases]) if args.cases in groups else [name.strip() for name in args.cases.split(";")]
     rows: dict[tuple[str, str], list[dict[str, Any]]] = {}
     for _ in range(args.runs):
         for case in cases:
@@ -60,6 +94,12 @@ def main() -> None:
                 rows.setdefault((case, plan), []).append(found)
                 print(f"{case}, {plan}: {json.dumps(found)}", file=sys.stderr, flush=True)
     print(record.table([line(case, plan, found) for (case, plan), found in rows.items()]))
+    for name, about, bound in (("memory", "grown", 0.1), ("time", "processor_s", 0.25)):
+        off = [
+            one["peak" if name == "memory" else "seconds"] / one[about] - 1 for found in rows.values() for one in found
+        ]
+        within = sum(abs(share) <= bound for share in off)
+        print(f"{name}: {within} of {len(off)} runs within {bound:.0%}; predicted {min(off):+.0%} to {max(off):+.0%}")
     for (case, plan), found in rows.items():
         settings = {"steps": args.steps, "threads_asked": args.threads, "load": os.getloadavg()[0]}
         record.append("estimate_check", {"case": case, "plan": plan, **settings, "samples": found})
@@ -74,22 +114,23 @@ def line(case: str, plan: str, found: list[dict[str, Any]]) -> dict[str, Any]:
         "plan": plan,
         "MiB predicted": f"{middle['peak'] / 2**20:.0f}",
         "MiB measured": f"{middle['grown'] / 2**20:.0f} ({min(grown):.0f} to {max(grown):.0f})",
-        "ratio": f"{middle['peak'] / middle['grown']:.2f}",
+        "ratio": spread([one["peak"] / one["grown"] for one in found]),
         "s predicted": f"{middle['seconds']:.2f}",
         "processor s": f"{middle['processor_s']:.2f}",
         "wall s": f"{middle['wall_s']:.2f}",
-        "ratio to processor": f"{middle['seconds'] / middle['processor_s']:.2f}",
-        "ratio to wall": f"{middle['seconds'] / middle['wall_s']:.2f}",
+        "ratio to processor": spread([one["seconds"] / one["processor_s"] for one in found]),
+        "ratio to wall": spread([one["seconds"] / one["wall_s"] for one in found]),
     }
+
+
+def spread(ratios: list[float]) -> str:
+    """The median, and the extremes."""
+    return f"{median(ratios):.2f} ({min(ratios):.2f} to {max(ratios):.2f})"
 
 
 def foretold(case: str, plan: str, args: argparse.Namespace) -> dict[str, float]:
     """What `recast estimate` says of a case, in a process of its own."""
-    verb, about, *flags = CASES[case]
-    if verb == "edit":
-        at = flags.index("--size")
-        flags = [about, *flags[at : at + 2]]
-    command = ["estimate", *flags, "--steps", str(args.steps), *planned(plan), "--json"]
+    command = ["estimate", *CASES[case].flags, "--steps", str(args.steps), *planned(plan), "--json"]
     done = subprocess.run(
         [sys.executable, "-m", "recast", *command], env=environment(args), check=True, capture_output=True, text=True
     )
@@ -101,7 +142,7 @@ def run(case: str, plan: str, args: argparse.Namespace) -> dict[str, float]:
     """What the command itself takes, in a process of its own."""
     with tempfile.TemporaryDirectory() as folder:
         out = ["--out", f"{folder}/out.png", "--seed", "1", "--quiet"]
-        command = [*CASES[case], "--steps", str(args.steps), *planned(plan), *out]
+        command = [*CASES[case].command, "--steps", str(args.steps), *planned(plan), *out]
         done = subprocess.run(
             [sys.executable, __file__, "--child", json.dumps(command)],
             env=environment(args), check=True, capture_output=True, text=True,

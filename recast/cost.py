@@ -21,9 +21,9 @@ BAND_ABOVE_PX, BAND_ROWS = 2 << 20, 64  # as `recast.pipeline`, where importing 
 
 # Widths of d (or channels) that are alive, per token (or pixel), at the worst moment of a layer.
 SINGLE_ALIVE = 21  # text and image 1, x 1, linear1 7, q 1, k 1, attended 1, gelu 4, cat 5
-# On a CPU, what a process keeps beside: of what it frees, glibc's allocator holds up to 64 MiB (twice the largest block
-# that it takes from its heap). Measured by benchmarks/estimate_check.py: 33 to 94 MiB, the libraries' buffers with it.
-KEPT_BYTES = 64 << 20
+# On a CPU, what a process keeps beside its tensors (`kept_bytes`).
+TOUCHED_BYTES = 27 << 20  # 20 MiB of torch's own code, read in by the first product of each kind, and Python's objects
+HEAP_BLOCK_BYTES = 32 << 20  # glibc gives blocks of this size back at once: DEFAULT_MMAP_THRESHOLD_MAX in mallopt(3)
 
 
 # Sizes of text encoders: the published ones, and that of `nano`.
@@ -250,9 +250,9 @@ class Request:
 class Estimate:
     """What a request costs.
 
-    parameters are exact. weights_bytes are what they fill, in the request's dtype. *_bytes are tensors alive at
-    once; `peak_bytes` is the weights and the worst of the three. Not in it: Python and torch themselves, and what
-    a library's workspace and the allocator's gaps add.
+    parameters are exact. weights_bytes are what they fill, in the request's dtype. step_bytes, encode_bytes and
+    decode_bytes are tensors alive at once; `peak_bytes` is the weights and the worst of the three. Not in it: Python
+    and torch themselves, and what a library's workspace and the allocator's gaps add; `kept_bytes` is that on a CPU.
     """
 
     tokens: dict[str, int]
@@ -261,6 +261,7 @@ class Estimate:
     step_bytes: int
     encode_bytes: int
     decode_bytes: int
+    kept_bytes: int
     text: Work
     condition: Work
     encode: Work
@@ -307,6 +308,7 @@ def estimate(config: ModelConfig, request: Request) -> Estimate:
         step_bytes=step_bytes(config.flow, **counts, batch=batch, item=item, texts=passes),
         encode_bytes=max((encode_bytes(config.autoencoder, width=w, height=h) for w, h in request.contexts), default=0),
         decode_bytes=decode_bytes(config.autoencoder, width=request.width, height=request.height),
+        kept_bytes=kept_bytes(config, request),
         text=Work(linear=passes * sum(sizes.flops(tokens) for sizes, tokens in encoders.values())),
         condition=condition_work(config.flow, text=passes * text, context=context),
         encode=encode,
@@ -318,9 +320,27 @@ def estimate(config: ModelConfig, request: Request) -> Estimate:
 
 def resident_bytes(cost: Estimate, device: str) -> int:
     """What a request occupies on a device: `peak_bytes`, and on a CPU what the process keeps beside."""
-    if not device.startswith("cpu"):
-        return cost.peak_bytes
-    return cost.peak_bytes + KEPT_BYTES
+    return cost.peak_bytes + (cost.kept_bytes if device.startswith("cpu") else 0)
+
+
+def kept_bytes(config: ModelConfig, request: Request) -> int:
+    """What a process keeps beside its tensors on a CPU: pages of code, and what glibc's allocator cannot give back.
+
+    Two kinds of holes in its heap. The autoencoder's weights as they were read, in pieces too small for a picture,
+    after `Pipeline` has put them into the order that convolutions like. And places of the largest block that is not
+    given back at once: of a residual block's four that are alive, two are made anew while they lie beside their own
+    holes, which an aligned block of the same size does not fit into, so that it takes six places; and after
+    encoding, whose holes the convolutions' own small blocks keep apart, one more.
+    """
+    pictures = [(request.width, request.height), *request.contexts]
+    sizes = [
+        width * height // 4**level * channels * 4
+        for width, height in pictures
+        for level, channels in enumerate(_widths(config.autoencoder))
+    ]
+    place = max((size for size in sizes if size < HEAP_BLOCK_BYTES), default=0)
+    holes = 4 * autoencoder_parameters(config.autoencoder) + (3 if request.contexts else 2) * place
+    return TOUCHED_BYTES + holes
 
 
 # The layers of the autoencoder, as arithmetic.

@@ -210,6 +210,22 @@ def test_bf16_halves_the_transformer_and_leaves_the_autoencoder() -> None:
     assert half.decode_bytes == full.decode_bytes
 
 
+def test_a_cpu_keeps_places_of_the_largest_block_that_its_heap_holds() -> None:
+    """One of 32 MiB goes back to the system at once: 32 channels at 512 x 512, and at 512 x 496 not."""
+    own = nano().autoencoder
+    always = cost.TOUCHED_BYTES + 4 * cost.autoencoder_parameters(own)
+
+    def places(width: int, height: int, *contexts: tuple[int, int]) -> float:
+        kept = estimate(nano(), Request(width=width, height=height, contexts=contexts)).kept_bytes
+        return (kept - always) / (4 * own.ch * 256 * 256)  # of a block of all pixels of 256 x 256
+
+    assert places(256, 256) == 2
+    assert places(256, 256, (256, 256)) == 3  # encoding has left holes as well
+    assert places(256, 256, (512, 256)) == 3 * 2  # a context larger than the picture
+    assert places(512, 496) == 2 * 4 * 496 / 512
+    assert places(512, 512) == 2 * 2  # half the side, twice the channels
+
+
 def test_formulas_need_no_torch() -> None:
     code = "import recast.cost, sys; sys.exit('torch' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0

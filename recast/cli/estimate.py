@@ -33,10 +33,11 @@ GIB = 2**30
 ACCURACY = {  # measured by benchmarks/estimate_check.py and tests/test_cost.py
     "parameters": "exact",
     "flops": "exact for the products; norms, activations and the like are not counted",
-    "memory": "tensors by formula, within 5 %; with the 64 MiB that a CPU's allocator keeps, within 17 % on nano. "
-    "Python and torch themselves (about 0.3 GiB) and workspaces of GPU libraries come on top",
-    "time": "by a rate measured now, the processor's own where others use the CPU too: within 25 % on nano. Loading, "
-    "and merging an edit into its source, come on top",
+    "memory": "tensors by formula, within 5 %; on a CPU with what its allocator cannot give back, within 10 % in most "
+    "runs on nano, 17 % at the worst. Python and torch themselves (about 0.3 GiB) and workspaces of GPU libraries come "
+    "on top",
+    "time": "by a rate measured now, the processor's own where others use the CPU too: mostly within 25 % on nano. "
+    "Loading, and merging an edit into its source, come on top",
 }
 
 

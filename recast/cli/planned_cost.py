@@ -23,9 +23,9 @@ if TYPE_CHECKING:
 
 EIGHT_BIT_GAIN = 2.0  # of the stated rate: what data sheets give for float8 beside bf16, from Ada on
 ACCURACY = {
-    "memory": "tensors of the plan's engine alive at once, by formula; on CUDA with half a GB of the driver's, on a "
-    "CPU with 64 MiB that its allocator keeps, within 10 % on nano; gaps between tensors come on top, and 3 % of a cap "
-    "are left for them",
+    "memory": "tensors of the plan's engine alive at once, by formula; on CUDA with half a GB of the driver's, and "
+    "gaps between tensors come on top, for which 3 % of a cap are left; on a CPU with what its allocator cannot give "
+    "back, within 10 % in most runs on nano, 17 % at the worst",
     "time": "a forecast by formula: at rates measured now on three blocks computed by the plan, or at the rate stated. "
     "Loading, compiling, timing products and recording graphs come on top; within 25 % on nano on a CPU, not yet "
     "compared with a run on a GPU",
@@ -86,7 +86,7 @@ def changes(
     """What a plan changes of the data of an estimate, and what it adds. Raises OutOfMemory under an impossible cap."""
     import torch
 
-    from recast.cost import KEPT_BYTES, resident_bytes
+    from recast.cost import resident_bytes
     from recast.speed import forecast
     from recast.speed.memory import peak_bytes
     from recast.speed.placing import in_words
@@ -105,7 +105,7 @@ def changes(
         kept = forecast.kept_bytes(config, request, plan.approximate, item=numbers.item)
         memory = _memory(config, request, plan, numbers)
         peak = peak_bytes(config, request, replace(numbers, context_kv_bytes=kept), memory)
-        kept_on_host = KEPT_BYTES if where.name.startswith("cpu") and plan.vram_bytes is None else 0
+        kept_on_host = cost.kept_bytes if where.name.startswith("cpu") and plan.vram_bytes is None else 0
         sizes = {**asdict(peak), "peak": peak.total + kept_on_host}
         said = in_words(memory, config.flow.depth + config.flow.depth_single_blocks)
     rates, at = _rates(asked, config, plan, numbers, dtype, where, sum(cost.tokens.values()))
