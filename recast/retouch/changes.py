@@ -49,7 +49,9 @@ def find_changes(
 ) -> Changes:
     """The edit of a frame laid on its source, its colours brought back, and the regions in which it still differs.
 
-    seen: the source on the grid of the frame. held, look: as of `merge`.
+    seen: the source on the grid of the frame. held, look: as of `merge`. Where a part was held, the rest shows other
+    things, and most of the frame is far from the source, all that differs is change: no colour is brought back, and
+    nothing of it doubted.
     """
     with clock("register"):
         frame, registration = frame.placed(thresholds.registering, seen.side, held=held)
@@ -59,8 +61,8 @@ def find_changes(
     with clock("difference"):
         found = difference.difference(frame.source, view, valid, thresholds.differing, seen.looked)
     if registration.is_new and look == "auto" and found.is_far(thresholds.judging):  # nothing that could have drifted
-        registration = replace(registration, pair=None)
-        return Changes(frame, registration, NO_FIT, found, valid.astype(np.int32))
+        labels = difference.groups(found, thresholds.differing)
+        return Changes(frame, replace(registration, pair=None), NO_FIT, found, labels)
     with clock("difference"):
         labels = difference.groups(found, thresholds.differing)
     with clock("doubt"):  # a drift of colour looks like change until it is undone

@@ -137,7 +137,8 @@ def merge(
     a strict merge refuses.
     take: (H, W), an area to take from the edit whatever the difference; of a strict merge too, mask and boxes or not.
     held: (H, W) bool, a part that lies on its source as it came, because its sampler held it there: no motion is sought
-    where all else is new, which would be one of chance, or where what both show lies in place too.
+    where all else shows other things, which would be one of chance, or where what both show lies in place too. So of
+    what a sampler was free to make anew all is taken, and another framing of it is none of the picture.
     look: "global" returns the edit as it is, "auto" decides by the share, "local" merges however much changed, and from
     another framing too where the two pictures agree on a zoom, a turn and a shift.
     detectors: find faces, lines of text or logos, which are taken whole or left whole.
@@ -154,9 +155,9 @@ def merge(
             raise ConfigError("source: a half made with other thresholds than the merge's; make it with the same")
         source, edited = half.original, read_original(edited, name="edited")
         asked = Asked.of(source.width, source.height, mask, boxes, take, is_strict)
-        if held is not None and held.shape != (source.height, source.width):
-            wanted = (source.height, source.width)
-            raise InputError(f"held: a mask {held.shape} came; {wanted} accepted, the size of the source; resize it")
+        if held is not None and (held.dtype != bool or held.shape != (source.height, source.width)):
+            came, accepted = f"{held.dtype} {held.shape}", f"bool {(source.height, source.width)}"
+            raise InputError(f"held: {came} came; {accepted} accepted, True where the source was held; make it so")
         frame = Frame.of(source, edited, half)
         seen = half.on(frame.grid)
     if frame.is_identical:

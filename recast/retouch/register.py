@@ -146,9 +146,21 @@ class _Pair:
         return tiles.still(self.thresholds)
 
     def is_new(self, free: np.ndarray) -> bool:
-        """Whether that part of the edit, (h, w) bool, shows other things, for which there is no place on the source."""
-        tiles = residual.measure(self.levels[0], STILL, None, self.grid, free, self.thresholds)
-        return tiles.is_new(self.thresholds)
+        """Whether that part of the edit, (h, w) bool, shows other things than the source does there, or near.
+
+        Few of its tiles show the same, and its keypoints do not agree on a motion beyond doubt, as those of a thing
+        that moved farther than tiles see do.
+        """
+        t = self.thresholds
+        if not residual.measure(self.levels[0], STILL, None, self.grid, free, t).shows_other(t):
+            return False
+        source, edited = (
+            each.where(free[each.points.imag.round().astype(int), each.points.real.round().astype(int)])
+            for each in self.keypoints
+        )
+        here, there, _ = _matched(self, source, edited, t.reach * max(self.grid))
+        fit = points.agree(here, there, within=t.inlier_px)
+        return fit is None or int(fit.inliers.sum()) < t.sure_inliers or float(fit.inliers.mean()) < t.sure_share
 
     @property
     def lies_still(self) -> bool:
@@ -172,8 +184,8 @@ def register(
 
     source, edited: (h, w, 3) uint8 of one size; for the source, its `Side` too, made with these thresholds. unchanged:
     (h, w) bool. The same pictures give the same numbers on every run and with any number of threads. A second pass
-    keeps the first's where it finds nothing better. held: (h, w) bool, what is known to lie in place; no motion is
-    sought where the rest is new, or what both show lies in place as well.
+    keeps the first's where it finds nothing better. held: of a first pass, (h, w) bool, what is known to lie in place;
+    no motion is sought where the rest shows other things, or what both show lies in place as well.
     Raises ShapeError for pictures that are not uint8 RGB of one size, and for a mask of another size.
     Source: product notes, 3.4 step 2; here tiles, not keypoints, make the motion exact.
     """
@@ -210,7 +222,7 @@ def _first(pair: _Pair, held: np.ndarray | None) -> Registration:
         return _none(pair, "")
     if held is not None and held.any():
         if pair.is_new(~held):
-            return replace(_none(pair, "what was held lies in place, and the rest is new"), is_new=True)
+            return replace(_none(pair, "what was held lies in place, and the rest shows other things"), is_new=True)
         if pair.lies_still:
             return _none(pair, "what was held, and what both show, lies in place")
     fit, share, why = _by_keypoints(pair)

@@ -80,8 +80,8 @@ class Tiles:
         near = self.error < thresholds.other * self.texture
         return int((textured & near).sum()), int(textured.sum())
 
-    def is_new(self, thresholds: Registering) -> bool:
-        """Whether it shows other things than its source: few of the textured tiles show the same, at any near place."""
+    def shows_other(self, thresholds: Registering) -> bool:
+        """Whether the edit shows other things: few of the textured tiles are alike, at any place that a tile sees."""
         textured = (self.texture > thresholds.least_texture) & (self.seen > 0.5)
         same = textured & (self.unexplained < thresholds.other)
         return int(same.sum()) < thresholds.least_same * int(textured.sum())

@@ -46,6 +46,11 @@ class Registering:
     least_same: float = 0.15
     """Fewer of the textured tiles, at the coarsest level, showing what the source shows is new content. Of ten
     backgrounds that `nano` drew anew 0.025 to 0.044 do by chance; of what only drifted nearly all."""
+    sure_inliers: int = 24
+    """Keypoints of what was not held that agree on a motion beyond doubt; of ten backgrounds that `nano` drew anew 4 to
+    13 match, and no three agree."""
+    sure_share: float = 0.5
+    """Of the matches, for the same."""
     least_placed: float = 0.05
     """So many of the textured tiles must lie in place for an edit that was held to need no search. Of backgrounds
     behind a person who takes 0.3 of the frame 0.25 to 0.4 do, and at most 0.01 once the edit is moved by a pixel."""

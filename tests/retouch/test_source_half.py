@@ -2,6 +2,7 @@
 
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
+from types import SimpleNamespace
 
 import cv2
 import numpy as np
@@ -12,8 +13,10 @@ import torch
 from recast.config import tiny
 from recast.errors import ConfigError, InputError
 from recast.pixels.image import Picture
-from recast.retouch import difference, doubt, side
+from recast.retouch import difference, doubt, register, side
+from recast.retouch.detectors import Unit
 from recast.retouch.editor import Editor
+from recast.retouch.frame import Frame
 from recast.retouch.merge import Merge, merge
 from recast.retouch.original import Original
 from recast.retouch.source_half import SourceHalf
@@ -93,7 +96,7 @@ def test_an_edit_of_which_a_part_was_held_is_taken_as_it_is_where_the_rest_is_ne
     free = cv2.resize(background(source)[1], (480, 360)) > 0
     source, rgb = cv2.resize(source, (480, 360)), cv2.resize(skimage.data.coffee()[100:340, 100:420], (480, 360))
     rgb[~free] = cv2.GaussianBlur(np.roll(source, 1, axis=0), (0, 0), 2)[~free]
-    for module, name in ((side.points, "keypoints"), (doubt, "founded")):
+    for module, name in ((register, "_by_keypoints"), (doubt, "founded")):
         monkeypatch.setattr(module, name, lambda *a, n=name, **k: pytest.fail(n))
     made = merge(source, rgb, mask=free.astype(np.float32), is_strict=True, held=~free)
     assert (made.verdict, made.registration.is_identity) == ("local", True)
@@ -103,8 +106,42 @@ def test_an_edit_of_which_a_part_was_held_is_taken_as_it_is_where_the_rest_is_ne
 
 
 def test_a_held_part_of_another_size_is_refused(source):
-    with pytest.raises(InputError, match=r"held: a mask \(3, 4\) came; .* accepted"):
+    with pytest.raises(InputError, match=r"held: bool \(3, 4\) came; bool \(180, 240\) accepted"):
         merge(source, moved(source), held=np.ones((3, 4), bool))
+    with pytest.raises(InputError, match=r"held: float64 \(180, 240\) came; bool .* accepted"):
+        merge(source, moved(source), held=np.ones((180, 240)))
+
+
+def test_what_a_detector_finds_in_the_held_part_is_not_called_changed(source):
+    free = cv2.resize(background(source)[1], (480, 360)) > 0
+    source, rgb = cv2.resize(source, (480, 360)), cv2.resize(skimage.data.coffee()[100:340, 100:420], (480, 360))
+    rgb[~free] = source[~free]
+    rows, columns = np.nonzero(~free)
+    box = columns.min() + 30, rows.min() + 40, columns.max() - 30, rows.max() - 40
+    face = SimpleNamespace(name="faces", kind="face", find=lambda rgb: [Unit("face", tuple(map(int, box)))])
+    made = merge(source, rgb, mask=free.astype(np.float32), is_strict=True, held=~free, detectors=[face])
+    assert made.verdict == "local"
+    assert not [each for each in made.warnings if "face" in each]
+
+
+def test_what_moved_farther_than_a_tile_sees_is_laid_back_though_a_part_was_held():
+    source = cv2.resize(skimage.data.rocket(), (640, 480))
+    free = np.ones((480, 640), bool)
+    free[:96, :128] = False
+    rgb = np.roll(source, 25, axis=1)
+    rgb[~free] = source[~free]
+    made = merge(source, rgb, mask=free.astype(np.float32), is_strict=True, held=~free)
+    assert made.registration.shift == pytest.approx((25, 0), abs=0.2)
+
+
+def test_a_held_part_counts_on_a_smaller_grid_and_not_where_the_ratio_differs(source):
+    free = cv2.resize(background(source)[1], (480, 360)) > 0
+    source, rgb = cv2.resize(source, (480, 360)), cv2.resize(skimage.data.coffee()[100:340, 100:420], (480, 360))
+    rgb[~free] = source[~free]
+    for size, is_heard in (((240, 180), True), ((240, 150), False)):
+        found = Frame.of(Original(source), Original(cv2.resize(rgb, size)))
+        _, lying = found.placed(THRESHOLDS.registering, held=~free)
+        assert lying.is_new is is_heard
 
 
 def test_one_held_corner_does_not_vouch_for_an_edit_that_moved_by_a_pixel(source):
