@@ -1,13 +1,14 @@
 """Twenty variants of one base as a set, beside twenty separate edits: time, likeness, legibility, checks.
 
-    python benchmarks/thumbnail_set.py [--count 20] [--steps 10] [--together 5] [--out FOLDER] [--separate 20]
+    python benchmarks/thumbnail_set.py [--count 20] [--steps 10] [--together 10] [--out FOLDER] [--separate 20]
 
 The base is the example channel's frame, drawn anew; the variants are its backgrounds, each with several seeds. Arms,
 in turn, some separate edits before each request of the set, so that a busy machine disturbs them alike:
 
     separate        an edit a call, as `recast edit` makes them, the model as it was trained
-    separate, cached    the same with the context looked at once a call
-    set             what `recast thumbnails make` does: one request a group, one look at the base for all steps
+    separate, cached    the same by the set's own plan, with the context looked at once a call
+    set             what `recast thumbnails make` does: one request a group, one look at the base for all steps, and
+                    the plan that `auto` chooses
 
 All arms have the same prompts, seeds, steps, mask and strictness, and end with the merge that keeps the character and
 a file; that of the set also tells who is in each picture. Its pictures are those of "separate, cached"; "separate" has
@@ -38,9 +39,11 @@ from recast.cli.sight import sight
 from recast.cli.thumbnails_work import certificate_of
 from recast.errors import GateFailed
 from recast.retouch.editor import Editor
+from recast.speed import accelerate
 from recast.thumbnails.base import size_of
 from recast.thumbnails.brief import Level, read_brief_and_kit
 from recast.thumbnails.instructions import BACKGROUNDS
+from recast.thumbnails.variants import TOGETHER
 from recast.thumbnails.workflow import Set, Tools
 
 EXAMPLE = Path(__file__).parent.parent / "examples" / "channel"
@@ -109,7 +112,7 @@ def main() -> None:
     parser.add_argument("--count", type=int, default=20, help="variants of the set")
     parser.add_argument("--separate", type=int, default=20, help="of them also made separately")
     parser.add_argument("--steps", type=int, default=10)
-    parser.add_argument("--together", type=int, default=5)
+    parser.add_argument("--together", type=int, default=TOGETHER)
     parser.add_argument("--out", type=Path, help="keep the set here (usual: a folder that is removed)")
     args = parser.parse_args()
     with tempfile.TemporaryDirectory() as place:
@@ -124,7 +127,7 @@ def main() -> None:
             for i in range(args.count)
         )
         brief = replace(brief, steps=args.steps, variants=replace(brief.variants, levels=levels))
-        cached = Between(Editor(loading.load("nano", context_attention="cached")))
+        cached = Between(Editor(accelerate(loading.load("nano", context_attention="cached"), "auto").pipeline))
         full = Editor(loading.load("nano"))
         config = cached.editor.config
         tools = Tools(

@@ -66,9 +66,9 @@ def configure(parser: argparse.ArgumentParser) -> None:
         "improve: the folder (usual: SET-improved); animate: the .webp or .mp4 file (usual: loop.webp in the set); "
         "calibrate: the file",
     )  # fmt: skip
-    group = parser.add_argument_group("make")
+    group = parser.add_argument_group("make (by --plan auto, unless told otherwise)")
     group.add_argument("--until", metavar="STAGE", help="stop after concepts, base, variants, designs, checks or rank")
-    group.add_argument("--together", type=int, metavar="N", help="variants in one request (usual: 5)")
+    group.add_argument("--together", type=int, metavar="N", help="variants in one request (usual: 10)")
     group.add_argument(
         "--context", choices=("cached", "full"), metavar="HOW",
         help="cached looks at the base once for all steps and variants, full at every step; usual: cached for nano, "

@@ -28,8 +28,10 @@ def tools(args: argparse.Namespace, kit: Kit, progress: Progress) -> Tools:
 
     Raises ConfigError, InputError, MissingWeights or WeightsError for what can be known before.
     """
+    from recast.cli import planned
     from recast.cli.sight import has_world_people
     from recast.thumbnails.base import size_of
+    from recast.thumbnails.variants import TOGETHER
     from recast.thumbnails.workflow import Tools
 
     if args.together is not None and args.together < 1:
@@ -37,13 +39,19 @@ def tools(args: argparse.Namespace, kit: Kit, progress: Progress) -> Tools:
     model = _with_adapters(Model.of(args), kit, args)
     config = model.outline().config
     usual: Attention = "cached" if has_world_people(config.name) else None
-    model = replace(model, context_attention=args.context or usual)
+    is_named = model.plan is not None
+    model = replace(model, context_attention=args.context or usual, plan=model.plan or "auto")
+
+    def told(line: str) -> None:
+        """Which plan it is; what of it was applied, to those who named one."""
+        if not args.quiet and (is_named or not line.startswith(" ")):
+            say(line)
 
     def load() -> Any:
         from recast.retouch.editor import Editor
 
         progress.note("loading the model")
-        return Editor(model.load())
+        return Editor(planned.load(model, say=told).pipeline)
 
     return Tools(
         generator=_once(load),
@@ -52,7 +60,7 @@ def tools(args: argparse.Namespace, kit: Kit, progress: Progress) -> Tools:
         steps=config.defaults.steps,
         sight=sight_of(args),
         certificate=certificate_of,
-        together=args.together or 5,
+        together=args.together or TOGETHER,
         licences={config.name: config.licence, **{each.file.name: each.license for each in kit.fonts}},
     )
 

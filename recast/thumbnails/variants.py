@@ -19,6 +19,8 @@ from recast.pixels import image
 from recast.pixels.image import Picture
 from recast.thumbnails.brief import Level
 
+TOGETHER = 10
+"""Variants in one request, which encodes the base once; a run that is killed loses at most so many."""
 SEED_STRIDE = 1_000
 """Between the first try of a variant and the next: more than a set has variants."""
 
@@ -71,7 +73,7 @@ def make(
     judge: Judge,
     options: Mapping[str, Any],
     references: Mapping[str, Any] | None = None,
-    together: int = 5,
+    together: int = TOGETHER,
 ) -> Generator[Step | Made, None, None]:
     """Make the variants in their order; yields steps of the work, and each variant once it is decided.
 

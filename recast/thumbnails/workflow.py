@@ -39,7 +39,7 @@ from recast.thumbnails.rank import Measure
 from recast.thumbnails.seeing import Sight
 from recast.thumbnails.setting import checked_in, design, profiles_of, reframed, text_of
 from recast.thumbnails.stages import Record, Stages, sha256
-from recast.thumbnails.variants import SEED_STRIDE, Asked, Made, Step, make, unedited
+from recast.thumbnails.variants import SEED_STRIDE, TOGETHER, Asked, Made, Step, make, unedited
 
 STAGES = ("concepts", "base", "variants", "designs", "checks", "rank", "export")
 
@@ -63,7 +63,7 @@ class Tools:
     sight: Sight = field(default_factory=Sight)
     certificate: Callable[[Path], str | None] | None = None
     measure: Measure | None = None
-    together: int = 5
+    together: int = TOGETHER
     licences: Mapping[str, str] = field(default_factory=dict)
 
 

@@ -13,6 +13,7 @@ from PIL import Image
 
 from recast.cli import main
 from recast.pixels import image
+from recast.recipe import Recipe
 
 EXAMPLE = Path(__file__).parent.parent.parent / "examples" / "channel"
 LEAST_LIKENESS, MEAN_LIKENESS = 0.87, 0.95
@@ -80,3 +81,9 @@ def test_the_exported_pictures_pass_on_their_own(channel: Path, capsys: pytest.C
 def test_again_makes_nothing_again(channel: Path, capsys: pytest.CaptureFixture[str]):
     assert main(["thumbnails", "make", str(channel / "brief.yaml"), "-q", "--json"]) == 0
     assert json.loads(capsys.readouterr().out)["done"] == []
+
+
+def test_a_set_is_made_by_the_plan_that_is_fastest_here_and_says_so(channel: Path):
+    for path in sorted((channel / "set" / "variants").glob("*.png")):
+        recipe = Recipe.from_json(image.read_recipe(path))
+        assert (recipe.plan, recipe.context_attention) == ("lossless", "cached")
