@@ -2,9 +2,13 @@
 
 import os
 import shutil
+import signal
 
 os.environ.setdefault("OMP_NUM_THREADS", "1")  # torch, NumPy
 os.environ.setdefault("OPENCV_FOR_THREADS_NUM", "1")  # read when cv2 is imported; tests may set another number
 os.environ.setdefault("HF_HUB_OFFLINE", "1")  # no test reaches for the network
 if shutil.which("nvidia-smi") is None:
     os.environ.setdefault("TRITON_INTERPRET", "1")  # our kernels run in Triton's interpreter; read when it is imported
+
+if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:  # a shell starts jobs in the background so: Ctrl-C is tested too
+    signal.signal(signal.SIGINT, signal.default_int_handler)
