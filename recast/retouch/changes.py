@@ -60,11 +60,9 @@ def find_changes(
         view, valid = frame.on_grid(registration)
     with clock("difference"):
         found = difference.difference(frame.source, view, valid, thresholds.differing, seen.looked)
+        labels = difference.groups(found, thresholds.differing)
     if registration.is_new and look == "auto" and found.is_far(thresholds.judging):  # nothing that could have drifted
-        labels = difference.groups(found, thresholds.differing)
         return Changes(frame, replace(registration, pair=None), NO_FIT, found, labels)
-    with clock("difference"):
-        labels = difference.groups(found, thresholds.differing)
     with clock("doubt"):  # a drift of colour looks like change until it is undone
         labels = doubt.founded(labels, frame.source, view, thresholds.doubting)
     first = view, found, labels
