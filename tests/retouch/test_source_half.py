@@ -204,3 +204,13 @@ def test_the_editor_says_that_an_edit_lies_in_place_where_its_sampler_held_a_par
     columns = np.flatnonzero(known[0].all(axis=0))
     assert known[0].shape == (64, 96)
     assert list(columns) == list(range(32, 96))  # the token that the mask touches, and one more, may change
+
+
+def test_one_thing_that_moved_on_new_ground_speaks_for_no_motion_of_the_whole():
+    source, rgb = (cv2.resize(each, (480, 360)) for each in (skimage.data.astronaut(), skimage.data.coffee()))
+    held = np.zeros((360, 480), bool)
+    held[:72, :96] = True
+    rgb[held] = source[held]
+    rgb[250:310, 200:270] = source[230:290, 180:250]
+    _, lying = Frame.of(Original(source), Original(rgb)).placed(THRESHOLDS.registering, held=held)
+    assert lying.is_new
