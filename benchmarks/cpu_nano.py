@@ -1,14 +1,15 @@
 """Edits with `nano` on a CPU: recast beside diffusers, the same weights, the same pictures, the same run.
 
-    python benchmarks/cpu_nano.py [--edits 5] [--repeats 3] [--arms fp32 lossless lossless@ab2:10 ...]
+    python benchmarks/cpu_nano.py [--edits 5] [--repeats 3] [--arms core lossless lossless@ab2:10 ...]
 
-An arm is [MODEL/]WAY[@SAMPLER:STEPS[:FIRST]]. MODEL is `nano` or `nano-turbo`. WAY is fp32, bf16, int8, compile (the
+An arm is [MODEL/]WAY[.bf16][@SAMPLER:STEPS[:FIRST]]. MODEL is `nano` or `nano-turbo`. WAY is core, int8, compile (the
 whole network), a plan of `recast.speed` (exact, lossless), tuned (lossless with every product in the way that is
 fastest here), a plan with an option that skips work (lossless+context-reuse:every=6), cached (the context computed
-once: exact for weights that were trained so, which these were not, so that its time alone counts), or diffusers, in
-fp32, whose SAMPLER is euler or unipc (its multistep solver of second order, over the same times). FIRST, as 0.5, is the
-length of the first step in that of the others, as `--times` would ask for it. A walk that is left out is the model's
-own: of `nano`, 28 Euler steps; so `diffusers` is what every arm is compared with, and always there.
+once: exact for weights that were trained so, which these were not, so that its time alone counts), or diffusers,
+whose SAMPLER is euler or unipc (its multistep solver of second order, over the same times). Numbers are fp32, with
+.bf16 bf16. FIRST, as 0.5, is the length of the first step in that of the others, as `--times` would ask for it. A walk
+that is left out is the model's own: of `nano`, 28 Euler steps; so `diffusers` is what every arm is compared with, and
+always there.
 
 Both pipelines read the same converted files and get the same noise; neither encodes the words while the clock runs,
 and both encode the picture, as one not seen before. Each repeat makes every edit by every arm, in turn.
@@ -45,7 +46,7 @@ from cpu_nano_arms import SIDE, Arm, Edit, Ended, Ours, Theirs, edits
 PEER = "diffusers"
 USUAL = ["lossless", "lossless@ab2:10", "lossless@ab2:8:0.5", "lossless@euler:10", "nano-turbo/lossless"]
 USUAL += ["diffusers@euler:10", "diffusers@unipc:10"]
-YARDSTICKS = {"AB2": Arm.read("fp32@ab2:60"), "HEUN": Arm.read("fp32@heun:60")}
+YARDSTICKS = {"AB2": Arm.read("core@ab2:60"), "HEUN": Arm.read("core@heun:60")}
 Times = dict[str, list[list[float]]]  # of each arm, repeats of edits
 
 
@@ -79,7 +80,7 @@ def main() -> None:
         threads = torch.get_num_threads()
         torch.set_num_threads(args.ends_threads or threads)
         ends = {arm.name: [ways[arm].run(edit, arm) for edit in pictures] for arm in asked}
-        core = Ours("nano", "fp32")
+        core = Ours("nano", "core", "fp32")
         converged = {name: [core.run(edit, arm) for edit in pictures] for name, arm in YARDSTICKS.items()}
         torch.set_num_threads(threads)
         wall, processor = timed(ways, pictures, args)
@@ -97,11 +98,12 @@ def main() -> None:
 
 def made(asked: list[Arm], folder: Path) -> dict[Arm, Ours | Theirs]:
     """What makes the edits of each arm; arms that differ by their walk alone share it."""
-    kept: dict[tuple[str, str], Ours | Theirs] = {}
+    kept: dict[tuple[str, str, str], Ours | Theirs] = {}
     for arm in asked:
-        if (arm.model, arm.way) not in kept:
-            kept[arm.model, arm.way] = Theirs(folder) if arm.way == PEER else Ours(arm.model, arm.way)
-    return {arm: kept[arm.model, arm.way] for arm in asked}
+        key = arm.model, arm.way, arm.dtype
+        if key not in kept:
+            kept[key] = Theirs(folder, arm.dtype) if arm.way == PEER else Ours(*key)
+    return {arm: kept[arm.model, arm.way, arm.dtype] for arm in asked}
 
 
 def timed(ways: dict[Arm, Ours | Theirs], pictures: list[Edit], args: argparse.Namespace) -> tuple[Times, Times]:
@@ -204,7 +206,7 @@ def from_start_child(arm: Arm, folder: Path) -> None:
     """What the fresh process does: load, edit, say when. diffusers' words are encoded before its first step too."""
     first: list[float] = []
     edit = edits(1)[0]
-    way = Theirs(folder) if arm.way == PEER else Ours(arm.model, arm.way)
+    way = Theirs(folder, arm.dtype) if arm.way == PEER else Ours(arm.model, arm.way, arm.dtype)
     network = way.pipeline.transformer if isinstance(way, Theirs) else way.pipeline.network
     if isinstance(way, Theirs):
         forward = network.forward

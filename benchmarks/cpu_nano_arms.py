@@ -44,22 +44,24 @@ class Arm:
     name: str
     model: str
     way: str
+    dtype: str  # fp32 or bf16
     sampler: str | None  # None for the model's own
     steps: int | None
     first: float = 1.0  # length of the first step, in that of the others, before times are shifted
 
     @classmethod
     def read(cls, name: str) -> Arm:
-        """[MODEL/]WAY[@SAMPLER:STEPS[:FIRST]], as the module of the benchmark says."""
+        """[MODEL/]WAY[.bf16][@SAMPLER:STEPS[:FIRST]], as the module of the benchmark says."""
         made, _, walk = name.partition("@")
-        model, _, way = made.rpartition("/")
+        model, _, way = made.removesuffix(".bf16").rpartition("/")
+        dtype = "bf16" if made.endswith(".bf16") else "fp32"
         found = re.fullmatch(r"(\w+):([1-9]\d*)(?::(0?\.\d*[1-9]))?", walk)
         if walk and not found:
-            raise SystemExit(f"--arms {name}: [MODEL/]WAY[@SAMPLER:STEPS[:FIRST]] accepted, as lossless@ab2:8:0.5")
+            raise SystemExit(f"--arms {name}: [MODEL/]WAY[.bf16][@SAMPLER:STEPS[:FIRST]] accepted, as lossless@ab2:8:0.5")
         sampler, steps, first = found.groups() if found else (None, None, None)
         if way == "diffusers" and (model or first or (sampler or "euler") not in PEER_SAMPLERS):
             raise SystemExit(f"--arms {name}: diffusers walks nano by {' or '.join(PEER_SAMPLERS)} here, at even steps")
-        return cls(name, model or "nano", way, sampler, int(steps) if steps else None, float(first or 1))
+        return cls(name, model or "nano", way, dtype, sampler, int(steps) if steps else None, float(first or 1))
 
     @property
     def walk(self) -> dict[str, Any]:
@@ -89,8 +91,8 @@ def edits(count: int) -> list[Edit]:
 class Ours:
     """recast by one way of computing; arms of other samplers and steps share it."""
 
-    def __init__(self, model: str, way: str) -> None:
-        self.pipeline = _pipeline(model, way)
+    def __init__(self, model: str, way: str, dtype: str) -> None:
+        self.pipeline = _pipeline(model, way, dtype)
 
     def run(self, edit: Edit, arm: Arm, on_step: Callable[[Any], None] | None = None) -> Ended:
         """The edit of a picture that was not seen before; its words may have been."""
@@ -98,24 +100,27 @@ class Ours:
         if recent is not None:
             recent.clear()
         made = self.pipeline.edit(edit.picture, edit.prompt, seed=edit.seed, on_step=on_step, **arm.walk)
-        return Ended(made.tokens[0], made.pictures[0].rgb)
+        return Ended(made.tokens[0].float(), made.pictures[0].rgb)
 
 
 class Theirs:
     """diffusers' Kontext pipeline on the nano weights, converted to its layout in a folder; text is given encoded."""
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, dtype: str) -> None:
         import diffusers
+        import torch
 
         from recast import weights
         from recast.nano import NANO
 
         if not (folder / "transformer").exists():
             weights.convert(NANO, folder, "diffusers")
+        self.dtype = {"fp32": torch.float32, "bf16": torch.bfloat16}[dtype]
+        transformer = diffusers.FluxTransformer2DModel.from_pretrained(folder, subfolder="transformer")
         self.pipeline = diffusers.FluxKontextPipeline(
             scheduler=_scheduler("euler"),
-            vae=diffusers.AutoencoderKL.from_pretrained(folder, subfolder="vae").float(),
-            transformer=diffusers.FluxTransformer2DModel.from_pretrained(folder, subfolder="transformer").float(),
+            vae=diffusers.AutoencoderKL.from_pretrained(folder, subfolder="vae").to(self.dtype),
+            transformer=transformer.to(self.dtype),
             text_encoder=None,
             tokenizer=None,
             text_encoder_2=None,
@@ -150,23 +155,23 @@ class Theirs:
         with torch.inference_mode():
             out = self.pipeline(
                 image=Image.fromarray(edit.picture),
-                prompt_embeds=text.tokens.clone(),
-                pooled_prompt_embeds=text.pooled.clone(),
+                prompt_embeds=text.tokens.to(self.dtype, copy=True),
+                pooled_prompt_embeds=text.pooled.to(self.dtype, copy=True),
                 width=SIDE,
                 height=SIDE,
                 max_area=SIDE * SIDE,
                 num_inference_steps=arm.steps or STEPS,
                 guidance_scale=1.0,
-                latents=pack(noise).float(),
+                latents=pack(noise).to(self.dtype),
                 output_type="np",
                 _auto_resize=False,
                 callback_on_step_end=keep,
             ).images[0]
-        return Ended(last[0], np.round(out * 255).astype(np.uint8))
+        return Ended(last[0].float(), np.round(out * 255).astype(np.uint8))
 
 
-def _pipeline(model: str, way: str) -> Any:
-    """Our pipeline: the core in fp32 or bf16, a plan, or another variant of this benchmark."""
+def _pipeline(model: str, way: str, dtype: str) -> Any:
+    """Our pipeline: the core, a plan, or another variant of this benchmark."""
     import torch
 
     import recast
@@ -174,7 +179,7 @@ def _pipeline(model: str, way: str) -> Any:
     from recast.speed.plan import PLANS
 
     mode = "cached" if way == "cached" else None
-    made = recast.load(model, device="cpu", dtype="bf16" if way == "bf16" else "fp32", context_attention=mode)
+    made = recast.load(model, device="cpu", dtype=dtype, context_attention=mode)
     plan, _, option = way.partition("+")
     if plan == "tuned":
         return accelerate(made, replace(PLANS["lossless"], tuned=True)).pipeline
@@ -187,8 +192,8 @@ def _pipeline(model: str, way: str) -> Any:
                 torch.ao.quantization.quantize_dynamic(blocks, {torch.nn.Linear}, dtype=torch.qint8, inplace=True)
     elif way == "compile":
         made.flow.forward = torch.compile(made.flow.forward, dynamic=False)  # type: ignore[method-assign]
-    elif way not in ("fp32", "bf16"):
-        raise SystemExit(f"--arms {way}: {', '.join(['fp32', 'bf16', 'int8', 'tuned', 'cached', *PLANS])} accepted")
+    elif way != "core":
+        raise SystemExit(f"--arms {way}: {', '.join(['core', 'int8', 'tuned', 'cached', 'diffusers', *PLANS])} accepted")
     return made
 
 

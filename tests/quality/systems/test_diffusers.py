@@ -108,7 +108,9 @@ def diffusion(tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def editor(kontext):
-    return systems.named(f"diffusers:{kontext}", steps=2, guidance=2.5, extra={"_auto_resize": False}, device="cpu")
+    return systems.named(
+        f"diffusers:{kontext}", steps=2, guidance=2.5, extra={"_auto_resize": False}, device="cpu", dtype="fp32"
+    )
 
 
 def small(*contexts, width=64, height=32, seed=3):
