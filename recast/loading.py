@@ -58,7 +58,7 @@ def load(
         config = replace(config, flow=replace(config.flow, context_attention=context_attention))
     with torch.device("meta"):
         autoencoder = Autoencoder(config.autoencoder)
-    flow = _load_flow(files, config, precision, torch.device("cpu") if adapters or files.delta else target)
+    flow = load_flow(files, config, precision, torch.device("cpu") if adapters or files.delta else target)
     weights.load_into(autoencoder, parts["autoencoder"], dtype=torch.float32, device=target)
     read_text = load_byte_t5 if config.text.kind == "byte_t5" else load_clip_t5
     text = read_text(files.home, config.text, target, precision)
@@ -189,7 +189,7 @@ def has_fast_bf16() -> bool:
     return usual > 1.5 * fastest(torch.bfloat16, 8)
 
 
-def _load_flow(files: Files, config: ModelConfig, dtype: torch.dtype, device: torch.device) -> FlowTransformer:
+def load_flow(files: Files, config: ModelConfig, dtype: torch.dtype, device: torch.device) -> FlowTransformer:
     """The flow transformer with its weights; of a delta, with the base it was made from."""
     wanted, lacks = config.flow, False
     if files.delta is not None:

@@ -57,7 +57,9 @@ def configure(parser: argparse.ArgumentParser) -> None:
     run.add_argument("--preset", metavar="NAME", help="nano (usual), kontext_dev or tiny; another name lists them all")
     run.add_argument("--model", metavar="MODEL", help="the teacher: a name or a path (usual: the preset's)")
     run.add_argument("--out", metavar="PATH", help="the run's folder; of export, the model's")
-    run.add_argument("--init", metavar="RUN", help="the student's start, an earlier distillation (usual: the teacher)")
+    run.add_argument(
+        "--init", metavar="RUN", help="the student's start, a distillation or a model (usual: the teacher)"
+    )
     run.add_argument("--pairs", metavar="RUN", help="what `distill pairs` wrote; without them, the teacher works along")
     run.add_argument("--lora", type=int, metavar="RANK", help="train adapters of this rank; 0: all of the student")
     run.add_argument("--features", metavar="PATH", help="add: DINOv2's files (usual: the autoencoder's own features)")

@@ -159,6 +159,22 @@ def test_a_student_of_few_steps_goes_on_and_keeps_no_embedding(
     assert {"val_ema/endpoint", "val/clean3"} <= set(events[-1])
 
 
+def test_a_student_goes_on_from_a_delta_over_its_teacher(
+    direct: Path, distil: Distil, pairs: Path, teacher: Path, tmp_path: Path
+):
+    """As `--init nano-turbo` does, whose weights are one file beside those of `nano`."""
+    home = shutil.copytree(teacher, tmp_path / "home")
+    file = home / "turbo.safetensors"
+    told = ["--run", str(direct), "--base", str(home), "--out", str(file), "--delta", "--rank", "48"]
+    assert main(["distill", "export", *told]) == 0
+    still = ["--steps", "1", "--set", "optimiser.lr=1e-12", "--set", "data.held_out=0", "--set", "data.shown=0"]
+    again = distil("direct", "--pairs", pairs, "--init", file, *still, name="from-delta")
+    before, after = read(direct / "weights").state_dict(), read(again / "weights").state_dict()
+    base = read(teacher / "flow.safetensors").state_dict()
+    apart = [sum(float((x[name] - before[name]).square().sum()) for name in before) for x in (after, base)]
+    assert apart[0] < 1e-3 * apart[1]
+
+
 @pytest.mark.parametrize("what", ["ladd", "add", "consistency"])
 def test_every_way_to_few_steps_makes_a_model(
     what: str, distil: Distil, pairs: Path, direct: Path, teacher: Path, tmp_path: Path

@@ -41,14 +41,18 @@ def whole(flow: FlowTransformer) -> FlowTransformer:
 
 
 def read(place: Path) -> FlowTransformer:
-    """The student of an earlier run that is over, or the flow of a model folder, in fp32 on the CPU.
+    """The student of an earlier run that is over, or the flow of a model folder or file, in fp32 on the CPU.
 
-    Raises MissingWeights for a run that is not over, or a folder without a flow.
+    Of a delta it is its base, changed by it. Raises MissingWeights for a run that is not over, a folder without a flow,
+    or a delta whose base is not there.
     """
     if (place / "checkpoints").is_dir() or (place / "journal.jsonl").is_file():
         if not (place / "weights").is_dir():
             raise MissingWeights(f"init={str(place)!r}: a run that is not over; go on with it first, by its command")
         place = place / "weights"
+    if weights.is_delta(place):
+        files = loading.open_files(place)
+        return loading.load_flow(files, files.config, torch.float32, torch.device("cpu")).requires_grad_(True)
     opened = weights.open_checkpoint(place, "flow")
     assert isinstance(opened.config, FlowConfig)
     with torch.device("meta"):

@@ -11,8 +11,9 @@ import pytest
 import torch
 
 from recast import config, cost, weights
-from recast.errors import ConfigError, MissingWeights
+from recast.errors import ConfigError, MissingWeights, WeightsError
 from recast.latents.tokens import positions
+from recast.train import export
 from recast.train import plan as training_plan
 from recast.train.distill import plan, result, runs, start
 from recast.train.distill.pairs import noise_of
@@ -20,6 +21,7 @@ from recast.train.distill.presets import PRESETS, preset
 from recast.train.hardware import device
 from recast.train.parallel import Ranks
 from recast.train.settings import Parallel
+from tests import students
 from tests.test_cost import Alive
 from tests.tiny import randomise, tiny_autoencoder, tiny_flow, tiny_text
 from tests.train.distill import adversaries
@@ -89,6 +91,27 @@ def test_a_student_of_another_network_or_a_run_that_is_not_over_is_refused(tmp_p
         start.read(tmp_path / "run")
     with pytest.raises(MissingWeights, match="a distillation that is over"):
         result.published(tmp_path / "run")
+
+
+@pytest.mark.parametrize("student", [students.trained, students.adapted])
+def test_a_student_begins_as_a_delta_with_its_base(student: Any, tmp_path: Path):
+    """As `nano-turbo` is shipped, and as `nano-dev` would be, whose embedding the base lacks."""
+    base, wanted = students.write_base(tmp_path / "nano"), student()
+    told = students.dev_config() if wanted.config.guidance_embed else students.turbo_config()
+    result.write(tmp_path / "whole", wanted, told)
+    file = base / "student.safetensors"
+    export.delta(
+        file, flow=tmp_path / "whole" / "flow.safetensors", base=base, config=told, rank=64, dtype=torch.float32
+    )
+    found = start.read(file)
+    assert found.config == wanted.config
+    assert all(each.requires_grad and each.dtype == torch.float32 for each in found.parameters())
+    for name, tensor in wanted.state_dict().items():
+        torch.testing.assert_close(found.state_dict()[name], tensor, rtol=0, atol=1e-5, msg=name)
+    file.rename(tmp_path / "student.safetensors")
+    (base / "flow.safetensors").unlink()  # nor is the base in the package the one that it is over
+    with pytest.raises((MissingWeights, WeightsError), match="is over"):
+        start.read(tmp_path / "student.safetensors")
 
 
 def test_students_of_nano_ask_for_what_the_registry_says():
