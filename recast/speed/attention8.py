@@ -122,6 +122,10 @@ class Cudnn:
         )
         return out.to(q.dtype).mul_(factors.v_scale.reshape(())).flatten(-2)
 
+    def held(self) -> tuple[object, ...]:
+        """The graphs built for the last `MOST_SHAPES` shapes, with the addresses that a recorded call has of them."""
+        return self._graphs.values()
+
     def _build(self, factors: Factors) -> _Graph:
         """The graph of these shapes: v counts in units of its scale, and so does the result."""
         types, e4m3 = self._cudnn.data_type, self._cudnn.data_type.FP8_E4M3

@@ -197,10 +197,8 @@ class Exchange:
     def _eight_bit_attention(self, engine: Engine) -> None:
         """Eight bits between the first and the last evaluation, which an engine with the exact attention makes."""
         why = attention8.missing(self.place, head_dim=engine.config.head_dim)
-        exact = copy.copy(engine)
-        if self.plan.approximate is not None:
-            exact.walk = exactly  # the ends are whole
-        exact.walk = engine.walk if isinstance(engine.walk, Graphs) else exactly
+        exact = copy.copy(engine)  # the ends are whole, whatever the walk between skips
+        exact.walk = engine.walk.beside() if isinstance(engine.walk, Graphs) else exactly
         if why is None:
             engine.attend = attention8.Cudnn(self.place)
             self._say("eight-bit attention", True, "cuDNN's kernel, but for the first and the last evaluation")

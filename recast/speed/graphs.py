@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
+from typing import Protocol, runtime_checkable
 
 import torch
 from torch import Tensor
@@ -27,6 +28,15 @@ MOST = 4  # shapes kept at once: each may hold a gigabyte of activations, though
 WARM_UPS = 3  # before recording: libraries choose their kernels and take their workspaces in the first calls
 
 
+@runtime_checkable
+class Forgets(Protocol):
+    """An attention that makes something for each shape, and lets the oldest go."""
+
+    def held(self) -> tuple[object, ...]:
+        """What calls lately made were computed with: a recording of them keeps it, since replays ask for nothing."""
+        ...
+
+
 @dataclass
 class Recorded:
     """One graph, the tensors that it reads, and the one that it writes."""
@@ -37,6 +47,7 @@ class Recorded:
     replay: Callable[[], None]
     velocity: Tensor
     walk: object  # whose condition lies there
+    held: tuple[object, ...]  # what a replay reads beside these, and the engine might forget
 
 
 class Graphs:
@@ -74,7 +85,12 @@ class Graphs:
     ) -> Recorded:
         places = x.clone(), [rows.clone() for rows in modulations], _cloned(condition)
         replay, velocity = self.record(lambda: engine.evaluate(*places)[0])
-        return Recorded(*places, replay, velocity, walk)
+        attend = engine.attend
+        return Recorded(*places, replay, velocity, walk, attend.held() if isinstance(attend, Forgets) else ())
+
+    def beside(self) -> Graphs:
+        """Room for as many recordings again, in the same pool: for an engine that walks in turn with this one's."""
+        return Graphs(self.record, self.recent.limit)
 
 
 class OnCuda:

@@ -26,6 +26,10 @@ class Recent(Generic[Value]):
         """How much of the limit is taken."""
         return sum(map(self._size, self._kept.values()))
 
+    def values(self) -> tuple[Value, ...]:
+        """All that is kept, the least lately used first."""
+        return tuple(self._kept.values())
+
     def get(self, key: Hashable, make: Callable[[], Value]) -> Value:
         """The value of a key, made if it is not there. One larger than the limit is handed out and not kept."""
         value = self._kept.pop(key) if key in self._kept else make()

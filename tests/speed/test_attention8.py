@@ -1,7 +1,9 @@
 """Attention in eight bits: its arithmetic, what is exact in it, and what each exact step saves."""
 
+import gc
 import math
 import sys
+import weakref
 from dataclasses import dataclass
 from types import SimpleNamespace
 
@@ -9,12 +11,14 @@ import pytest
 import torch
 
 from recast.errors import ConfigError
-from recast.speed import attention, attention8
+from recast.speed import accelerate, attention, attention8
 from recast.speed.attention8 import ExactEnds, Written
 from recast.speed.engine import Engine, exactly
+from recast.speed.graphs import Graphs
 from tests.flow.test_transformer import inputs
 from tests.speed import eight
-from tests.tiny import tiny_flow
+from tests.speed.test_graphs import Eager
+from tests.tiny import tiny_flow, tiny_pipeline
 
 WAYS = [(False, False), (True, False), (False, True), (True, True)]
 
@@ -133,9 +137,8 @@ def test_where_there_is_none_and_why(monkeypatch):
     assert attention8.missing(hopper) is None
 
 
-@pytest.mark.parametrize("narrow", [True, False])
-def test_what_the_graph_of_cudnn_is_given(narrow: bool, monkeypatch):
-    """The frontend acted by one that computes what it is told to from names, layouts and scales: the same numbers."""
+def acted(monkeypatch: pytest.MonkeyPatch, *, narrow: bool = True) -> tuple[attention8.Cudnn, "Frontend"]:
+    """The attention by cuDNN, and a frontend that computes what it is told to from names, layouts and scales."""
     frontend = Frontend("1.24.1")
     monkeypatch.setitem(sys.modules, "cudnn", frontend)
     monkeypatch.setattr(attention8, "missing", lambda device: None)
@@ -144,6 +147,12 @@ def test_what_the_graph_of_cudnn_is_given(narrow: bool, monkeypatch):
     monkeypatch.setattr(torch.cuda, "current_stream", lambda device: SimpleNamespace(cuda_stream=7))
     attend = attention8.Cudnn(torch.device("cpu"), smooth=True, rotate=True)
     attend._rounded = attention8.rounded
+    return attend, frontend
+
+
+@pytest.mark.parametrize("narrow", [True, False])
+def test_what_the_graph_of_cudnn_is_given(narrow: bool, monkeypatch):
+    attend, frontend = acted(monkeypatch, narrow=narrow)
     q, k, v = drawn()
     made = attend(q, k, v)
     wanted = Written(smooth=True, rotate=True, narrow=narrow)(q, k, v)
@@ -151,6 +160,37 @@ def test_what_the_graph_of_cudnn_is_given(narrow: bool, monkeypatch):
     attend(q + 1, k, v)
     attend(q[:, :4], k, v)
     assert frontend.built == 2
+
+
+def test_a_recording_keeps_what_it_plays_when_the_attention_has_forgotten_it(monkeypatch):
+    """A replay asks the attention for nothing: to it, the shape of the recording was used once, long ago."""
+    attend, _ = acted(monkeypatch)
+    engine = Engine(tiny_flow(), attend=attend)
+    engine.walk = graphs = Graphs(Eager())
+    x, _, given = inputs()
+    condition = engine.condition(**given)
+    engine.along(condition, [0.6])(x, 0.6)
+    places = [weakref.ref(part) for graph in attend.held() for part in (graph.workspace, *graph.constants.values())]
+    for s in range(1, attention8.MOST_SHAPES + 1):
+        attend(*drawn(s=s))
+    assert all(place() is not None for place in places)
+    graphs.recent.clear()
+    gc.collect()
+    assert all(place() is None for place in places)
+
+
+def test_the_ends_leave_the_middle_as_many_recordings_as_it_had():
+    work = accelerate(tiny_pipeline(), "fp8-attention").work
+    engine, recorder = Engine(tiny_flow()), Eager()
+    engine.walk = Graphs(recorder, most=2)
+    work._eight_bit_attention(engine)
+    for contexts in (((2, 5),), ((4, 2),), ((2, 5),), ((4, 2),)):
+        x, _, given = inputs(contexts=contexts)
+        velocity = engine.along(engine.condition(**given), [1.0, 0.6, 0.2])
+        for t in (1.0, 0.6, 0.2):
+            velocity(x, t)
+    assert recorder.recorded == 4  # two shapes, and for each the ends and the middle
+    assert engine.walk.exact.walk.record is engine.walk.inside.record  # in one pool of memory
 
 
 @dataclass
