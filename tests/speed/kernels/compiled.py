@@ -22,7 +22,7 @@ from triton.backends.compiler import GPUTarget
 from triton.runtime import JITFunction, driver
 
 from recast.speed.fused import NEEDED_FOR_ROWS, Fused, Rounding
-from recast.speed.kernels import group_norm
+from recast.speed.kernels import group_norm, round_heads
 
 SIZES = {  # width, MLP's width, width of a head, channels of the autoencoder
     "flux": (3072, 12288, 128, (128, 512)),
@@ -53,7 +53,7 @@ def compile_all(capability: int, size: str, dtypes: list[torch.dtype], roundings
 
 
 def call_all(ops: Fused, dtype: torch.dtype, size: str, *, rows: bool) -> None:
-    """Every function of the interface, with the tensors of an edit."""
+    """Every function of the interface, with the tensors of an edit. rows: those that write eight bits as well."""
 
     def empty(*shape: int) -> torch.Tensor:
         return torch.empty(*shape, dtype=dtype, device="meta")
@@ -71,6 +71,7 @@ def call_all(ops: Fused, dtype: torch.dtype, size: str, *, rows: bool) -> None:
         ops.leave_enter(x, x, gate, shift, scale, rows=True)
         ops.gelu(wide, rows=True)
         ops.to_rows(x)
+        round_heads.rounded(*empty(1, tokens, 3, width // head, head).unbind(2), smooth=True, rotate=True)
     for c in channels:
         picture = empty(1, c, 64, 64).to(memory_format=torch.channels_last)
         group_norm.group_norm_silu(picture, empty(c), empty(c), c // 4, 1e-6)

@@ -5,7 +5,7 @@ import os
 import subprocess
 import sys
 
-IN_EIGHT_BITS = {"gelu._rows", "rows._kernel"}
+IN_EIGHT_BITS = {"gelu._rows", "rows._kernel", "round_heads._survey", "round_heads._round"}
 KERNELS = {"modulated_norm._kernel", "qk_norm_rope._kernel", "gelu._flat", "head._kernel"}
 KERNELS |= {"group_norm._measure", "group_norm._join", "group_norm._apply"}
 SHARED_BYTES = 99 * 1024  # of a program, on the smallest of the cards: compute capability 8.6 and 8.9
