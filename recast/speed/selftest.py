@@ -3,6 +3,7 @@
 A small network and autoencoder of random weights, heads as wide as those of published models, so that the kernels
 tried are those that will be used. Each evaluation of a short walk is compared with the core's from the same point,
 on the same device, in the same number format. Where a plan is too far away, its techniques are tried one by one.
+Two plans are tried as they are under a cap as well: the weights pass through the device, at every step.
 """
 
 from __future__ import annotations
@@ -11,6 +12,7 @@ import math
 from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
+from typing import cast
 
 import torch
 from torch import Tensor, nn
@@ -18,11 +20,15 @@ from torch import Tensor, nn
 from recast.config import AutoencoderConfig, FlowConfig, ModelConfig, TextConfig, tiny
 from recast.context.t5 import T5Config, T5Encoder
 from recast.context.text import ByteT5
+from recast.errors import ConfigError
 from recast.flow.transformer import FlowTransformer
 from recast.latents.autoencoder import Autoencoder
 from recast.pipeline import Pipeline
-from recast.speed.apply import accelerate
+from recast.speed.apply import Accelerated, accelerate
+from recast.speed.engine import Engine
 from recast.speed.exchange import Applied
+from recast.speed.memory import Memory
+from recast.speed.placing import put, take_back
 from recast.speed.plan import PLANS, Plan
 
 FLOW = FlowConfig(
@@ -40,6 +46,9 @@ SIDE, TEXT = 6, 16  # tokens
 TIMES = (1.0, 0.7, 0.3, 0.0)  # three evaluations: eight-bit attention leaves the first and the last as they are
 PICTURES = ("encoding", "decoding")  # compared where a plan exchanges the autoencoder
 COMPILED = "compile"  # the plan that is tried only if it is asked for: a compiler takes its minute
+CAPPED = ("lossless", "fp8")  # plans that are tried with weights that pass through as well
+# The recipe of these, of all that a cap may ask for but a small text encoder's. No cap would: the network is too small.
+PASSING = Memory(resident_blocks=0, slots=2, mlp_rows=SIDE * SIDE, modulators="host", autoencoder_band=16)
 
 # How far from the core, relative, the worst evaluation may be: in fp32 on a CPU, in fp32 on a GPU, which may round to
 # TF32, in bf16, and with eight bits in any of these. Measured, all on a CPU: fp32 5.7e-7, bf16 0.0035, eight bits 0.050
@@ -60,6 +69,7 @@ FIELDS = {
     "eight-bit products": "eight_bit",
     "eight-bit attention": "attention",
     "compile": "compile",
+    "memory": "vram_bytes",
 }
 
 
@@ -101,9 +111,13 @@ def check(device: torch.device, dtype: torch.dtype, plans: Sequence[str] = ()) -
 
     Raises ConfigError for an unknown plan. A device that no longer answers after a fault ends it early.
     """
+    known = PLANS | {plan.name: plan for plan in (_capped(PLANS[name]) for name in CAPPED if name in PLANS)}
+    for name in plans:
+        if name not in known:
+            raise ConfigError(f"plan={name!r}: {', '.join(known)} accepted; choose one")
     bench = _Bench(device, dtype)
-    for name in plans or [name for name in PLANS if name != COMPILED]:
-        found = _of_plan(bench, PLANS[name])
+    for name in plans or [name for name in known if name != COMPILED]:
+        found = _of_plan(bench, known[name])
         yield found
         if not found.is_ok and not bench.answers():
             return
@@ -145,6 +159,11 @@ def _of_plan(bench: _Bench, plan: Plan) -> Finding:
     return Finding(plan, whole, tuple(guilty))
 
 
+def _capped(plan: Plan) -> Plan:
+    """The plan with `PASSING` as its recipe, whatever the number of its cap."""
+    return replace(plan, name=f"{plan.name} under a cap", graph=False, tuned=False, vram_bytes=1)
+
+
 def _only(plan: Plan, technique: str) -> Plan:
     name = FIELDS[technique]
     return replace(_bare(plan), **{name: getattr(plan, name)})
@@ -173,6 +192,7 @@ def _bare(plan: Plan) -> Plan:
         compile=False,
         side_stream=False,
         tuned=False,
+        vram_bytes=None,
         autoencoder="reference",
     )
 
@@ -214,7 +234,7 @@ class _Bench:
     def absent(self, plan: Plan) -> set[str]:
         """The techniques of a plan that this device cannot do."""
         try:
-            report = accelerate(self.pipeline, plan).report
+            report = self._accelerated(plan).report
         except Exception:  # `measured` tells it, and tries one technique after another
             return set()
         return {line.technique for line in report} - {line.technique for line in report if line.is_applied}
@@ -226,7 +246,7 @@ class _Bench:
             limits |= dict.fromkeys(PICTURES, AUTOENCODER_LIMITS[self.device.type])
         report: tuple[Applied, ...] = ()
         try:
-            fast = accelerate(self.pipeline, plan)
+            fast = self._accelerated(plan)
             report = fast.report
             values = self._values(fast.pipeline, limits)
             distances = {where: max(map(_distance, values[where], self.expected[where])) for where in limits}
@@ -234,6 +254,15 @@ class _Bench:
             said = " ".join(f"{type(error).__name__}: {error}".split())[:300]
             return Measured(dict.fromkeys(limits, math.inf), limits, report, said)
         return Measured(distances, limits, report)
+
+    def _accelerated(self, plan: Plan) -> Accelerated:
+        """By a plan; where it has a cap, laid out by `PASSING`, from copies: the pipeline keeps its weights."""
+        fast = accelerate(self.pipeline, replace(plan, vram_bytes=None))
+        if plan.vram_bytes is not None:
+            engine = cast(Engine, fast.pipeline.network)
+            said = put(fast.pipeline, engine, *take_back(engine), PASSING, self.device)
+            fast.report += (Applied("memory", True, "; ".join(said)),)
+        return fast
 
     def _values(self, pipeline: Pipeline, wanted: Collection[str]) -> dict[str, list[Tensor]]:
         with torch.inference_mode():

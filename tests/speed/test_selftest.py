@@ -5,12 +5,14 @@ import math
 import pytest
 import torch
 
+from recast.errors import ConfigError
 from recast.selftest import one_thread
 from recast.speed import accelerate, attention8, engine, quantize, selftest
 from recast.speed.autoencoder import FastAutoencoder
 from recast.speed.ops import Plain
 from recast.speed.plan import PLANS, Plan
 from recast.speed.selftest import Finding, Measured, check
+from recast.speed.streaming import Held
 
 CPU = torch.device("cpu")
 
@@ -22,11 +24,14 @@ def found(*plans: str) -> list[Finding]:
 
 def test_every_plan_but_the_compiled_one_agrees():
     findings = {finding.plan.name: finding for finding in found()}
-    assert {*findings} == {*PLANS} - {"compile"}
+    assert {*findings} == {*PLANS, "lossless under a cap", "fp8 under a cap"} - {"compile"}
     assert all(finding.is_ok and not finding.suspects for finding in findings.values())
     assert findings["reference"].whole.distances == {"velocity": 0}
     assert 0.001 < findings["fp8"].whole.distances["velocity"] < selftest.EIGHT_BIT_LIMIT  # it was rounded
     assert {*findings["lossless"].whole.distances} == {"velocity", "encoding", "decoding"}
+    said = " ".join(map(str, findings["fp8 under a cap"].whole.report))
+    assert "0 of 3 blocks stay on the device; modulations pass through once a request; the MLP takes 36 tokens" in said
+    assert "the autoencoder takes 16 rows at once" in said
 
 
 def off_scale(call):
@@ -49,6 +54,18 @@ def test_a_fault_is_laid_to_the_technique_that_has_it(technique: str, monkeypatc
     assert finding.suspects == (technique,)
     far = finding.whole.distances[finding.whole.worst]
     assert not far <= finding.whole.limits[finding.whole.worst]
+
+
+def test_weights_that_do_not_arrive_are_laid_to_memory_and_the_pipeline_keeps_its_own(monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr(Held, "send", lambda self, index, group, slot: lambda: slot.run.zero_())
+    capped, whole = found("lossless under a cap", "lossless")
+    assert capped.suspects == ("memory",)
+    assert whole.is_ok
+
+
+def test_an_unknown_plan_is_refused():
+    with pytest.raises(ConfigError, match="plan='fastest': reference, exact,"):
+        found("fastest")
 
 
 def test_a_technique_that_raises_is_named_with_what_it_said(monkeypatch: pytest.MonkeyPatch):
