@@ -1,7 +1,8 @@
 #!/bin/sh
 # The whole road to `nano`: text encoder, autoencoder, flow, decoder, and the model folder made of them.
 #
-#   recipes/nano.sh --minutes 30 [--out runs/nano] [--stage STAGE] [--text-minutes 120] [--init RUN] [--pieces FOLDER]
+#   recipes/nano.sh --minutes 30 [--out runs/nano] [--stage STAGE] [--text-minutes 120] [--pieces FOLDER]
+#                   [--text-from FOLDER | --init RUN] [-- options of `recast train`]
 #
 # Stages run one after another, each from the best files of the one before; a stage that is over is not run again, and
 # one that was stopped goes on where it was, today or on another day:
@@ -10,28 +11,45 @@
 #   flow     the flow transformer, the text encoder with it           65 %
 #   finish   the decoder alone                                        8 %
 #   model    OUT/model: a folder that `recast --model` takes, under 50 MB
-# --init RUN: the flow starts from the averaged weights of an earlier run of this recipe, with its autoencoder and text
-# encoder. --pieces FOLDER: after each stage its weights, packed and cut into files of at most 16 MiB (`cat flow.tar.* |
-# tar x`); at the end there are eight, of flow and model. Anything after -- is handed to every `recast train`: -- --set data.workers=4
+# --text-from FOLDER: no stage text, but a copy of the encoder in FOLDER/text_encoder, as `train text` publishes it.
+# --init RUN: the flow starts from the averaged weights of an earlier run of this recipe, with copies of its text
+# encoder and of its autoencoder, the finished one if there is one; that run may itself have begun so. Copies lie in
+# OUT/text and OUT/ae as if these stages had made them, and what lies there already stays.
+# --pieces FOLDER: after each stage its weights, packed and cut into files of at most 16 MiB (`cat flow.tar.* | tar x`);
+# at the end there are eight, of flow and model. What comes after -- goes to every training: -- --set data.workers=4
 set -eu
 cd "$(dirname "$0")/.."
-out=runs/nano minutes= text_minutes=120 stage=all init= pieces=
+out=runs/nano minutes= text_minutes=120 stage=all text_from= init= pieces=
 while [ $# -gt 0 ]; do
   case $1 in
     --minutes) minutes=$2; shift 2 ;;
     --text-minutes) text_minutes=$2; shift 2 ;;
     --out) out=$2; shift 2 ;;
     --stage) stage=$2; shift 2 ;;
+    --text-from) text_from=$2; shift 2 ;;
     --init) init=$2; shift 2 ;;
     --pieces) pieces=$2; shift 2 ;;
     --) shift; break ;;
     *) echo "recipes/nano.sh: $1: not an option; see the head of the file" >&2; exit 2 ;;
   esac
 done
-[ -n "$minutes" ] || { echo "recipes/nano.sh: --minutes: missing; a number of minutes accepted, 30 is usual" >&2; exit 2; }
+fail() { echo "recipes/nano.sh: $1" >&2; exit 2; }
+[ -n "$minutes" ] || fail "--minutes: missing; a number of minutes accepted, 30 is usual"
 case $stage in all|text|ae|flow|finish|model) ;; *)
-  echo "recipes/nano.sh: --stage $stage: all, text, ae, flow, finish or model accepted" >&2; exit 2 ;;
+  fail "--stage $stage: all, text, ae, flow, finish or model accepted" ;;
 esac
+if [ -n "$init" ]; then
+  [ -z "$text_from" ] || fail "--text-from $text_from: with --init the flow keeps the encoder it has learned; drop one"
+  [ ! "$init" -ef "$out" ] || fail "--init $init: is --out; another folder for --out accepted, or no --init to go on"
+  autoencoder=$init/finish/weights
+  [ -d "$autoencoder" ] || autoencoder=$init/ae/weights
+  for each in "$init/flow/weights/text_encoder" "$autoencoder"; do
+    [ -d "$each" ] ||
+      fail "--init $init: no ${each#"$init/"} in it; a run whose ae and flow are over accepted; end them first"
+  done
+elif [ -n "$text_from" ] && [ ! -d "$text_from/text_encoder" ]; then
+  fail "--text-from $text_from: no text_encoder in it; a folder such as runs/nano/text/weights accepted; check the path"
+fi
 python=${PYTHON:-.venv/bin/python}
 workers=$(($(nproc) > 2 ? $(nproc) - 2 : 0))
 share() { awk "BEGIN { print $minutes * $1 }"; }
@@ -48,14 +66,30 @@ train() { # train STAGE PRESET MINUTES [options]: unless it is over
   pack "$name" "$name/weights"
 }
 
-text=$out/text/weights ae=$out/ae/weights/ae.safetensors start=
+carry() { # carry STAGE FILE...: copies of these as the weights of STAGE, all or none, unless it has some
+  name=$1 where=$out/$1
+  shift
+  if [ -d "$where/weights" ]; then
+    echo "recipes/nano.sh: $where/weights are there already and stay" >&2
+  else
+    rm -rf "$where/.weights"
+    mkdir -p "$where/.weights"
+    cp -R "$@" "$where/.weights"
+    mv "$where/.weights" "$where/weights"
+  fi
+}
+
 if [ -n "$init" ]; then
-  text=$init/flow/weights ae=$init/ae/weights/ae.safetensors start="--init $init/flow/weights"
-else
-  ! wanted text || train text nano-text "$text_minutes" "$@"
-  ! wanted ae || train ae nano-ae "$(share 0.27)" "$@"
+  carry text "$init/flow/weights/text_encoder"
+  carry ae "$autoencoder"/*
+elif [ -n "$text_from" ]; then
+  carry text "$text_from/text_encoder"
 fi
-! wanted flow || train flow nano-flow "$(share 0.65)" --ae "$ae" --text "$text" $start "$@"
+text=$out/text/weights ae=$out/ae/weights/ae.safetensors
+! wanted text || train text nano-text "$text_minutes" "$@"
+! wanted ae || train ae nano-ae "$(share 0.27)" "$@"
+! wanted flow ||
+  train flow nano-flow "$(share 0.65)" --ae "$ae" --text "$text" ${init:+--init "$init/flow/weights"} "$@"
 ! wanted finish || train finish nano-finish "$(share 0.08)" --init "$ae" "$@"
 if wanted model; then
   rm -rf "$out/model"

@@ -11,7 +11,21 @@ import pytest
 RECIPES = Path(__file__).parents[2] / "recipes"
 PYTHON = """#!/bin/sh
 echo "$*" >> "$0.log"
+for word; do
+  case $flag in
+    --out) out=$word ;; --init) init=$word ;; --ae) ae=$word ;; --text) text=$word/text_encoder/model ;;
+  esac
+  flag=$word
+done
 case "$*" in
+  *"train export"*) mkdir -p "$out" ;;
+  *"recast train"*)
+    [ ! -d "$init" ] || init=$init/flow.safetensors
+    for file in $init $ae $text; do [ -f "$file" ] || exit 1; done
+    mkdir -p "$out/weights/text_encoder"
+    for made in ae.safetensors flow.safetensors text_encoder/model; do
+      echo "${init:+$(cat "$init") }${out#"${0%/*}"/}" > "$out/weights/$made"
+    done ;;
   *"distill guidance --preset kontext_dev"*--dry-run*) exit 2 ;;
   *--delta*"ladd --base"*) exit 6 ;;
   *"distill export --run"*) while [ "$1" != --out ]; do shift; done; mkdir -p "$2"; echo whole > "$2/flow" ;;
@@ -21,7 +35,10 @@ esac
 
 @pytest.fixture
 def python(tmp_path: Path) -> Path:
-    """Notes what it is asked beside itself, in .log; cannot plan guidance of kontext_dev, nor write ladd as a delta."""
+    """Notes what it is asked beside itself, in .log; cannot plan guidance of kontext_dev, nor write ladd as a delta.
+
+    What it trains says which runs it came from, by way of --init; it fails where what it starts from is not there.
+    """
     path = tmp_path / "python"
     path.write_text(PYTHON)
     path.chmod(0o755)
@@ -33,7 +50,8 @@ def asked(python: Path) -> list[str]:
 
 
 def carry_out(recipe: str, python: Path, *options: str | Path) -> subprocess.CompletedProcess[str]:
-    argv = [RECIPES / recipe, "--minutes", "1", "--out", python.parent / "out", *options]
+    out = () if "--out" in options else ("--out", python.parent / "out")
+    argv = [RECIPES / recipe, "--minutes", "1", *out, *options]
     return subprocess.run(
         [str(word) for word in argv], env={**os.environ, "PYTHON": str(python)}, capture_output=True, text=True
     )
@@ -67,3 +85,48 @@ def test_a_student_that_no_delta_holds_is_still_a_model(python: Path):
     assert (python.parent / "out" / "model" / "flow").read_text() == "whole\n"
     assert "--delta --rank 8" in asked(python)[-1]
     assert [each.name for each in (python.parent / "pieces").iterdir()] == ["model.tar.aa"]
+
+
+def test_a_run_that_began_from_another_can_be_begun_from(python: Path):
+    """Three in a row: autoencoder, finish, flow and text encoder, each with all that the one before has learned."""
+    place = python.parent
+    for name, start in (("r1", ()), ("r2", ("--init", place / "r1")), ("r3", ("--init", place / "r2"))):
+        done = carry_out("nano.sh", python, "--out", place / name, *start)
+        assert done.returncode == 0, done.stderr
+    assert (place / "r3/flow/weights/flow.safetensors").read_text() == "r1/flow r2/flow r3/flow\n"
+    assert (place / "r3/finish/weights/ae.safetensors").read_text() == "r1/ae r1/finish r2/finish r3/finish\n"
+    assert (place / "r3/text/weights/text_encoder/model").read_text() == "r1/flow r2/flow\n"
+    assert [line.split()[3] for line in asked(python)[5:]] == ["flow", "ae", "export"] * 2
+    before = len(asked(python))
+    for lost in ("r1", "r2", "r3/finish"):
+        (place / lost).rename(place / f"{lost}.lost")
+    assert carry_out("nano.sh", python, "--out", place / "r3", "--stage", "finish").returncode == 0
+    assert len(asked(python)) == before + 1
+
+
+def test_a_run_is_begun_from_one_whose_flow_is_over(python: Path):
+    place = python.parent
+    for stage in ("text", "ae"):
+        assert carry_out("nano.sh", python, "--out", place / "r1", "--stage", stage).returncode == 0
+    before = asked(python)
+    done = carry_out("nano.sh", python, "--out", place / "r2", "--init", place / "r1")
+    assert done.returncode == 2
+    assert done.stderr.endswith(
+        "no flow/weights/text_encoder in it; a run whose ae and flow are over accepted; end them first\n"
+    )
+    assert len(done.stderr.splitlines()) == 1
+    assert asked(python) == before
+    assert not (place / "r2").exists()
+    assert carry_out("nano.sh", python, "--out", place / "r1", "--init", place / "r1").returncode == 2
+
+
+def test_a_text_encoder_trained_elsewhere_takes_the_place_of_its_stage(python: Path):
+    place = python.parent
+    assert carry_out("nano.sh", python, "--out", place / "elsewhere", "--stage", "text").returncode == 0
+    assert (
+        carry_out("nano.sh", python, "--text-from", place / "elsewhere/text").returncode == 2
+    )  # the run, not its weights
+    assert carry_out("nano.sh", python, "--text-from", place / "elsewhere/text/weights").returncode == 0
+    assert [line.split()[3] for line in asked(python)[1:]] == ["ae", "flow", "ae", "export"]
+    assert (place / "out/text/weights/text_encoder/model").read_text() == "elsewhere/text\n"
+    assert f"--text {place}/out/text/weights" in asked(python)[2]
