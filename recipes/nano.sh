@@ -11,6 +11,8 @@
 #   flow     the flow transformer, the text encoder with it           65 %
 #   finish   the decoder alone                                        8 %
 #   model    OUT/model: a folder that `recast --model` takes, under 50 MB
+#   score    only as --stage score, and not of --minutes: what the model does on held-out edits and on real photographs,
+#            in OUT/score/worldbench-1 and photo-edits-1, with a page each; goes on where it was stopped
 # --text-from FOLDER: no stage text, but a copy of the encoder in FOLDER/text_encoder, as `train text` publishes it.
 # --init RUN: the flow starts from the averaged weights of an earlier run of this recipe, with copies of its text
 # encoder and of its autoencoder, the finished one if there is one; that run may itself have begun so. Copies lie in
@@ -34,10 +36,11 @@ while [ $# -gt 0 ]; do
   esac
 done
 fail() { echo "recipes/nano.sh: $1" >&2; exit 2; }
-[ -n "$minutes" ] || fail "--minutes: missing; a number of minutes accepted, 30 is usual"
-case $stage in all|text|ae|flow|finish|model) ;; *)
-  fail "--stage $stage: all, text, ae, flow, finish or model accepted" ;;
+case $stage in all|text|ae|flow|finish|model|score) ;; *)
+  fail "--stage $stage: all, text, ae, flow, finish, model or score accepted" ;;
 esac
+[ -n "$minutes" ] || [ "$stage" = model ] || [ "$stage" = score ] ||
+  fail "--minutes: missing; a number of minutes accepted, 30 is usual"
 if [ -n "$init" ]; then
   [ -z "$text_from" ] || fail "--text-from $text_from: with --init the flow keeps the encoder it has learned; drop one"
   [ ! "$init" -ef "$out" ] || fail "--init $init: is --out; another folder for --out accepted, or no --init to go on"
@@ -97,4 +100,11 @@ if wanted model; then
     --ae "$out/finish/weights/ae.safetensors" --out "$out/model" --limit-mb 50
   pack model model
   [ -z "$pieces" ] || rm -f "$pieces"/text.tar.* "$pieces"/ae.tar.* "$pieces"/finish.tar.*  # the model holds them
+fi
+if [ "$stage" = score ]; then
+  for suite in worldbench-1 photo-edits-1; do
+    "$python" -m recast evaluate "$suite" --model "$out/model" --name "$(basename "$out")" --steps 28 \
+      --out "$out/score/$suite"
+    "$python" -m recast report "$out/score/$suite" --out "$out/score/$suite.html"
+  done
 fi

@@ -8,6 +8,8 @@ from pathlib import Path
 
 import pytest
 
+from recast.cli.main import parser_of
+
 RECIPES = Path(__file__).parents[2] / "recipes"
 PYTHON = """#!/bin/sh
 echo "$*" >> "$0.log"
@@ -130,3 +132,17 @@ def test_a_text_encoder_trained_elsewhere_takes_the_place_of_its_stage(python: P
     assert [line.split()[3] for line in asked(python)[1:]] == ["ae", "flow", "ae", "export"]
     assert (place / "out/text/weights/text_encoder/model").read_text() == "elsewhere/text\n"
     assert f"--text {place}/out/text/weights" in asked(python)[2]
+
+
+def test_a_model_is_scored_where_it_is_asked_for(python: Path):
+    assert carry_out("nano.sh", python, "--out", python.parent / "r1").returncode == 0
+    assert not any("evaluate" in line for line in asked(python))
+    before = len(asked(python))
+    assert carry_out("nano.sh", python, "--out", python.parent / "r1", "--stage", "score").returncode == 0
+    assert [line.split()[2:4] for line in asked(python)[before:]] == [
+        ["evaluate", "worldbench-1"], ["report", f"{python.parent}/r1/score/worldbench-1"],
+        ["evaluate", "photo-edits-1"], ["report", f"{python.parent}/r1/score/photo-edits-1"],
+    ]  # fmt: skip
+    for line in asked(python):
+        _, _, verb, *options = line.split()
+        parser_of(verb).parse_args(options)  # refuses what the verb does not know
