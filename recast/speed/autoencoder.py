@@ -33,8 +33,8 @@ SCORES_BYTES = 128 << 20  # of the runs of `in_runs`
 class FastAutoencoder(Autoencoder):
     """An autoencoder that stands in another's place: what it is asked and answers is the same. For inference alone.
 
-    Its parameters are those of the other one, which is kept; weights made from them, by folding or in another dtype,
-    lie on the device where these lie when it is made.
+    It has no parameters: its weights are shared with the other one where device, dtype and layout are the same, else
+    made from them, by folding or in another dtype. The other one is not kept.
     """
 
     def __init__(
@@ -42,11 +42,13 @@ class FastAutoencoder(Autoencoder):
         autoencoder: Autoencoder,
         *,
         dtype: torch.dtype | None = None,
+        device: torch.device | None = None,
         norm_silu: NormSilu | None = None,
         attend: Attend | None = None,
     ) -> None:
         """From `autoencoder`, computing in `dtype`, or in its own; pictures and latents are fp32 either way.
 
+        device: where to; where the other one lies if None. From the host nothing but these weights comes to it.
         norm_silu: `by_library` if None; `by_kernel` on CUDA where Triton is. attend: softmax(q k^T) v of tokens
         (b, n, c); `in_one` if None. Raises ConfigError for a dtype that is none of numbers with a fraction.
         """
@@ -54,8 +56,8 @@ class FastAutoencoder(Autoencoder):
         if dtype is not None and not dtype.is_floating_point:
             raise ConfigError(f"dtype={dtype}: torch.bfloat16, float16 or float32 accepted; choose one")
         self.config = autoencoder.config
-        self.reference = autoencoder
-        make = _Maker(dtype or autoencoder.decoder.conv_in.weight.dtype, norm_silu or by_library, attend or in_one)
+        first = autoencoder.decoder.conv_in.weight
+        make = _Maker(device or first.device, dtype or first.dtype, norm_silu or by_library, attend or in_one)
         self.encoder: Any = FastEncoder(autoencoder, make)
         self.decoder: Any = FastDecoder(autoencoder, make)
 
@@ -310,29 +312,30 @@ def _statistics(
 
 @dataclass(frozen=True)
 class _Maker:
-    """Parts from those of the core; weights are shared where dtype and layout are the same."""
+    """Parts from those of the core; weights are shared where device, dtype and layout are the same."""
 
+    device: torch.device
     dtype: torch.dtype
     norm_silu: NormSilu
     attend: Attend
 
     def conv(self, layer: nn.Conv2d, padding: int = 1) -> _Conv:
         assert layer.bias is not None
-        return _Conv(self._kernel(layer.weight), layer.bias.detach().to(self.dtype), layer.stride[0], padding)
+        return _Conv(self._kernel(layer.weight), self._to(layer.bias), layer.stride[0], padding)
 
     def normed(self, norm: nn.GroupNorm, conv: nn.Conv2d, more: Tensor | None = None) -> _Normed:
         """more: (o,) of another bias to be added."""
         assert conv.bias is not None
-        bias = conv.bias.detach() if more is None else conv.bias.detach().float() + more.detach().float()
-        made = _Conv(self._kernel(conv.weight), bias.to(self.dtype), 1, 1)
-        return _Normed(*_affine(norm), norm.num_groups, norm.eps, made, self.norm_silu)
+        bias = conv.bias if more is None else conv.bias.detach().float() + more.detach().float()
+        made = _Conv(self._kernel(conv.weight), self._to(bias), 1, 1)
+        return _Normed(*self._affine(norm), norm.num_groups, norm.eps, made, self.norm_silu)
 
     def block(self, block: ResnetBlock) -> _Block:
         shortcut: nn.Conv2d | None = getattr(block, "nin_shortcut", None)
         return _Block(
             self.normed(block.norm1, block.conv1),
             self.normed(block.norm2, block.conv2, None if shortcut is None else shortcut.bias),
-            None if shortcut is None else shortcut.weight.detach()[:, :, 0, 0].to(self.dtype),
+            None if shortcut is None else self._to(shortcut.weight[:, :, 0, 0]),
         )
 
     def middle(self, middle: Middle) -> list[Callable[[Bands], Bands]]:
@@ -344,25 +347,26 @@ class _Maker:
         scale = q.shape[0] ** -0.5
         weight = torch.cat([q * scale, k, proj @ v])
         bias = torch.cat([q_bias * scale, k_bias, proj @ v_bias + proj_bias])
-        weight, bias = (each.to(layer.q.weight.device, self.dtype) for each in (weight, bias))
-        return _Attention(*_affine(layer.norm), layer.norm.num_groups, layer.norm.eps, weight, bias, self.attend)
+        affine, norm = self._affine(layer.norm), layer.norm
+        return _Attention(*affine, norm.num_groups, norm.eps, self._to(weight), self._to(bias), self.attend)
 
     def doubled(self, conv: nn.Conv2d) -> _Doubled:
         assert conv.bias is not None
-        weight = phases(_exact(conv.weight)).flatten(0, 2).to(conv.weight.device, self.dtype)
-        return _Doubled(self._kernel(weight), conv.bias.detach().to(self.dtype)[:, None, None])
+        return _Doubled(self._kernel(phases(_exact(conv.weight)).flatten(0, 2)), self._to(conv.bias)[:, None, None])
 
     def _kernel(self, weight: Tensor) -> Tensor:
-        return weight.detach().to(self.dtype).contiguous(memory_format=torch.channels_last)
+        return self._to(weight).contiguous(memory_format=torch.channels_last)
+
+    def _affine(self, norm: nn.GroupNorm) -> tuple[Tensor, Tensor]:
+        return self._to(norm.weight, torch.float32), self._to(norm.bias, torch.float32)
+
+    def _to(self, weight: Tensor, dtype: torch.dtype | None = None) -> Tensor:
+        return weight.detach().to(self.device, dtype or self.dtype)
 
 
 def _exact(weight: Tensor) -> Tensor:
     """In fp64, for sums and products of weights; on the CPU, as not every device has it."""
     return weight.detach().cpu().double()
-
-
-def _affine(norm: nn.GroupNorm) -> tuple[Tensor, Tensor]:
-    return norm.weight.detach().float(), norm.bias.detach().float()
 
 
 def _matrix(layer: nn.Conv2d) -> tuple[Tensor, Tensor]:

@@ -75,10 +75,10 @@ class Exchange:
         plan, made = self.plan, copy.copy(self.given)
         if plan.compile:
             self._compile(made)
-        if self.gives_away:
-            made.autoencoder.to(self.place)
         if plan.autoencoder == "fast":
             made.autoencoder = self._autoencoder(made.autoencoder)
+        elif self.gives_away:
+            made.autoencoder.to(self.place)
         if plan.engine:
             made.network = self._engine(made)
         if plan.shares:
@@ -88,6 +88,7 @@ class Exchange:
             self._say("core", True, "as it is; nothing is exchanged")
         if self.gives_away:
             self.given.network = cast(Network, GivenAway())
+            self.given.autoencoder = cast(Autoencoder, GivenAway())
         return made
 
     def forget(self) -> None:
@@ -249,6 +250,7 @@ class Exchange:
         made = FastAutoencoder(
             autoencoder,
             dtype=torch.bfloat16 if on_cuda else None,
+            device=self.place,
             norm_silu=by_kernel if kernels else None,
             attend=in_runs if on_cuda else None,
         )

@@ -1,13 +1,16 @@
 """The autoencoder in less work: the same pictures and latents as the core's, in any bands."""
 
+import weakref
 from dataclasses import replace
+from typing import Any
 
 import pytest
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from recast.config import tiny
+from recast import cost
+from recast.config import nano, tiny
 from recast.errors import ConfigError, ShapeError
 from recast.latents.autoencoder import Autoencoder
 from recast.pipeline import Pipeline
@@ -96,11 +99,33 @@ def test_attention_in_runs_is_attention(monkeypatch: pytest.MonkeyPatch):
     torch.testing.assert_close(in_one(q, k, v), torch.softmax(q @ k.mT, dim=-1) @ v)
 
 
-def test_weights_are_shared_and_parameters_are_those_of_the_core():
+def held(part: Any) -> dict[int, Tensor]:
+    """Every tensor that a part of a fast autoencoder holds, by its storage."""
+    if isinstance(part, Tensor):
+        return {part.untyped_storage()._cdata: part}
+    inside = (
+        part if isinstance(part, list) else getattr(part, "__dict__", part if isinstance(part, dict) else {}).values()
+    )
+    return {key: tensor for one in inside for key, tensor in held(one).items()}
+
+
+def test_weights_are_shared_and_the_core_is_not_kept():
     core = tiny_autoencoder().to(memory_format=torch.channels_last)  # type: ignore[call-overload]
     fast = FastAutoencoder(core)
     assert fast.decoder.conv_in.weight.data_ptr() == core.decoder.conv_in.weight.data_ptr()
-    assert [id(each) for each in fast.parameters()] == [id(each) for each in core.parameters()]
+    gone = weakref.ref(core)
+    del core
+    assert gone() is None
+
+
+def test_in_bf16_the_device_holds_two_bytes_a_weight_and_no_master():
+    """As the recipes count it: the fp32 weights stay on the host. The meta device stands for one."""
+    core = Autoencoder(nano().autoencoder)
+    fast = FastAutoencoder(core, dtype=torch.bfloat16, device=torch.device("meta"))
+    tensors = [*held(fast).values()]
+    assert {tensor.device.type for tensor in tensors} == {"meta"}
+    size = sum(tensor.untyped_storage().nbytes() for tensor in tensors)
+    assert size == pytest.approx(2 * cost.autoencoder_parameters(core.config), rel=0.05)
 
 
 def test_it_stands_in_the_place_of_the_core_s():
