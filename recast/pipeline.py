@@ -24,7 +24,7 @@ import torch
 from torch import Tensor
 
 from recast.config import VERSION, ModelConfig
-from recast.context.images import ContextTokens, encode_images
+from recast.context.images import ContextTokens, in_order
 from recast.context.keeping import Carried, Hold, may_change
 from recast.context.text import TextEncoder
 from recast.errors import ConfigError, InputError, OutOfMemory, RecastError
@@ -340,19 +340,8 @@ class Pipeline:
 
         And an edit's source as tokens (1, n, d) in fp32.
         """
-        context: ContextTokens | None = None
-        source: Tensor | None = None
-        if request.pictures:
-            pixels = [
-                image.to_pixels(geometry.apply(fit, picture.rgb)).to(self.device)
-                for fit, picture in zip(request.fits, request.pictures, strict=True)
-            ]
-            context = encode_images(pixels, self.autoencoder, band=_band(request.fits[0].width, request.fits[0].height))
-            assert context is not None
-            assert context.grids[0] == request.grid, "target and source token grids are equal"
-            if request.carried is not None:
-                context = request.carried.over(context)
-            source = context.tokens[:, : request.fits[0].tokens].float()
+        context = self._context(request)
+        source = None if context is None else context.tokens[:, : request.fits[0].tokens].float()
         text = self.text.encode(request.prompts)
         guidance = None if request.guidance is None else torch.tensor([request.guidance], device=self.device)
         wanted = self.network.condition(
@@ -379,6 +368,20 @@ class Pipeline:
         )
         warnings += tuple(f"negative prompt: {note}" for note in negative.warnings)
         return wanted, unwanted, warnings, source
+
+    def _context(self, request: Request) -> ContextTokens | None:
+        """The request's pictures as tokens in fp32; what is carried of the source is not encoded again."""
+        if not request.pictures:
+            return None
+        band = _band(request.fits[0].width, request.fits[0].height)
+
+        def encode(index: int = 0) -> Tensor:
+            pixels = image.to_pixels(geometry.apply(request.fits[index], request.pictures[index].rgb))
+            return pack(self.autoencoder.encode(pixels.to(self.device), band=band))
+
+        source = encode() if request.carried is None else request.carried.over(encode)
+        tokens = [source.to(self.device, torch.float32), *map(encode, range(1, len(request.pictures)))]
+        return in_order(tokens, [fit.grid for fit in request.fits])
 
     @torch.inference_mode()
     def _for_each(self, request: Request, seeds: list[int], encoded: Condition) -> Condition:

@@ -9,6 +9,7 @@ import pytest
 import torch
 
 from recast.config import SAMPLERS, tiny
+from recast.context.keeping import Carried
 from recast.errors import ConfigError, InputError, OutOfMemory
 from recast.flow import schedule
 from recast.latents.autoencoder import Autoencoder
@@ -420,6 +421,28 @@ def test_large_pictures_go_through_in_bands(monkeypatch):
     banded = model.edit(photo(96, 96), "red", steps=1, seed=0, size="source").pictures[0].rgb
     assert seen == [32]
     assert np.abs(banded.astype(int) - whole).max() <= 1
+
+
+def test_a_source_of_which_all_is_carried_is_not_encoded_and_the_picture_is_the_same(monkeypatch):
+    """With one token unknown the whole picture is encoded; where that token is what encoding gives, nothing differs."""
+    model = tiny_pipeline()
+    encoded, encode = [], model.autoencoder.encode
+    monkeypatch.setattr(
+        model.autoencoder, "encode", lambda x, band=None: encoded.append(tuple(x.shape)) or encode(x, band=band)
+    )
+    options = {"references": [photo(32, 48)], "steps": 2, "seed": 0}
+    fresh = model.edit(photo(), "red", steps=1, seed=0).source_tokens
+    tokens = fresh + torch.linspace(0, 1, fresh.shape[1])[:, None]  # the first as it is, the others not
+    known = np.ones((3, 4), bool)
+    encoded.clear()
+    whole = model.edit(photo(), "red", carried=Carried(tokens, known.copy()), **options)
+    assert encoded == [(1, 3, 48, 32)], "the reference alone"
+    known[0, 0] = False
+    most = model.edit(photo(), "red", carried=Carried(tokens, known), **options)
+    assert encoded[1:] == [(1, 3, 48, 64), (1, 3, 48, 32)]
+    assert torch.equal(whole.source_tokens, most.source_tokens)
+    assert np.array_equal(whole.pictures[0].rgb, most.pictures[0].rgb)
+    assert not torch.equal(whole.source_tokens, fresh)
 
 
 def test_a_call_that_names_no_sampler_has_the_model_s_own():

@@ -1,4 +1,4 @@
-"""Context images to tokens, each at its own virtual time."""
+"""Context images as tokens, each at its own virtual time."""
 
 from __future__ import annotations
 
@@ -8,8 +8,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-from recast.latents.autoencoder import Autoencoder
-from recast.latents.tokens import pack, positions
+from recast.latents.tokens import positions
 
 
 class ContextTokens(NamedTuple):
@@ -20,23 +19,14 @@ class ContextTokens(NamedTuple):
     grids: tuple[tuple[int, int], ...]  # rows and columns of each image
 
 
-def encode_images(
-    images: Sequence[Tensor], autoencoder: Autoencoder, *, first_index: int = 1, band: int | None = None
-) -> ContextTokens | None:
-    """The tokens of context images, in order; None where there are none.
+def in_order(tokens: Sequence[Tensor], grids: Sequence[tuple[int, int]]) -> ContextTokens:
+    """Context images one after another, each at a virtual time of its own, from 1: the target is at 0.
 
-    images: pixels (1, 3, H, W) in [-1, 1], of any sizes that are multiples of a token's.
-    first_index: the virtual time of the first image; the target is 0, so two images never share a position.
-    band: rows held at once while encoding, for large pictures (`Autoencoder.encode`).
+    tokens: (1, n, d) of each image, one or more. grids: its rows and columns.
     Source: arXiv 2506.15742, section 3 (token sequence construction).
     """
-    if not images:
-        return None
-    tokens, places, grids = [], [], []
-    for index, pixels in enumerate(images, start=first_index):
-        latents = autoencoder.encode(pixels, band=band)
-        grid = latents.shape[-2] // 2, latents.shape[-1] // 2
-        tokens.append(pack(latents))
-        places.append(positions(grid, index=index).to(latents.device))
-        grids.append(grid)
-    return ContextTokens(torch.cat(tokens, dim=1), torch.cat(places, dim=1), tuple(grids))
+    for one, (rows, columns) in zip(tokens, grids, strict=True):
+        assert one.shape[1] == rows * columns, "an image is encoded onto the grid of its fit"
+    places = [positions(grid, index=index) for index, grid in enumerate(grids, start=1)]
+    together = torch.cat(list(tokens), dim=1)
+    return ContextTokens(together, torch.cat(places, dim=1).to(together.device), tuple(grids))

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import hashlib
 import math
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
 import torch
 from torch import Tensor
 
-from recast.context.images import ContextTokens
 from recast.errors import ConfigError, InputError, ShapeError
 from recast.pixels.geometry import Fit, tokens_touched
 from recast.pixels.mask import grow
@@ -40,12 +40,16 @@ class Carried:
                 f"carried: {came} came; {wanted} and bool {grid} accepted; carry between edits of one size"
             )
 
-    def over(self, context: ContextTokens) -> ContextTokens:
-        """The context with its first image's tokens replaced where they are known. Call `check` before."""
-        count = self.is_valid.size
-        is_valid = torch.from_numpy(self.is_valid.ravel()).to(context.tokens.device)
-        first = torch.where(is_valid[:, None], self.tokens.to(context.tokens), context.tokens[:, :count])
-        return context._replace(tokens=torch.cat([first, context.tokens[:, count:]], dim=1))
+    def over(self, encode: Callable[[], Tensor]) -> Tensor:
+        """The picture's tokens (1, n, d): those that are known, the others as `encode` gives them, in its dtype.
+
+        Where all are known, `encode` is not called, and they come as they are. Call `check` before.
+        """
+        if self.is_valid.all():
+            return self.tokens
+        encoded = encode()
+        is_valid = torch.from_numpy(self.is_valid.ravel()).to(encoded.device)
+        return torch.where(is_valid[:, None], self.tokens.to(encoded), encoded)
 
 
 def may_change(fit: Fit, mask: np.ndarray, name: str = "mask") -> np.ndarray:
