@@ -52,7 +52,8 @@ def _by(library: str) -> Arm:
 
     def asked(call: Callable[..., object]) -> Callable[..., object]:
         def inside(*given: object) -> object:
-            before = torch.backends.cuda.preferred_blas_library(library)
+            before = torch.backends.cuda.preferred_blas_library()  # with a name it gives what is from now on
+            torch.backends.cuda.preferred_blas_library(library)
             try:
                 return call(*given)
             finally:
