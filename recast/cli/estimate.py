@@ -25,7 +25,7 @@ HELP = """Say how much memory and time a picture will take, before anything is l
   recast estimate --model kontext_dev --references 1 --device cuda --plan fp8 --vram 24gb --tflops 700
 
 Parameters are exact. FLOPs count the products of matrices, attention and convolutions. Memory is that of the tensors
-alive at once. Time is FLOPs at a rate measured here on a part of each network, in less than a second; where there
+alive at once. Time is FLOPs at a rate measured here on a part of each network, in about a second; where there
 is no such device, --tflops can state the rate. With a plan, memory is that of its own engine, what a cap lets stay on
 the device is said, and time is a forecast: what the plan's option skips, at the plan's rates."""
 
@@ -95,7 +95,7 @@ def run(args: argparse.Namespace) -> int:
     asked = planned_cost.asked(args, config.defaults.sampler)
     rates = None
     if args.tflops is not None:
-        rates = Rates(1e12 * args.tflops, 1e12 * args.tflops)
+        rates = Rates(*3 * [1e12 * args.tflops])
     elif device is not None:
         rates = measure_rates(config, device, request.dtype, sum(cost.tokens.values()))
     data = _data(config, request, cost, name, available, rates)
@@ -114,9 +114,9 @@ def run(args: argparse.Namespace) -> int:
 def seconds(cost: Estimate, rates: Rates) -> dict[str, float]:
     """The time of each stage."""
     return {
-        "text": cost.text.total / rates.flow,
+        "text": rates.seconds(cost.text),
         "encode": cost.encode.total / rates.autoencoder,
-        "sample": (cost.condition.total + cost.sampling.total) / rates.flow,
+        "sample": rates.seconds(cost.condition.plus(cost.sampling)),
         "decode": cost.decode.total / rates.autoencoder,
     }
 
@@ -338,7 +338,8 @@ def _lines(data: dict[str, Any]) -> Iterator[str]:
 
 
 def _flop_rates(data: dict[str, Any]) -> Iterator[tuple[str, float]]:
-    return ((name, rate) for name, rate in data["flops_per_s"].items() if name != "bus")
+    said = {"linear": "products"}
+    return ((said.get(name, name), rate) for name, rate in data["flops_per_s"].items() if name != "bus")
 
 
 def _size_of(number: int) -> str:

@@ -233,8 +233,8 @@ def _rates(
         return Rates(text=rate, linear=rate * gains[0], attention=rate * gains[1], autoencoder=rate, bus=bus), said
     if where.device is None or where.rates is None:
         return None, said
-    flow, autoencoder = measure_plan(config, plan, where.device, dtype, tokens)
-    return Rates(text=where.rates.flow, linear=flow, attention=flow, autoencoder=autoencoder, bus=bus), said
+    measured = measure_plan(config, plan, where.device, dtype, tokens)
+    return Rates(text=where.rates.linear, **asdict(measured), bus=bus), said
 
 
 def _assumed(plan: Plan, where: Where) -> Iterator[str]:

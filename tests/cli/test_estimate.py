@@ -11,10 +11,12 @@ import pytest
 import torch
 
 from recast import cost, weights
-from recast.cli import doctor, estimate
+from recast.cli import doctor, estimate, rates
 from recast.cli.main import Exit
 from recast.config import kontext_dev, nano
+from recast.cost import Work
 from recast.flow import layers
+from recast.speed import clock
 from recast.speed.cap import parse_cap
 from recast.speed.memory import Numbers, fit, peak_bytes
 from tests.cli.conftest import Recast, picture
@@ -29,6 +31,12 @@ def nothing_is_loaded(monkeypatch: pytest.MonkeyPatch) -> None:
 
     monkeypatch.setattr("recast.weights.reading.load_into", refuse)
     monkeypatch.setattr("recast.weights.reading.read_tensor", refuse)
+
+
+@pytest.fixture(autouse=True)
+def no_time_is_lost(monkeypatch: pytest.MonkeyPatch) -> None:
+    for name, value in {"TURNS": 2, "LEAST_TURNS": 1, "SPREAD_S": 0.0, "CALLED_S": 1e-9}.items():
+        monkeypatch.setattr(rates, name, value)
 
 
 @pytest.fixture
@@ -50,11 +58,75 @@ def test_a_stated_rate_is_divided_by(asked: Any) -> None:
     assert data["parameters"]["flow"] == 11_901_408_320
 
 
-def test_a_rate_is_measured_on_a_device_that_is_here(asked: Any) -> None:
-    data = asked("--model", "nano", "--steps", 2, measured=True)
-    assert 1e8 < data["flops_per_s"]["flow"] < 1e14
-    assert data["seconds"]["sample"] == pytest.approx(data["flops"]["sample"] / data["flops_per_s"]["flow"])
-    assert data["seconds"]["decode"] == pytest.approx(data["flops"]["decode"] / data["flops_per_s"]["autoencoder"])
+def test_a_rate_is_measured_on_a_device_that_is_here(asked: Any, model: Path) -> None:
+    data = asked("--steps", 2, measured=True)
+    measured = data["flops_per_s"]
+    assert all(1e8 < measured[name] < 1e14 for name in ("linear", "attention", "autoencoder"))
+    bounds = [data["flops"]["sample"] / measured[name] for name in ("linear", "attention")]
+    assert min(bounds) * 0.999 <= data["seconds"]["sample"] <= max(bounds) * 1.001
+    assert data["seconds"]["decode"] == pytest.approx(data["flops"]["decode"] / measured["autoencoder"])
+
+
+def test_a_neighbour_s_burst_spoils_some_turns_not_all(monkeypatch: pytest.MonkeyPatch) -> None:
+    now = [0.0]
+
+    def passes(seconds: float) -> None:
+        now[0] += seconds
+
+    def disturbed_at_first(call: Any, device: torch.device) -> float:
+        took: float = call() * (1.5 if now[0] < 0.3 else 1.0)
+        passes(took)
+        return took
+
+    for name, value in {"TURNS": 5, "LEAST_TURNS": 3, "SPREAD_S": 0.5, "CALLED_S": 0.01}.items():
+        monkeypatch.setattr(rates, name, value)
+    monkeypatch.setattr(rates.time, "perf_counter", lambda: now[0])
+    monkeypatch.setattr(rates.time, "sleep", passes)
+    monkeypatch.setattr(clock, "undisturbed", disturbed_at_first)
+    assert rates.quickest([lambda: 0.02, lambda: 0.001], torch.device("cpu")) == [0.02, 0.001]
+    assert now[0] < 0.6
+    now[0] = 0.0
+    assert rates.quickest([lambda: 0.2], torch.device("cpu")) == [0.2]
+    assert now[0] == pytest.approx(0.3 + 0.2 + 0.2)  # a slow device has three turns
+
+
+def test_attention_has_a_rate_of_its_own_where_fewer_tokens_are_tried_than_asked_for(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    def device(work: Work) -> float:
+        return work.linear / 1400e9 + work.attention / 633e9
+
+    def timed(calls: Any, place: torch.device) -> list[float]:
+        flow, counts = rates._probe_flow(nano().flow, place, 4400)
+        assert max(counts) == 1100
+        return [*(device(rates._block_work(flow, count)) for count in counts), 1.0]
+
+    monkeypatch.setattr(rates, "quickest", timed)
+    found = estimate.measure_rates(nano(), torch.device("cpu"), "fp32", 4400)
+    assert (found.linear, found.attention) == (pytest.approx(1400e9), pytest.approx(633e9))
+    size = cost.Request(width=1024, height=512, contexts=((1024, 512),))
+    cost_ = cost.estimate(nano(), size)
+    assert sum(cost_.tokens.values()) > 4000
+    assert estimate.seconds(cost_, found)["sample"] == pytest.approx(device(cost_.condition.plus(cost_.sampling)))
+
+
+@pytest.mark.parametrize(
+    "spent",
+    [
+        (1.0, 1.0),  # waits for the processor, whatever it is given
+        (1.0, 1.9),  # attention would take less than no time
+        (1.0, 2.1),  # attention would be faster than products
+        (1.0, 5.0),  # products would take less than no time
+    ],
+)
+def test_times_that_cannot_be_split_give_one_rate(spent: tuple[float, float]) -> None:
+    works = [Work(linear=100, attention=25), Work(linear=200, attention=100)]
+    assert rates.two_rates(works, spent) == (300 / spent[1], 300 / spent[1])
+
+
+def test_times_that_can_be_split_are() -> None:
+    works = [Work(linear=100, attention=25), Work(linear=200, attention=100)]
+    assert rates.two_rates(works, (100 / 40 + 25 / 10, 200 / 40 + 100 / 10)) == pytest.approx((40, 10))
 
 
 @pytest.mark.skipif(torch.cuda.is_available(), reason="it is here")
@@ -146,9 +218,9 @@ def test_a_probe_of_a_large_model_stays_small(monkeypatch: pytest.MonkeyPatch) -
         return block(config)
 
     monkeypatch.setattr(layers, "SingleStreamBlock", watched)
-    rates = estimate.measure_rates(kontext_dev(), torch.device("cpu"), "fp32", 8704)
+    found = estimate.measure_rates(kontext_dev(), torch.device("cpu"), "fp32", 8704)
     assert made == [768]  # of 3072
-    assert rates.flow > 0
+    assert found.linear > 0
 
 
 def test_heun_is_two_evaluations_a_step_but_the_last(asked: Any) -> None:
@@ -219,13 +291,13 @@ def test_auto_is_chosen_by_the_cap(asked: Any) -> None:
     assert "stay on the device" in asked(*ON_CUDA, "auto", "--memory", 140)["plan"]["why"]
 
 
-def test_a_plan_s_rates_are_measured_on_a_device_that_is_here(asked: Any) -> None:
-    words = ("--model", "nano", "--references", 1, "--steps", 2, "--device", "cpu", "--plan", "lossless")
+def test_a_plan_s_rates_are_measured_on_a_device_that_is_here(asked: Any, model: Path) -> None:
+    words = ("--references", 1, "--steps", 2, "--device", "cpu", "--plan", "lossless")
     data = asked(*words, measured=True)
-    rates = data["flops_per_s"]
-    assert 1e8 < rates["linear"] == rates["attention"] < 1e14
-    assert 1e8 < rates["autoencoder"] < 1e14
-    assert data["seconds"]["sample"] == pytest.approx(data["flops"]["sample"] / rates["linear"])
+    found = data["flops_per_s"]
+    assert all(1e8 < found[name] < 1e14 for name in ("text", "linear", "attention", "autoencoder"))
+    bounds = [data["flops"]["sample"] / found[name] for name in ("linear", "attention")]
+    assert min(bounds) * 0.999 <= data["seconds"]["sample"] <= max(bounds) * 1.001
 
 
 def test_a_person_reads_the_plan_and_what_is_assumed(recast: Recast, capsys: pytest.CaptureFixture[str]) -> None:
