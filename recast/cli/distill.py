@@ -13,7 +13,7 @@ from recast.cli.training import RUN, existing
 from recast.errors import ConfigError, InputError
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Sequence
 
     from recast.config import ModelConfig
     from recast.train.distill.presets import Distillation
@@ -112,7 +112,24 @@ def resolved(args: argparse.Namespace) -> Distillation:
     if args.lora is not None:
         rank = args.lora
         made = replace(made, lora=LoRA(rank=rank, alpha=float(rank)) if rank else None)
-    return training.flagged(made, args)
+    return training.flagged(_by_sampler(made, args.set), args)
+
+
+def _by_sampler(preset: Distillation, words: Sequence[str]) -> Distillation:
+    """The preset with what belongs to the sampler that --set asks for: it is said, and other words may change it."""
+    from recast.cli.output import say
+    from recast.train.distill.adversarial_settings import AdversarialSettings, walked_by
+
+    before = preset.settings
+    if "settings.sampler=renoise" not in words or not isinstance(before, AdversarialSettings):
+        return preset
+    after = walked_by(before, "renoise")
+    changed = {f"settings.{name}": value for name, value in vars(after).items() if value != getattr(before, name)}
+    named = {word.partition("=")[0] for word in words}
+    told = [f"{name}={json.dumps(value)}" for name, value in changed.items() if name not in named]
+    if told:
+        say(f"settings.sampler=renoise: with {' and '.join(told)}, which belong to it")
+    return replace(preset, settings=after)
 
 
 def starts_of(args: argparse.Namespace) -> Starts:

@@ -185,6 +185,25 @@ def test_every_way_to_few_steps_makes_a_model(
     assert "teacher" in (tmp_path / "model" / "README.md").read_text()
 
 
+def test_one_word_makes_a_student_that_renoises_and_its_model_says_so(
+    distil: Distil, pairs: Path, direct: Path, teacher: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+):
+    told = ["--set", "settings.sampler=renoise", "--set", "settings.regression=0.1"]
+    distil("ladd", "--pairs", pairs, *told, name="drawn-to-a-picture", status=2)
+    assert "regression=0.1: for paired_noise=true alone" in capsys.readouterr().err
+    assert main(["distill", "ladd", "--dry-run", "--json", *told[:2]]) == 0  # of nano, which keeps some regression
+    said = capsys.readouterr()
+    settings = json.loads(said.out)["settings"]["settings"]
+    assert (settings["sampler"], settings["paired_noise"], settings["regression"]) == ("renoise", False, 0.0)
+    assert "with settings.paired_noise=false and settings.regression=0.0, which belong to it" in said.err
+    still = ["--set", "data.held_out=0", "--set", "data.shown=0"]
+    run = distil("ladd", "--pairs", pairs, "--init", direct, *told[:2], *still, name="renoised")
+    made = picture_of(run, teacher, tmp_path / "model")
+    assert made.config.defaults.sampler == "renoise"
+    assert weights.read_config(tmp_path / "model").defaults.sampler == "renoise"
+    assert made.start_generate("a red star", width=64, height=64).request.sampler == "renoise"
+
+
 def test_adapters_are_folded_and_written_beside(distil: Distil, direct: Path, pairs: Path, teacher: Path):
     run = distil("direct", "--pairs", pairs, "--lora", "2", name="adapted")
     base, student = (read(place / "flow.safetensors") for place in (teacher, run / "weights"))

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
+from typing import TypeVar
 
 from recast.errors import ConfigError
 from recast.train.distill.gate import Blind
@@ -23,7 +24,7 @@ class AdversarialSettings(Scales):
     accepts_unguided: bool = False  # either scale may be 1
     teacher_steps: int = 25  # of the teacher's walk, where pictures come instead of pairs
     pictures: float = 0.0  # share of what counts as real that is pictures themselves; the rest the teacher has made
-    paired_noise: bool = True  # the student begins with the noise of the teacher's walk
+    paired_noise: bool = True  # the student begins with the noise of the teacher's walk, as Euler keeps it
     on_policy: float = 0.5  # share of states that the student itself came to; the others are real ones, noised
     adversarial: float = 1.0  # weight in the student's loss
     regression: float = 0.0  # weight of its distance (L1) to the teacher's picture of the same noise
@@ -55,10 +56,26 @@ class AdversarialSettings(Scales):
                     "student that then has none; pass that of the teacher, 2.5 to 3.5 is usual, or 1 with "
                     "accepts_unguided=true"
                 )
+        self._require_states()
         if self.regression and not self.paired_noise:
             raise ConfigError(
                 f"regression={self.regression}: for paired_noise=true alone: another noise leads to another picture; "
                 "set regression=0, or pair the noise"
+            )
+
+    def _require_states(self) -> None:
+        """Raises ConfigError where real pictures, noised, are not what the student's own walk would come to."""
+        if self.sampler == "renoise" and self.paired_noise:
+            raise ConfigError(
+                "paired_noise=true: false accepted with sampler='renoise', whose walk draws new noise at every step: "
+                "states under the teacher's own would show what none shows in use; set paired_noise=false, and "
+                "regression=0"
+            )
+        if self.sampler == "euler" and not (self.paired_noise or self.on_policy):
+            raise ConfigError(
+                f"on_policy={self.on_policy}: above 0 accepted with sampler='euler' and paired_noise=false: pictures "
+                "under noise that did not lead to them are states of re-noising; set on_policy=1, paired_noise=true, "
+                "or sampler=renoise"
             )
 
     def _require_shares(self, *names: str) -> None:
@@ -70,3 +87,17 @@ class AdversarialSettings(Scales):
         for name in names:
             if not getattr(self, name) >= 0:
                 raise ConfigError(f"{name}={getattr(self, name)}: a number from 0 accepted")
+
+
+S = TypeVar("S", bound=AdversarialSettings)
+
+
+def walked_by(settings: S, sampler: SamplerName) -> S:
+    """The settings of a student of this sampler, with those that belong to it.
+
+    By re-noising, what a step sees does not follow from the noise that the walk began with: no noise is paired, and no
+    picture of the teacher is what a student's is drawn to.
+    """
+    if sampler == "renoise":
+        return replace(settings, sampler=sampler, paired_noise=False, regression=0.0)
+    return replace(settings, sampler=sampler)

@@ -15,6 +15,7 @@ from recast.train.data.example import Batch
 from recast.train.distill.add import AddStage
 from recast.train.distill.add_settings import AddSettings
 from recast.train.distill.adversarial import AdversarialStage
+from recast.train.distill.adversarial_settings import walked_by
 from recast.train.distill.heads import Heads, HeadSettings
 from recast.train.distill.ladd import LaddStage
 from recast.train.distill.ladd_parts import Part, Prepared
@@ -22,6 +23,7 @@ from recast.train.distill.ladd_settings import LaddSettings
 from recast.train.distill.pairs import PairBatch
 from recast.train.distill.pixel_features import AutoencoderFeatures, PixelFeatures
 from recast.train.distill.pixel_heads import PixelHeads
+from recast.train.distill.student import SamplerName
 from recast.train.distill.teacher import Teacher
 from recast.train.flow_stage import FlowStage, FlowTraining
 from recast.train.settings import Optimiser
@@ -46,11 +48,12 @@ def made(
     training: FlowTraining = EDITS,
     panel_settings: Any = None,
     panel: Any = (),
+    sampler: SamplerName = "euler",
     **changes: Any,
 ) -> LaddStage:
     """A student that is not its teacher any more, both very small; changes: of the settings."""
     reading, teacher = trained_apart(flow, course, training, panel_settings=panel_settings, panel=panel)
-    settings = LaddSettings(**{**PLAIN, **changes})
+    settings = walked_by(LaddSettings(**{**PLAIN, **changes}), sampler)
     heads = Heads(teacher.flow.config, settings.heads).initialise(0)
     return LaddStage(reading, teacher, heads, settings, discriminator_optimiser=Optimiser(lr=3e-3, warmup_steps=0))
 
@@ -60,11 +63,12 @@ def made_add(
     course: Mapping[str, Any] | None = None,
     training: FlowTraining = EDITS,
     features: PixelFeatures | None = None,
+    sampler: SamplerName = "euler",
     **changes: Any,
 ) -> AddStage:
     """As `made`, in pixels; features: of the autoencoder, if none are given."""
     reading, teacher = trained_apart(flow, course, training)
-    settings = AddSettings(**{**PLAIN_ADD, **changes})
+    settings = walked_by(AddSettings(**{**PLAIN_ADD, **changes}), sampler)
     features = features or AutoencoderFeatures(reading.autoencoder)
     heads = PixelHeads(features, teacher.flow.config, settings.heads).initialise(0)
     optimiser = Optimiser(lr=3e-3, warmup_steps=0)

@@ -16,6 +16,7 @@ from recast.flow.sampler import euler
 from recast.flow.schedule import resolution_shift
 from recast.train import optim
 from recast.train.distill import student
+from recast.train.distill.adversarial_settings import walked_by
 from recast.train.distill.beside import Mixed
 from recast.train.distill.ladd import LaddStage
 from recast.train.distill.ladd_settings import LaddSettings
@@ -120,6 +121,51 @@ def test_bug_3_the_students_input_below_noise_is_not_pure_noise(
     assert t.tolist() == pytest.approx([times[k]] * 4)
     torch.testing.assert_close(x_t, expected)
     assert (float((x_t - batch.noise).abs().max()) > 0.1) == (k > 0)
+
+
+@pytest.mark.parametrize("on_policy", [0.0, 1.0])
+def test_a_student_that_renoises_learns_on_states_under_noise_of_their_own(
+    on_policy: float, monkeypatch: pytest.MonkeyPatch
+):
+    """By hand: its clean picture of one time under new noise at the next; or a real picture, never under the noise that
+    the teacher walked from.
+    """
+    of = made(sampler="renoise", law=Law(main=(0.0, 0.0, 1.0, 0.0)), on_policy=on_policy)
+    batch = pair_batch(of)
+    part = part_of(of, batch)
+    times, draws = of.times(batch.each), part.draws
+    assert torch.equal(part.start, draws.start)
+    assert not part.is_end.any()  # nor is the teacher's picture that of this noise
+    with torch.no_grad():
+        velocity = of.velocity(part.each, 3.0)
+        expected = draws.start
+        for k in (0, 1):
+            clean = expected - times[k] * velocity(expected, torch.full((4,), times[k]))
+            expected = (1 - times[k + 1]) * clean + times[k + 1] * draws.fresh[k]
+    if not on_policy:
+        expected = (1 - times[2]) * batch.each.clean + times[2] * draws.start
+        told = expected - (1 - times[2]) * batch.each.clean  # what is noise in it
+        assert abs(float((told * batch.noise).mean())) < 0.1 * times[2]
+    given = student_inputs(of, monkeypatch)
+    loss = of.loss("generator", of_parts(part), 0.5)
+    assert loss is not None
+    loss.value.backward()
+    x_t, t = given[-1]
+    assert t.tolist() == pytest.approx([times[2]] * 4)
+    torch.testing.assert_close(x_t.detach(), expected, atol=1e-5, rtol=1e-4)
+    assert all(gradient is not None and gradient.abs().max() > 0 for gradient in gradients(of, "flow"))
+
+
+def test_a_sampler_and_the_noise_it_learns_from_belong_together():
+    kept = LaddSettings(regression=0.1, on_policy=0.0)
+    changed = walked_by(kept, "renoise")
+    assert changed == replace(kept, sampler="renoise", paired_noise=False, regression=0.0)
+    assert walked_by(kept, "euler") == kept
+    with pytest.raises(ConfigError, match=r"paired_noise=true: false accepted with sampler='renoise'"):
+        replace(kept, sampler="renoise", regression=0.0)
+    with pytest.raises(ConfigError, match=r"on_policy=0\.0: above 0 accepted with sampler='euler'"):
+        LaddSettings(paired_noise=False, on_policy=0.0)
+    LaddSettings(paired_noise=False, on_policy=0.1)
 
 
 def test_bug_4_the_fake_is_the_clean_end_and_not_the_velocity(monkeypatch: pytest.MonkeyPatch):
