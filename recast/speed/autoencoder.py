@@ -24,10 +24,17 @@ from torch.nn import functional as F
 
 from recast.errors import ConfigError
 from recast.latents.autoencoder import Autoencoder, Bands, Layer, Middle, PixelAttention, ResnetBlock, over, split
+from recast.loading import has_fast_bf16
 
 NormSilu: TypeAlias = Callable[[Sequence[Tensor], Tensor, Tensor, int, float], Layer]
 Attend: TypeAlias = Callable[[Tensor, Tensor, Tensor], Tensor]
 SCORES_BYTES = 128 << 20  # of the runs of `in_runs`
+
+
+def dtype_on(device_type: str, flow: torch.dtype) -> torch.dtype:
+    """What it computes in beside a transformer in `flow`: bf16 on CUDA, and in bf16 on a CPU with units for it."""
+    is_native = device_type == "cuda" or (device_type == "cpu" and flow == torch.bfloat16 and has_fast_bf16())
+    return torch.bfloat16 if is_native else torch.float32
 
 
 class FastAutoencoder(Autoencoder):
@@ -80,6 +87,16 @@ def by_library(bands: Sequence[Tensor], weight: Tensor, bias: Tensor, num_groups
         )
     scale, shift = _statistics(bands, weight, bias, num_groups, eps)
     return lambda rows: F.silu(torch.addcmul(shift, rows, scale), inplace=True).to(rows.dtype)
+
+
+def by_library_narrow(bands: Sequence[Tensor], weight: Tensor, bias: Tensor, num_groups: int, eps: float) -> Layer:
+    """As `by_library`, for bands of bf16: what the norm writes is rounded before SiLU, so that no band is made in fp32.
+
+    On a CPU, where walks over memory cost more than the convolutions between them.
+    """
+    if len(bands) == 1:
+        return lambda rows: F.silu(F.group_norm(rows, num_groups, weight, bias, eps), inplace=True)
+    return by_library(bands, weight, bias, num_groups, eps)
 
 
 def by_kernel(bands: Sequence[Tensor], weight: Tensor, bias: Tensor, num_groups: int, eps: float) -> Layer:

@@ -328,7 +328,7 @@ class Engine:
             joint.image.x, entered = joint.image.x[:, read], _rows(entered, read)
         if joined is not None:
             assert isinstance(entered, Tensor)
-            hidden = self.ops.gelu(stream.mlp_in(entered))
+            hidden = self.ops.gelu_of(stream.mlp_in, entered)
             assert isinstance(hidden, Tensor)
             update = joined(torch.cat([attended, hidden], dim=-1))
         else:
@@ -381,7 +381,7 @@ class Engine:
         return out
 
     def _mlp_of(self, stream: Stream, entered: Tensor | Rows, total: Tensor | None) -> Tensor:
-        hidden = self.ops.gelu(stream.mlp_in(entered), rows=stream.mlp_out.eats_rows)
+        hidden = self.ops.gelu_of(stream.mlp_in, entered, rows=stream.mlp_out.eats_rows)
         return stream.mlp_out(hidden) if total is None else stream.mlp_out.add_to(total, hidden)
 
     def _enter(self, residual: Residual, shift: Tensor, scale: Tensor, *, rows: bool = False) -> Tensor | Rows:

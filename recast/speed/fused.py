@@ -13,7 +13,7 @@ import torch
 from torch import Tensor
 
 from recast.errors import ConfigError
-from recast.speed.linear import Rows
+from recast.speed.linear import Linear, Rows
 
 Rounding = Literal["exact", "fast"]
 NEEDED, NEEDED_FOR_ROWS = (8, 0), (8, 9)  # compute capability: Ampere; Ada and Hopper, which have eight-bit floats
@@ -64,6 +64,9 @@ class Fused:
 
     def gelu(self, x: Tensor, *, rows: bool = False) -> Tensor | Rows:
         return self._gelu.gelu_rows(x, exact=self.exact) if rows else self._gelu.gelu(x)
+
+    def gelu_of(self, layer: Linear, x: Tensor | Rows, *, rows: bool = False) -> Tensor | Rows:
+        return self.gelu(layer(x), rows=rows)
 
     def to_rows(self, x: Tensor) -> Rows:
         return self._rows.to_rows(x, exact=self.exact)

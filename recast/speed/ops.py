@@ -13,7 +13,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from recast.flow.layers import gelu, layer_norm, rotate
-from recast.speed.linear import Rows
+from recast.speed.linear import Linear, Rows
 
 LARGEST = 448.0  # of float8_e4m3fn
 SMALLEST_SCALE = 1e-12  # of a row of zeros
@@ -48,6 +48,10 @@ class Ops(Protocol):
 
     def gelu(self, x: Tensor, *, rows: bool = False) -> Tensor | Rows:
         """GELU, in its tanh form, of x (b, s, h)."""
+        ...
+
+    def gelu_of(self, layer: Linear, x: Tensor | Rows, *, rows: bool = False) -> Tensor | Rows:
+        """`gelu` of what a layer makes of x (b, s, d): (b, s, h)."""
         ...
 
     def to_rows(self, x: Tensor) -> Rows:
@@ -91,6 +95,9 @@ class Plain:
 
     def gelu(self, x: Tensor, *, rows: bool = False) -> Tensor | Rows:
         return self.to_rows(gelu(x)) if rows else gelu(x)
+
+    def gelu_of(self, layer: Linear, x: Tensor | Rows, *, rows: bool = False) -> Tensor | Rows:
+        return self.gelu(layer(x), rows=rows)
 
     def to_rows(self, x: Tensor) -> Rows:
         scale = (x.abs().amax(dim=-1, keepdim=True).float() / LARGEST).clamp_min(SMALLEST_SCALE)
