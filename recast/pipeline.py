@@ -6,6 +6,8 @@ also come as a `Run`, an iterator of steps: the bar, the preview and the stop bu
 
 from __future__ import annotations
 
+import hashlib
+import json
 import logging
 import platform
 import re
@@ -14,8 +16,9 @@ import time
 from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field, replace
+from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
 import numpy as np
 import PIL
@@ -24,6 +27,8 @@ import torch
 from torch import Tensor
 
 from recast.config import VERSION, ModelConfig
+from recast.context.encodings import Encodings, seen
+from recast.context.fitting import Size, fit_pictures
 from recast.context.images import ContextTokens, in_order
 from recast.context.keeping import Carried, Hold, may_change
 from recast.context.text import TextEncoder
@@ -50,7 +55,6 @@ log = logging.getLogger(__name__)
 BAND_ABOVE_PX = 2 << 20  # larger pictures go through the autoencoder in bands of rows
 BAND_ROWS = 64
 Prompt = str | Sequence[str]
-Size = Literal["auto", "source", "trained"] | tuple[int, int]
 References = Mapping[str, "Source"] | Sequence["Source | tuple[str | None, Source]"]
 
 
@@ -83,6 +87,7 @@ class Request:
     warnings: list[str] = field(default_factory=list)
     may_change: np.ndarray | None = None  # (rows, columns) bool: tokens that a mask lets change; None, all
     carried: Carried | None = None
+    encodings: Encodings | None = None
     preserving: Preserving = field(default_factory=Preserving)
 
     def asked_of(self, seed: int) -> str:
@@ -149,7 +154,8 @@ class Pipeline:
         size; (width, height). mask: (H, W) of the source's size, or a picture of one, above 0 where it may change
         (`recast.pixels.mask`; mask_mode: how a file shows it); the model's tokens that no such pixel touches, nor a
         neighbour, stay the source's own. The decoder still blends across their border: only `recast.retouch` keeps
-        pixels. carried: tokens of the source that are known (`Carried`). Further options: `Options`.
+        pixels. carried: tokens of the source that are known (`Carried`). encodings: where tokens of pictures are kept
+        from request to request. Further options: `Options`.
         """
         return self.start_edit(image, prompt, **options).finish(on_step)
 
@@ -179,6 +185,7 @@ class Pipeline:
         mask: Source | None = None,
         mask_mode: str = "auto",
         carried: Carried | None = None,
+        encodings: Encodings | None = None,
         **options: Any,
     ) -> Run:
         """As `edit`, as a run. The request is checked, and its pictures read, before this returns."""
@@ -191,7 +198,7 @@ class Pipeline:
         sources = [(None, image), *named(references)]
         pictures = [read(source, name=_label(name, i)) for i, (name, source) in enumerate(sources)]
         source, names = pictures[0], [name for name, _ in sources]
-        fits = [self._fit(source, size), *(self._fit(picture, "auto") for picture in pictures[1:])]
+        fits = fit_pictures(self.config, [(picture.width, picture.height) for picture in pictures], size)
         free, preserving = None, Preserving()
         if mask is not None:
             values = read_mask(mask, width=source.width, height=source.height, mode=mask_mode)
@@ -218,6 +225,7 @@ class Pipeline:
             + list(dict.fromkeys(note for each in prompts for note in _unused(each, names))),
             may_change=free,
             carried=carried,
+            encodings=encodings,
             preserving=preserving,
         )
         return Run(self._steps(request), self._count(request), request)
@@ -265,24 +273,6 @@ class Pipeline:
     def _count(self, request: Request) -> int:
         batches = -(-len(request.seeds) // request.options.batch_size)
         return batches * (len(request.times) - 1)
-
-    def _fit(self, picture: Picture, size: Size) -> Fit:
-        defaults, multiple = self.config.defaults, self.config.pixels_per_token
-        width, height = picture.width, picture.height
-        if size == "auto":
-            return geometry.fit(
-                width, height, min_tokens=defaults.min_tokens, max_tokens=defaults.max_tokens, multiple=multiple
-            )
-        if size == "source":
-            return geometry.own_size(width, height, multiple)
-        if size == "trained":
-            if not self.config.trained_sizes:
-                raise ConfigError(f"size='trained': {self.config.name} lists no trained sizes; use auto or source")
-            return geometry.nearest_trained(width, height, self.config.trained_sizes, multiple)
-        if not (isinstance(size, tuple | list) and len(size) == 2 and all(isinstance(side, int) for side in size)):
-            raise ConfigError(f"size={size!r}: auto, source, trained or (width, height) accepted; pass one")
-        geometry.check_size(*size, multiple)
-        return geometry.exactly(width, height, *size, multiple)
 
     def _steps(self, request: Request) -> Generator[Step, None, Result]:
         """The work itself, from the first encoding to the last picture."""
@@ -373,15 +363,33 @@ class Pipeline:
         """The request's pictures as tokens in fp32; what is carried of the source is not encoded again."""
         if not request.pictures:
             return None
+        tokens = partial(self._tokens, request)
+        source = tokens() if request.carried is None else request.carried.over(tokens).to(self.device, torch.float32)
+        others = [tokens(index) for index in range(1, len(request.pictures))]
+        return in_order([source, *others], [fit.grid for fit in request.fits])
+
+    def _tokens(self, request: Request, index: int = 0) -> Tensor:
+        """The tokens (1, n, d) of one picture of a request: encoded, or found where the caller keeps them."""
+        picture, fit = request.pictures[index], request.fits[index]
         band = _band(request.fits[0].width, request.fits[0].height)
 
-        def encode(index: int = 0) -> Tensor:
-            pixels = image.to_pixels(geometry.apply(request.fits[index], request.pictures[index].rgb))
-            return pack(self.autoencoder.encode(pixels.to(self.device), band=band))
+        def encode() -> Tensor:
+            pixels = image.to_pixels(geometry.apply(fit, picture.rgb)).to(self.device)
+            return pack(self.autoencoder.encode(pixels, band=band))
 
-        source = encode() if request.carried is None else request.carried.over(encode)
-        tokens = [source.to(self.device, torch.float32), *map(encode, range(1, len(request.pictures)))]
-        return in_order(tokens, [fit.grid for fit in request.fits])
+        if request.encodings is None:
+            return encode()
+        return request.encodings.get(seen(picture, fit, band), self._encoded_by, encode).to(self.device)
+
+    def _encoded_by(self) -> str | None:
+        """The hash of what decides the bits of an encoding beside the picture; None where the weights are not known."""
+        try:
+            weights = dict(self.checksums())
+        except (OSError, RecastError):  # the recipe says so
+            return None
+        rows = getattr(self.autoencoder, "rows", None)  # of one that works in smaller bands under a cap
+        about = {"weights": weights, "rows": rows, **self._arithmetic()}
+        return hashlib.sha256(json.dumps(about, sort_keys=True).encode()).hexdigest() if weights else None
 
     @torch.inference_mode()
     def _for_each(self, request: Request, seeds: list[int], encoded: Condition) -> Condition:
@@ -479,21 +487,27 @@ class Pipeline:
             weights={},
             adapters=self.adapters,
             context_attention=self.config.flow.context_attention,
-            plan=self.plan,
-            device=_device_name(self.device),
-            dtype=str(self.dtype).removeprefix("torch."),
-            threads=torch.get_num_threads() if self.device.type == "cpu" else 0,
             batch_size=request.together(seed),
-            versions={
+            **self._arithmetic(),
+            timings_s={name: round(seconds, 4) for name, seconds in timings.items()},
+            output_sha256=picture.sha256(),
+            warnings=warnings,
+        )
+
+    def _arithmetic(self) -> dict[str, Any]:
+        """What beside weights and request decides the last bits, under the names that a recipe has for it."""
+        return {
+            "plan": self.plan,
+            "device": _device_name(self.device),
+            "dtype": str(self.dtype).removeprefix("torch."),
+            "threads": torch.get_num_threads() if self.device.type == "cpu" else 0,
+            "versions": {
                 "recast": VERSION,
                 "torch": torch.__version__,
                 "pillow": PIL.__version__,
                 "python": platform.python_version(),
             },
-            timings_s={name: round(seconds, 4) for name, seconds in timings.items()},
-            output_sha256=picture.sha256(),
-            warnings=warnings,
-        )
+        }
 
 
 def _prompts(prompt: Prompt) -> list[str]:

@@ -1,8 +1,9 @@
 """Anchors: what keeps turn after turn near the first picture, beside the merge of each turn.
 
 Carried: the model's tokens of all that an edit left alone, and of the insides of what it changed, go on to the next
-turn as they are, so that the autoencoder does not lose a little of them each time. Riding: the root rides along as a
-further context image, so that the model sees what the thread began with.
+turn as they are, so that the autoencoder does not lose a little of them each time; and a picture that was encoded for a
+turn before, as a reference, say, is not encoded again (`encoded`). Riding: the root rides along as a further context
+image, so that the model sees what the thread began with.
 
 torch is imported by what handles tokens: to list a thread takes none.
 """
@@ -26,6 +27,7 @@ from recast.retouch.thresholds import THRESHOLDS
 
 if TYPE_CHECKING:
     from recast.context.keeping import Carried
+    from recast.retouch.thread.encoded import Encoded
     from recast.run import Result
 
 TOKENS = "tokens"
@@ -56,9 +58,17 @@ class Anchors:
         return Anchors(carries=carries, rides=rides)
 
     def given(
-        self, editor: Any, options: Mapping[str, Any], tokens: bytes | None, root: Picture | None
+        self,
+        editor: Any,
+        options: Mapping[str, Any],
+        tokens: bytes | None,
+        root: Picture | None,
+        encoded: Encoded | None = None,
     ) -> dict[str, Any]:
-        """Options more for the editor's `edit`. tokens: of the node that is edited; root: None where it is the root."""
+        """Options more for the editor's `edit`. tokens: of the node that is edited; root: None where it is the root.
+
+        encoded: tokens of pictures that were encoded before, for a generator that asks for them.
+        """
         held, more = self.over({}), dict[str, Any]()
         if held.rides and root is not None:
             from recast.pipeline import named
@@ -67,6 +77,11 @@ class Anchors:
         if held.carries and tokens is not None:
             carried = _carried(tokens, editor, options)
             more |= {} if carried is None else {"carried": carried}
+        if held.carries and encoded is not None:
+            from recast.retouch.plan import accepts
+
+            asks = accepts(getattr(editor, "generator", editor), "start_edit", "encodings")
+            more |= {"encodings": encoded} if asks else {}
         return more
 
 

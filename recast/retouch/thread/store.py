@@ -3,6 +3,7 @@
     thread.db      what there is, in SQLite with a write-ahead log
     thread.lock    locked while the database is open
     objects/       pictures and the like, `ab/<sha256>`
+    encoded/       tokens that can be made again (`encoded`), no part of the thread
 
 An object lies on the disk before the transaction that points to it commits, so a row never points to a missing one;
 what a kill leaves behind is a file that no row knows, and `Store.sweep` removes it. No path is kept inside.
@@ -25,7 +26,7 @@ from recast.errors import InputError, RecastError
 from recast.retouch.thread import schema
 from recast.retouch.thread.objects import Objects, fsync_folder
 
-DATABASE, LOCK, OBJECTS = "thread.db", "thread.lock", "objects"
+DATABASE, LOCK, OBJECTS, ENCODED = "thread.db", "thread.lock", "objects", "encoded"
 BUSY_S = 60.0
 FULL = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
 
@@ -60,15 +61,17 @@ class Store:
                 raise
 
     def sweep(self) -> tuple[int, int]:
-        """Remove every file that no row points to; how many there were, and their bytes."""
+        """Remove every file that no row points to, those in `encoded/` too; how many there were, and their bytes."""
         with self.writing() as writing:  # nobody else adds an object meanwhile
             unused = "SELECT sha256 FROM objects WHERE sha256 NOT IN (SELECT sha256 FROM files)"
             assert writing.db.execute(unused).fetchone() is None, "rows of objects go with the last file"
             kept = {row["sha256"] for row in writing.db.execute("SELECT sha256 FROM objects")}
-            places = list(self.objects.unkept(kept))
-            size = sum(place.stat().st_size for place in places)
+            places = [*self.objects.unkept(kept), *(self.folder / ENCODED).glob("*")]
+            size = 0
             for place in places:
-                place.unlink()
+                with suppress(FileNotFoundError):  # an edit under way removes some of `encoded/`, too
+                    size += place.stat().st_size
+                    place.unlink()
         return len(places), size
 
     def check(self) -> list[str]:

@@ -26,6 +26,7 @@ from recast.retouch.thread.anchors import KEPT, TOKENS, Anchors, tokens_of
 from recast.retouch.thread.branches import add_branch, check_new, find, find_branch, follow, way
 from recast.retouch.thread.comparison import Comparison, compare
 from recast.retouch.thread.drift import Identity, drift, union
+from recast.retouch.thread.encoded import Encoded
 from recast.retouch.thread.kept_options import give, keep
 from recast.retouch.thread.node import (
     Branch,
@@ -45,7 +46,7 @@ from recast.retouch.thread.node import (
 from recast.retouch.thread.objects import write_whole
 from recast.retouch.thread.outcome import bytes_of, format_of, of_picture, of_result
 from recast.retouch.thread.pruning import Pruned
-from recast.retouch.thread.store import Store, new_store, reason
+from recast.retouch.thread.store import ENCODED, Store, new_store, reason
 
 if TYPE_CHECKING:
     from recast.pixels.image import Source
@@ -266,14 +267,17 @@ class Thread:
         source = self.read(start)
         tokens = self.read(start, TOKENS) if TOKENS in start.files else None
         root = self.path(start.id)[0]
-        given |= anchors.given(editor, given, tokens, None if root.id == start.id else self.picture(root))
+        encoded = Encoded(self.store.folder / ENCODED, looks=tokens is not None)
+        given |= anchors.given(editor, given, tokens, None if root.id == start.id else self.picture(root), encoded)
         result = editor.edit(source, prompt, **given)
+        encoded.write()
         kept[KEPT] = asdict(anchors)
         if result.recipes:
             kept.setdefault("seed", result.recipe.seed)  # so that a replay draws the same noise
         known = tokens_of(result)
         blobs |= {} if known is None else {TOKENS: known}
         draft = of_result(result, source, kind, prompt, options=kept, blobs=blobs, origin=origin)
+        draft = replace(draft, warnings=(*draft.warnings, *encoded.warnings))
         return self.add(draft, start, onto, base)
 
     def add(self, draft: Draft, start: Node | None, onto: str | None, base: str | None = None) -> Node:
