@@ -1,6 +1,7 @@
 """Options that skip work, each beside simply using fewer steps: `nano`, edits of drawn scenes and of photographs.
 
     OMP_NUM_THREADS=1 python benchmarks/approximate.py [--requests 4] [--first 0] [--converged 100] [--side 256]
+        [--smoke]
 
 Each request is walked by every arm from the same noise: as it is, and, for `region`, with its mask, where the figures
 are of the tokens that the mask lets change (and of the pixels of its box). Even requests are of drawn scenes, odd ones
@@ -15,7 +16,8 @@ of Euler   distance to the converged walk over what Euler has at equal work, on 
 s          seconds of the walk, with the counting of FLOPs
 
 The converged walk is `ab2` of many steps: its error falls with their square, so that 60 are nearer than 200 of Euler.
-Figures of several requests are means. Appends every request's figures to results/approximate.jsonl.
+Figures of several requests are means. Appends every request's figures to results/approximate.jsonl. With --smoke:
+random weights of `tiny`, 64 px and fewer arms, appending nothing: that the script runs from end to end.
 """
 
 from __future__ import annotations
@@ -24,7 +26,7 @@ import argparse
 import math
 import time
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import cv2
@@ -36,6 +38,7 @@ from torch import Tensor
 from torch.utils.flop_counter import FlopCounterMode
 
 import recast
+from recast.config import tiny
 from recast.errors import InputError
 from recast.flow.guidance import MayChange, Velocity
 from recast.flow.transformer import Condition
@@ -45,6 +48,7 @@ from recast.speed.engine import Engine, Walk, exactly
 from recast.speed.extrapolate import extrapolate
 from recast.speed.refresh import Refresh
 from recast.speed.region_steps import region_steps
+from recast.speed.selftest import random_pipeline
 from recast.speed.step_cache import step_cache
 from recast.world.draw import draw
 from recast.world.edits import NANO_BYTES, edit
@@ -111,6 +115,7 @@ MASKED = [
     Arm("region, every 4th, ring 1", walk=region_steps(DENSE, ring=1)),
     Arm("region, every 8th, ring 1, ab2 14", "ab2", 14, walk=region_steps(SPARSE, ring=1)),
 ]
+IN_SMOKE = ("euler 10", "ab2 14", "ab2 10", "first block 0.1", "region, every 8th, ring 1, ab2 14")
 
 
 class Watched(Engine):
@@ -188,8 +193,18 @@ def psnr(a: np.ndarray, b: np.ndarray, box: Box) -> float:
     return 99.0 if error == 0 else 10 * math.log10(255**2 / error)
 
 
-def measure(pipeline: recast.Pipeline, case: Case, converged_steps: int, *, masked: bool) -> list[dict[str, Any]]:
-    """The figures of one request, an arm a row."""
+def arms_of(kind: str, *, smoke: bool) -> list[Arm]:
+    """The arms of a table, the plain walk first. smoke: a few of them, of two sevenths of their steps."""
+    arms = [PLAIN, *(MASKED if kind == "masked" else WHOLE_PICTURE)]
+    if not smoke:
+        return arms
+    return [replace(arm, steps=round(2 * arm.steps / 7)) for arm in arms if arm is PLAIN or arm.name in IN_SMOKE]
+
+
+def measure(
+    pipeline: recast.Pipeline, case: Case, converged_steps: int, arms: Sequence[Arm], *, masked: bool
+) -> list[dict[str, Any]]:
+    """The figures of one request, an arm a row; the first of the arms is the plain walk."""
     engine = pipeline.network
     assert isinstance(engine, Watched)
     height, width = case.source.shape[:2]
@@ -199,14 +214,14 @@ def measure(pipeline: recast.Pipeline, case: Case, converged_steps: int, *, mask
         mask = np.zeros((height, width), np.float32)
         mask[top:bottom, left:right] = 1
     converged = walked(pipeline, case, Arm("converged", "ab2", converged_steps), mask)
-    plain = walked(pipeline, case, PLAIN, mask)
+    plain = walked(pipeline, case, arms[0], mask)
     asked, seen = engine.asked, engine.seen
     free = asked[2]() if asked[2] is not None else None
     where = torch.ones(plain.tokens.shape[1], dtype=torch.bool) if free is None else free[0]
     rows = []
-    for arm in [PLAIN, *(MASKED if masked else WHOLE_PICTURE)]:
-        made = plain if arm is PLAIN else walked(pipeline, case, arm, mask)
-        skips = arm.walk is not exactly and arm.steps == STEPS
+    for arm in arms:
+        made = plain if arm is arms[0] else walked(pipeline, case, arm, mask)
+        skips = arm.walk is not exactly and arm.steps == arms[0].steps
         if skips:
             engine.asked = asked
         rows.append(
@@ -246,7 +261,7 @@ def means(measured: list[list[dict[str, Any]]]) -> list[dict[str, Any]]:
     return made
 
 
-def main() -> None:
+def main(argv: Sequence[str] | None = None) -> None:
     """Measure, print, append."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--requests", type=int, default=4, help="how many (default 4: two drawn, two photographs)")
@@ -256,18 +271,25 @@ def main() -> None:
         "--side", type=int, default=256, help="of the pictures, px (default 256, what nano is made for)"
     )
     parser.add_argument("--only", choices=["whole", "masked"], help="one of the two tables")
-    args = parser.parse_args()
-    pipeline = recast.load("nano", device="cpu", dtype="fp32")
+    parser.add_argument("--smoke", action="store_true", help="tiny, a few arms, to see that all of it runs")
+    args = parser.parse_args(argv)
+    if args.smoke:
+        args.requests, args.side, args.converged = 1, 64, 2
+        pipeline = random_pipeline(tiny(), torch.device("cpu"), torch.float32)
+    else:
+        pipeline = recast.load("nano", device="cpu", dtype="fp32")
     pipeline.network = Watched(pipeline.flow, attend=attention.by_length)
     tables: dict[str, list[list[dict[str, Any]]]] = {"whole": [], "masked": []}
     for number in range(args.first, args.first + args.requests):
         request = case(number, args.side)
         for kind in [args.only] if args.only else list(tables):
-            rows = measure(pipeline, request, args.converged, masked=kind == "masked")
+            arms = arms_of(kind, smoke=args.smoke)
+            rows = measure(pipeline, request, args.converged, arms, masked=kind == "masked")
             tables[kind].append(rows)
             about = {"request": request.name, "prompt": request.prompt, "box": request.box, "seed": request.seed}
             how = {"table": kind, "side": args.side, "converged": args.converged}
-            record.append("approximate", {**how, **about, "rows": rows})
+            if not args.smoke:
+                record.append("approximate", {**how, **about, "rows": rows})
             print(f"\n{kind}: {len(tables[kind])} requests\n{record.table(means(tables[kind]))}", flush=True)
 
 

@@ -2,6 +2,7 @@
 
     python benchmarks/autoencoder_fast.py [--preset nano] [--sizes 256x256 1280x720] [--bands 0] [--repeats 5]
     python benchmarks/autoencoder_fast.py --device cuda --preset kontext_dev --sizes 1024x1024 2048x2048
+    python benchmarks/autoencoder_fast.py --smoke    (tiny, on a CPU, appending nothing: that the script runs)
 
 On the CPU in fp32; on CUDA in bf16, both (the core's autoencoder cast), and a fast one in fp32 statistics beside a
 reference in fp32, which the PSNR is against. Arms take turns; each sample is synchronised. Times are wall clock, and on
@@ -18,7 +19,7 @@ import statistics
 import subprocess
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -165,8 +166,8 @@ def rows_of(models: Arms, pixels: Tensor, band: int, repeats: int) -> list[dict[
     return rows
 
 
-def child(name: str, arm: str, direction: str, size: str, band: int) -> None:
-    """What a fresh process does on the CPU: one pass, its memory."""
+def alone_mib(name: str, arm: str, direction: str, size: str, band: int) -> float:
+    """What a fresh process does on the CPU: one pass, its memory in MiB."""
     device = torch.device("cpu")
     models = arms(name, device)
     core = next(iter(models.values()))
@@ -176,10 +177,10 @@ def child(name: str, arm: str, direction: str, size: str, band: int) -> None:
         # latents of unit variance in place of encoded ones: encoding would be the larger peak
         shape = (1, core.config.z_channels, height // core.config.downscale, width // core.config.downscale)
         given = pixels if direction == "encode" else torch.randn(shape)
-        print(json.dumps(peak_mib(work_of(models[arm], direction, given, band), device)))
+        return peak_mib(work_of(models[arm], direction, given, band), device)
 
 
-def main() -> None:
+def main(argv: Sequence[str] | None = None) -> None:
     """Measure, print, append."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--device", default="cpu", choices=("cpu", "cuda"))
@@ -188,10 +189,13 @@ def main() -> None:
     parser.add_argument("--bands", type=int, nargs="+", default=[0], help="rows; 0 is the whole picture")
     parser.add_argument("--repeats", type=int, default=5)
     parser.add_argument("--child", nargs=4, help=argparse.SUPPRESS)
-    args = parser.parse_args()
+    parser.add_argument("--smoke", action="store_true", help="tiny, on a CPU, to see that all of it runs")
+    args = parser.parse_args(argv)
     if args.child:
-        child(args.preset, args.child[0], args.child[1], args.child[2], int(args.child[3]))
+        print(json.dumps(alone_mib(args.preset, *args.child[:3], int(args.child[3]))))
         return
+    if args.smoke:
+        args.preset, args.device, args.sizes, args.bands, args.repeats = "tiny", "cpu", ["48x64"], [16], 1
     device = torch.device(args.device)
     torch.backends.cudnn.allow_tf32 = False  # what the PSNR is against is fp32 throughout
     rows: list[dict[str, Any]] = []
@@ -203,13 +207,17 @@ def main() -> None:
                 rows += rows_of(models, photograph(width, height, device), band, args.repeats)
     if device.type == "cpu":
         for row in rows:
-            band = "0" if row["rows a band"] == "all" else str(row["rows a band"])
-            about = [row["arm"], row["pass"], row["size"], band]
-            command = [sys.executable, __file__, "--preset", args.preset, "--child", *about]
+            band = 0 if row["rows a band"] == "all" else row["rows a band"]
+            about = [row["arm"], row["pass"], row["size"]]
+            if args.smoke:  # without the processes: what it says of memory is not true then
+                row["peak MiB"] = alone_mib(args.preset, *about, band)
+                continue
+            command = [sys.executable, __file__, "--preset", args.preset, "--child", *about, str(band)]
             answer = subprocess.run(command, capture_output=True, text=True, check=True)
             row["peak MiB"] = json.loads(answer.stdout)
     print(record.table(rows))
-    record.append("autoencoder_fast", {"preset": args.preset, "device": args.device, "rows": rows})
+    if not args.smoke:
+        record.append("autoencoder_fast", {"preset": args.preset, "device": args.device, "rows": rows})
 
 
 if __name__ == "__main__":

@@ -2,6 +2,7 @@
 
     python benchmarks/fp8_quality.py [--requests 2] [--steps 8] [--share 0.04]
     python benchmarks/fp8_quality.py --preset kontext_dev --device cuda --random [--side 1024]
+    python benchmarks/fp8_quality.py --smoke    (tiny, random, on a CPU, appending nothing: that the script runs)
 
 With the model nano, on photographs that come with scikit-image and on drawn scenes. Figures of each arm:
 step       |v - v_fp32| / |v_fp32| at five times of the fp32 walk, root mean square over requests
@@ -219,7 +220,7 @@ def compare(case: Case, keep: Sequence[str]) -> list[dict[str, Any]]:
     return rows
 
 
-def main() -> None:
+def main(argv: Sequence[str] | None = None) -> None:
     """Measure, print, append."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--preset", default="nano", help="nano (default), or with --random any preset")
@@ -230,7 +231,11 @@ def main() -> None:
     parser.add_argument("--share", type=float, default=sensitivity.SHARE, help="of layers to keep (default 0.04)")
     parser.add_argument("--rank-at", type=float, nargs="+", default=TIMES, help="times at which layers are ranked")
     parser.add_argument("--side", type=int, default=1024, help="pixels, with --random (default 1024)")
-    args = parser.parse_args()
+    parser.add_argument("--smoke", action="store_true", help="tiny, random, on a CPU, to see that all of it runs")
+    args = parser.parse_args(argv)
+    if args.smoke:
+        args.preset, args.random, args.device, args.side = "tiny", True, "cpu", 64
+        args.requests, args.steps, args.rank_at = 1, 2, TIMES[:1]
     if args.preset != "nano" and not args.random:
         parser.error(f"--preset {args.preset}: its weights are not in the package; add --random")
     if args.random:
@@ -255,7 +260,8 @@ def main() -> None:
         key: getattr(args, key) for key in ("preset", "random", "device", "requests", "steps", "share", "rank_at")
     }
     sensitivities = {name: table.error[name] for name in ranked}
-    record.append("fp8_quality", {**settings, "keep": keep, "layers": sensitivities, "rows": rows})
+    if not args.smoke:
+        record.append("fp8_quality", {**settings, "keep": keep, "layers": sensitivities, "rows": rows})
 
 
 if __name__ == "__main__":

@@ -1,10 +1,11 @@
 """One network evaluation of `kontext_dev` on a GPU, random weights, bf16: recast beside diffusers eager, same run.
 
-    python benchmarks/gpu_step.py [--repeats 20] [--preset kontext_dev] [--peer diffusers|none]
+    python benchmarks/gpu_step.py [--repeats 20] [--preset kontext_dev] [--peer diffusers|none] [--smoke]
 
 Rows: an edit at 1024 x 1024 (512 + 4096 + 4096 = 8,704 tokens) and text to image (4,608 tokens), batch 1. Arms take
 turns; each sample is synchronised. Prints milliseconds (median and spread), peak memory and the largest difference
-between the two networks' velocities, which carry the same weights.
+between the two networks' velocities, which carry the same weights. With --smoke: `tiny`, 64 x 64, on a CPU, appending
+nothing: that the script runs from end to end.
 """
 
 from __future__ import annotations
@@ -12,7 +13,7 @@ from __future__ import annotations
 import argparse
 import statistics
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import record
@@ -106,7 +107,7 @@ def requests(model: FlowTransformer, side: int) -> dict[str, tuple[Any, Any]]:
     return rows
 
 
-def main() -> None:
+def main(argv: Sequence[str] | None = None) -> None:
     """Measure, print, append."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--repeats", type=int, default=20)
@@ -114,7 +115,10 @@ def main() -> None:
     parser.add_argument("--side", type=int, default=1024, help="pixels along one side (default 1024)")
     parser.add_argument("--peer", choices=["diffusers", "none"], default="diffusers")
     parser.add_argument("--device", default="cuda")
-    args = parser.parse_args()
+    parser.add_argument("--smoke", action="store_true", help="tiny, on a CPU, to see that all of it runs")
+    args = parser.parse_args(argv)
+    if args.smoke:
+        args.preset, args.side, args.repeats, args.device = "tiny", 64, 1, "cpu"
     device = torch.device(args.device)
     is_cuda = device.type == "cuda"
     model = random_flow(args.preset, device)
@@ -153,7 +157,8 @@ def main() -> None:
                     }
                 )
     print(record.table(rows))
-    record.append("gpu_step", {"preset": args.preset, "side": args.side, "repeats": args.repeats, "rows": rows})
+    if not args.smoke:
+        record.append("gpu_step", {"preset": args.preset, "side": args.side, "repeats": args.repeats, "rows": rows})
 
 
 if __name__ == "__main__":
