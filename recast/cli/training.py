@@ -92,10 +92,10 @@ def flagged(preset: T, args: argparse.Namespace) -> T:
 
     made: Any = preset
     data, course, share = made.data, made.run, made.parallel
-    data = changed(data, places=args.data and tuple(args.data), sizes=args.size and (args.size,), seed=args.seed)
-    if args.size:
-        data = replace(data, size_weights=())
+    data = changed(data, places=args.data and tuple(args.data), seed=args.seed)
     data = changed(data, batch_size=args.batch_size, workers=args.workers)
+    if args.size:  # with its weights: those of several sizes do not fit it
+        data = replace(data, sizes=(args.size,), size_weights=())
     if args.steps is not None and args.minutes is None:
         course = replace(course, steps=args.steps, minutes=None)
     elif args.minutes is not None and args.steps is None:
