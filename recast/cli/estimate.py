@@ -49,11 +49,19 @@ def configure(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--width", type=int, metavar="N", help="of the picture, instead of IMAGE; usual: the model's")
     parser.add_argument("--height", type=int, metavar="N", help="the same")
     parser.add_argument(
+        "--image",
+        dest="beside",
+        action="append",
+        default=[],
+        metavar="PATH",
+        help="a further picture the model looks at, as of `recast edit`; only its size matters; repeat for more",
+    )
+    parser.add_argument(
         "--references",
         type=int,
         metavar="N",
-        help="pictures the model looks at, the edited one included, all taken to have its size; 0 is text to "
-        "picture; usual: 1 with IMAGE, else 0",
+        help="instead of --image: pictures the model looks at, the edited one included, the further ones as large as "
+        "it; 0 is text to picture; usual: 1 with IMAGE, else 0",
     )
     parser.add_argument(
         "--size", type=_size, metavar="SIZE", help="as of `recast edit`: auto (usual), source, trained or 1024x768"
@@ -166,14 +174,18 @@ def _size(text: str) -> str | tuple[int, int]:
 
 def _request(config: ModelConfig, args: argparse.Namespace, dtype: str) -> Request:
     """What the flags ask for, at the size the model would work at. Raises ConfigError for what cannot work."""
+    from recast.context.fitting import fit_pictures
     from recast.options import Options
-    from recast.pixels import geometry, image
+    from recast.pixels import geometry
     from recast.speed.forecast import asked_at
 
-    defaults, multiple = config.defaults, config.pixels_per_token
+    defaults = config.defaults
     if args.image is not None and (args.width or args.height):
         raise ConfigError("IMAGE, --width, --height: both given; the picture has a size, leave the flags out")
-    references = (1 if args.image is not None else 0) if args.references is None else args.references
+    if args.beside and args.references is not None:
+        raise ConfigError(f"--references={args.references}, --image: both given; pictures are counted, leave it out")
+    references = len(args.beside) + (1 if args.beside or args.image is not None else 0)
+    references = references if args.references is None else args.references
     if references < 0 or (args.image is not None and references == 0):
         raise ConfigError(f"--references={references}: the pictures the model looks at, IMAGE included; 1 or more")
     if references and not config.takes_context:
@@ -190,29 +202,14 @@ def _request(config: ModelConfig, args: argparse.Namespace, dtype: str) -> Reque
         batch_size=args.batch_size,
         true_guidance=args.true_guidance,
     )
-    width, height = args.width or defaults.width, args.height or defaults.height
-    if args.image is not None:
-        picture = image.read(args.image, name="IMAGE")
-        width, height = picture.width, picture.height
     true_guidance = defaults.edit_true_guidance if references else defaults.generate_true_guidance
+    width, height = args.width or defaults.width, args.height or defaults.height
     contexts: tuple[tuple[int, int], ...] = ()
     if references:
-        size: str | tuple[int, int] = args.size or "auto"
-        if size == "auto":
-            fit = geometry.fit(
-                width, height, min_tokens=defaults.min_tokens, max_tokens=defaults.max_tokens, multiple=multiple
-            )
-        elif size == "source":
-            fit = geometry.own_size(width, height, multiple)
-        elif size == "trained":
-            fit = geometry.nearest_trained(width, height, config.trained_sizes, multiple)
-        else:
-            assert isinstance(size, tuple)
-            geometry.check_size(*size, multiple)
-            fit = geometry.exactly(width, height, *size)
-        width, height = fit.width, fit.height
-        contexts = ((width, height),) * references
-    geometry.check_size(width, height, multiple)
+        fits = fit_pictures(config, _pictures(args, width, height, references), args.size or "auto")
+        contexts = tuple((fit.width, fit.height) for fit in fits)
+        width, height = contexts[0]
+    geometry.check_size(width, height, config.pixels_per_token)
     return Request(
         width=width,
         height=height,
@@ -223,6 +220,18 @@ def _request(config: ModelConfig, args: argparse.Namespace, dtype: str) -> Reque
         batch_size=options.batch_size,
         dtype=dtype,
     )
+
+
+def _pictures(args: argparse.Namespace, width: int, height: int, references: int) -> list[tuple[int, int]]:
+    """The sizes of the pictures of an edit, the edited one first: the files', else width x height, or the edited's."""
+    from recast.pixels import image
+
+    if args.image is not None:
+        picture = image.read(args.image, name="IMAGE")
+        width, height = picture.width, picture.height
+    beside = [image.read(path, name="--image") for path in args.beside]
+    further = [(one.width, one.height) for one in beside] or (references - 1) * [(width, height)]
+    return [(width, height), *further]
 
 
 # What is said.
@@ -294,10 +303,11 @@ def _smaller(config: ModelConfig, request: Request) -> Iterator[tuple[str, Reque
 
 
 def _scaled(config: ModelConfig, request: Request, eighths: int) -> Request:
-    """The request at so many eighths of its width and height, in whole tokens."""
+    """The request at so many eighths of its width and height, in whole tokens; further pictures stay as they are."""
     side = config.pixels_per_token
     width, height = (max(1, length * eighths // 8 // side) * side for length in (request.width, request.height))
-    return replace(request, width=width, height=height, contexts=((width, height),) * len(request.contexts))
+    contexts = ((width, height), *request.contexts[1:]) if request.contexts else ()
+    return replace(request, width=width, height=height, contexts=contexts)
 
 
 def _lines(data: dict[str, Any]) -> Iterator[str]:

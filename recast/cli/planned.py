@@ -129,13 +129,15 @@ def _load_among(model: Model, say: Say, parallel: str, here: Process) -> Ready:
 
 def sizes_of(request: Request, outline: Pipeline) -> Size:
     """What a request asks of the device, for the formulas of `recast.cost`."""
+    from recast.context.fitting import fit_picture
     from recast.speed.forecast import asked_at
 
     side = outline.config.pixels_per_token
     (rows, columns), options = request.grid, request.options
     fits = list(request.fits)
     if request.preserving.crop is not None:  # the whole picture lies beside the crop
-        fits.append(outline._fit(request.pictures[0], "auto"))
+        source = request.pictures[0]
+        fits.append(fit_picture(outline.config, source.width, source.height, "auto"))
     return Size(
         width=columns * side,
         height=rows * side,

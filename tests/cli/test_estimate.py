@@ -11,11 +11,13 @@ import pytest
 import torch
 
 from recast import cost, weights
-from recast.cli import doctor, estimate, rates
+from recast.cli import doctor, estimate, planned, rates
+from recast.cli.job import Job, Model
 from recast.cli.main import Exit
 from recast.config import kontext_dev, nano
 from recast.cost import Work
 from recast.flow import layers
+from recast.pixels import image
 from recast.speed import clock
 from recast.speed.cap import parse_cap
 from recast.speed.memory import Numbers, fit, peak_bytes
@@ -158,6 +160,31 @@ def test_references_count_the_edited_picture_too(asked: Any) -> None:
         assert data["tokens"] == {"target": 4096, "text": 512, "context": 4096 * count}
 
 
+@pytest.mark.parametrize("size", ["auto", "source", "64x48"])
+def test_a_request_is_the_one_that_an_edit_of_the_same_pictures_makes(
+    asked: Any, here: Path, model: Path, size: str
+) -> None:
+    places = [picture(here / f"{w}x{h}.png", width=w, height=h) for w, h in ((50, 33), (300, 100), (20, 90))]
+    source, *beside = places
+    data = asked(source, *(word for place in beside for word in ("--image", place)), "--size", size, "--steps", 3)
+    outline = Model(place=str(model)).outline()
+    edit = Job(
+        task="edit",
+        prompt="make it red",
+        options={"seed": 0, "steps": 3},
+        size=estimate._size(size),
+        pictures=[(None, image.read(place)) for place in places],
+    )
+    planned_ = planned.sizes_of(edit.start(outline).request, outline)
+    assert data["request"] == json.loads(json.dumps(asdict(planned_)))
+    assert len({*map(tuple, data["request"]["contexts"])}) == 3
+
+
+def test_further_pictures_without_files_are_as_large_as_the_edited_one_and_fitted_by_themselves(asked: Any) -> None:
+    data = asked("--width", 64, "--height", 32, "--size", "128x128", "--references", 3)
+    assert data["request"]["contexts"] == [[128, 128], [64, 32], [64, 32]]
+
+
 def test_usual_guidance_and_steps_are_those_of_the_model(asked: Any) -> None:
     assert asked("--model", "nano")["flops"]["evaluations"] == 2 * 28  # guided twice, as its text to picture is
     assert asked("--model", "nano", "--references", 1)["flops"]["evaluations"] == 28
@@ -187,12 +214,14 @@ def test_what_does_not_fit_is_warned_of_with_what_would(asked: Any) -> None:
     assert warning("--dtype", "bf16", "--memory", 60, "-n", 64, "--batch-size", 64).endswith("--batch-size 1 fits")
 
 
-def test_what_is_said_to_fit_does(asked: Any) -> None:
-    data = asked("--model", "kontext_dev", "--references", 1, "--dtype", "bf16", "--memory", 34)
-    advised = data["warnings"][0].split("; ")[1].removesuffix(" fits")
-    width, height = advised.split("x")
-    words = ("--model", "kontext_dev", "--references", 1, "--dtype", "bf16", "--memory", 34)
-    assert asked(*words, "--size", f"{width}x{height}")["fits"] is True
+@pytest.mark.parametrize("count", [1, 2])
+def test_what_is_said_to_fit_does(asked: Any, count: int) -> None:
+    words = ("--model", "kontext_dev", "--references", count, "--dtype", "bf16", "--memory", 34)
+    whole = asked(*words)
+    advised = whole["warnings"][0].split("; ")[1].removesuffix(" fits")
+    smaller = asked(*words, "--size", advised)
+    assert smaller["fits"] is True
+    assert smaller["request"]["contexts"][1:] == whole["request"]["contexts"][1:]
 
 
 def test_memory_is_the_formula_and_on_a_cpu_what_stages_leave(asked: Any) -> None:
@@ -322,6 +351,7 @@ def test_a_person_reads_the_plan_and_what_is_assumed(recast: Recast, capsys: pyt
         ("--width", 100),
         ("--references", -1),
         ("photo.png", "--references", 0),
+        ("photo.png", "--image", "photo.png", "--references", 2),
         ("photo.png", "--width", 64),
         ("--model", "schnell", "--references", 1),
         ("--model", "nonsense/path"),
