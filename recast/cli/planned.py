@@ -27,7 +27,7 @@ class Ready(NamedTuple):
     fast: Accelerated | None = None
 
     def run(self, ask: Callable[[Pipeline], Found]) -> tuple[Found, str | None]:
-        """What `ask` gets of the pipeline; under a cap, tried once more with less memory, and a word on that."""
+        """What `ask` gets of the pipeline; by a plan, tried once more with less memory, and a word on that."""
         return (ask(self.pipeline), None) if self.fast is None else self.fast.run(ask)
 
 
@@ -88,7 +88,9 @@ def load(
         adapters=model.adapters,
         context_attention=model.context_attention,
     )
-    fast = accelerate(pipeline, plan, device=target, vram=cap, approximate=model.approximate, request=asked)
+    fast = accelerate(
+        pipeline, plan, device=target, vram=cap, approximate=model.approximate, request=asked, gives_away=True
+    )
     for line in fast.report:
         say(f"  {line}")
     return Ready(fast.pipeline, fast)

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
     from recast.cli.rates import Rates as Measured
     from recast.speed.forecast import Rates
-    from recast.speed.memory import Memory, Numbers
+    from recast.speed.memory import Masters, Memory, Numbers
     from recast.speed.plan import Plan
 
 EIGHT_BIT_GAIN = 2.0  # of the stated rate: what data sheets give for float8 beside bf16, from Ada on
@@ -175,11 +175,12 @@ def _numbers(plan: Plan, dtype: torch.dtype, where: Where) -> Numbers:
     from recast.speed.computed_in import numbers_by
 
     kind = where.name.split(":")[0]
+    masters: Masters = "loading" if plan.vram_bytes is None else "host"  # as `recast edit` gives its pipeline away
     if where.device is None:
-        return numbers_by(plan, dtype, kind, fused=plan.kernels and kind == "cuda")
+        return numbers_by(plan, dtype, kind, fused=plan.kernels and kind == "cuda", masters=masters)
     has_kernels = plan.kernels and fused.missing(where.device, rows=plan.eight_bit) is None
     written = plan.attention != "plain" and attention.fastest(where.device, dtype)[0] is not attention.plain
-    return numbers_by(plan, dtype, kind, fused=has_kernels, scores=written and kind != "cuda")
+    return numbers_by(plan, dtype, kind, fused=has_kernels, scores=written and kind != "cuda", masters=masters)
 
 
 def _memory(config: ModelConfig, request: Request, plan: Plan, numbers: Numbers) -> Memory:

@@ -1,7 +1,8 @@
 """The only door: `accelerate(pipeline, plan)` gives a faster pipeline of the same weights, and says what it did.
 
-The pipeline that comes in stays as it is, with three exceptions, after which it is not to be used any more: under a
-cap on memory and in tensor parallel its weights move, and adapters that are set later change its weights.
+The pipeline that comes in stays as it is, with four exceptions, after which it is not to be used any more: it is given
+away; under a cap on memory and in tensor parallel its weights move; they do so later, where memory has run out; and
+adapters that are set later change its weights.
 """
 
 from __future__ import annotations
@@ -20,11 +21,11 @@ from recast.pipeline import Pipeline
 from recast.speed.adapters import Written
 from recast.speed.among import among_of
 from recast.speed.approximate import Approximate
-from recast.speed.cap import lowered, parse_cap, retrying
+from recast.speed.cap import free_bytes, lowered, parse_cap, passing, retrying
 from recast.speed.choice import choose
 from recast.speed.engine import Engine
 from recast.speed.exchange import Applied, Exchange
-from recast.speed.memory import Memory
+from recast.speed.memory import Masters, Memory
 from recast.speed.pipeline_adapters import AdapterFiles, PipelineAdapters
 from recast.speed.placing import GivenAway, put, take_back
 from recast.speed.plan import Plan, plan_of
@@ -43,7 +44,7 @@ class Accelerated:
     pipeline: Pipeline
     plan: Plan
     report: tuple[Applied, ...]
-    memory: Memory | None = None  # where a cap was given
+    memory: Memory | None = None  # where a cap was given, or memory has run out
     work: Exchange | None = field(default=None, repr=False)
     _adapters: PipelineAdapters | None = field(default=None, repr=False)
 
@@ -53,7 +54,7 @@ class Accelerated:
     def run(self, ask: Callable[[Pipeline], Found]) -> tuple[Found, str | None]:
         """What `ask` gets of the pipeline; if memory runs out, once more with a recipe lower, and a word on that.
 
-        Without a cap there is no recipe to lower, and the error is handed on.
+        Where there is none, see `lower`, the error is handed on.
         """
         return retrying(lambda: ask(self.pipeline), self.lower)
 
@@ -63,32 +64,48 @@ class Accelerated:
         adapters: LoRA files, each a path or (path, strength), as `recast.load` takes them. keep_on: where the weights
         as they were are kept of all layers that an adapter touches, decided by the first call: None for the device,
         "cpu" to spare its memory. Not while a request is under way.
-        Raises ConfigError where weights pass through the device, are shared out or hold adapters from before;
-        MissingWeights and WeightsError like `recast.load`.
+        Raises ConfigError where weights pass through the device, are shared out, were given away once they had been
+        rounded, or hold adapters from before; MissingWeights and WeightsError like `recast.load`.
         """
         assert self.work is not None, "made by `accelerate`"
         if self.memory is not None:
+            why = "under a cap (vram)" if self.plan.vram_bytes else "since memory ran out"
             raise ConfigError(
-                "adapters: the weights pass through the device under a cap (vram); a plan without one accepted; load "
+                f"adapters: the weights pass through the device {why}; a plan without one accepted; load "
                 "the pipeline with its adapters, or leave the cap out"
+            )
+        if self.work.gives_away and self.plan.eight_bit:
+            raise ConfigError(
+                "adapters: the weights that the eight bits were made of are given away; gives_away=False accepted; "
+                "pass that to `accelerate`, or load the pipeline with its adapters"
             )
         if self._adapters is None:
             self._adapters = PipelineAdapters(self.pipeline, self.work.forget, keep_on=keep_on)
         return self._adapters.set(adapters)
 
     def lower(self) -> str | None:
-        """Take the next recipe of less memory; which it is, or None where there is none."""
-        if self.work is None or self.memory is None or self.work.numbers is None:
+        """Take the next recipe of less memory; which it is, or None where there is none.
+
+        Without a cap it is the one below all weights on the device: from here on they pass through, and neither the
+        pipeline that came in nor contexts of earlier requests are kept. None then on a CPU, where weights have
+        nowhere to go; for several processes, of which one cannot do so alone; and where adapters were set.
+        """
+        work = self.work
+        if work is None or work.numbers is None or work.among is not None:
             return None
-        found = lowered(self.pipeline.config, self.work.request, self.work.numbers, self.memory)
+        engine, memory = cast(Engine, self.pipeline.network), self.memory
+        if memory is None:
+            if self._adapters is not None or not work.numbers.on_cuda:
+                return None
+            memory = Memory(resident_blocks=len(engine.blocks))
+        found = lowered(self.pipeline.config, work.request, work.numbers, memory, free_bytes(work.place))
         if found is None:
             return None
-        engine = cast(Engine, self.pipeline.network)
-        twins = self.work.let_go(engine)
-        put(self.pipeline, engine, *take_back(engine), found, self.work.place)
+        twins = work.let_go(engine)
+        put(self.pipeline, engine, *take_back(engine), found, work.place)
         for twin in twins:
             twin.blocks, twin.modulators, twin.mlp_rows = engine.blocks, engine.modulators, engine.mlp_rows
-        self.memory = found
+        self.memory, work.numbers = found, passing(work.numbers)
         return str(found)
 
 
@@ -103,6 +120,7 @@ def accelerate(
     request: cost.Request | None = None,
     several: Several | None = None,
     here: Process | None = None,
+    gives_away: bool = False,
 ) -> Accelerated:
     """A pipeline of the same weights that computes by a plan, with what was applied, what not, and why.
 
@@ -115,13 +133,16 @@ def accelerate(
     several, here: what the processes share that make a picture together, and which of them this is
     (`recast.speed.processes.meet`): all of them call this, and then ask the same of their pipelines. In tensor
     parallel the weights may lie on the host: each process takes its share to `device`, and the rest is given up.
+    gives_away: the pipeline that came in is not used any more, so that weights of which the plan makes others, in eight
+    bits or of the autoencoder, are freed as these are made; then no adapter changes eight bits later.
     Raises ConfigError for what cannot work here at all, OutOfMemory for a cap under which nothing fits.
     """
     _check_given(pipeline)
     place = pipeline.device if device is None else numbered(_device(device), pipeline.device)
     asked = usual_request(pipeline.config) if request is None else request
     if isinstance(plan, str) and plan == "auto":
-        chosen = choose(pipeline.config, asked, device=place, dtype=pipeline.dtype)
+        masters: Masters = "loading" if gives_away else "kept"
+        chosen = choose(pipeline.config, asked, device=place, dtype=pipeline.dtype, masters=masters)
         plan, vram = chosen.plan, chosen.plan.vram_bytes if vram is None else vram
     plan = plan_of(plan)
     if isinstance(approximate, str):
@@ -139,7 +160,7 @@ def accelerate(
     if only_on_cuda:
         plan = replace(plan, tuned=False)
     among = among_of(several, here, plan, pipeline.config.flow)
-    work = Exchange(pipeline, plan, place, tuple(keep), asked, among)
+    work = Exchange(pipeline, plan, place, tuple(keep), asked, among, gives_away)
     made = work.pipeline()
     made.plan = str(plan)
     if only_on_cuda:

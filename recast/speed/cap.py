@@ -49,12 +49,22 @@ def admit(config: ModelConfig, request: Request, numbers: Numbers, memory: Memor
     )
 
 
-def lowered(config: ModelConfig, request: Request, numbers: Numbers, memory: Memory) -> Memory | None:
-    """The recipe to try when one has run out of memory after all; None if there is none lower."""
-    peak = peak_bytes(config, request, numbers, memory).total
-    cap = max(LOWER * peak / (1 - SPARE), smallest_bytes(config, request, numbers))
-    found = fit(config, request, numbers, cap)
-    return found if peak_bytes(config, request, numbers, found).total < peak else None
+def lowered(
+    config: ModelConfig, request: Request, numbers: Numbers, memory: Memory, room_bytes: float | None = None
+) -> Memory | None:
+    """The recipe to try when one has run out of memory after all, see `passing`; None if there is none lower.
+
+    room_bytes: what the process can have of the device, see `free_bytes`, where that is known.
+    """
+    peak, numbers_then = peak_bytes(config, request, numbers, memory).total, passing(numbers)
+    cap = min(LOWER * peak / (1 - SPARE), float("inf") if room_bytes is None else room_bytes)
+    found = fit(config, request, numbers_then, max(cap, smallest_bytes(config, request, numbers_then)))
+    return found if peak_bytes(config, request, numbers_then, found).total < peak else None
+
+
+def passing(numbers: Numbers) -> Numbers:
+    """What a plan computes in once its weights pass through the device: no graph, and nothing kept beside them."""
+    return replace(numbers, graph=False, masters="host")
 
 
 def retrying(run: Callable[[], Found], lower: Callable[[], str | None]) -> tuple[Found, str | None]:
@@ -118,6 +128,22 @@ def enforce(cap_bytes: float, device: torch.device) -> str:
     total = torch.cuda.get_device_properties(device).total_memory
     torch.cuda.set_per_process_memory_fraction((cap_bytes - CONTEXT_BYTES) / total, device)
     return f"cap of {amount(cap_bytes)}: enforced by the allocator, {CONTEXT_BYTES / 1e9:.1f} GB of it the driver's"
+
+
+def free_bytes(device: torch.device) -> float | None:
+    """What this process can have of a CUDA device in all: what is free, and what it holds; None for other devices.
+
+    `CONTEXT_BYTES` are in it, as in every peak, since the driver has taken its own by the time it answers.
+    Raises ConfigError where there is no such device.
+    """
+    if device.type != "cuda":
+        return None
+    import torch
+
+    if not torch.cuda.is_available():
+        raise ConfigError(f"device={str(device)!r}: this PyTorch finds no CUDA device; use cpu")
+    free, total = torch.cuda.mem_get_info(device)
+    return float(min(total, free + torch.cuda.memory_reserved(device) + CONTEXT_BYTES))
 
 
 def check_cap(cap_bytes: float, device: torch.device) -> None:

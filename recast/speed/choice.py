@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING
 
 from recast import cost
 from recast.config import ModelConfig
-from recast.errors import ConfigError
-from recast.speed.memory import SPARE, Memory, Numbers, amount, fit, peak_bytes
+from recast.speed.cap import free_bytes, passing
+from recast.speed.memory import SPARE, Masters, Memory, Numbers, amount, fit, peak_bytes
 from recast.speed.plan import PLANS, Plan
 
 if TYPE_CHECKING:
@@ -37,18 +37,19 @@ def choose(
     device: torch.device,
     dtype: torch.dtype,
     memory_bytes: float | None = None,
+    masters: Masters = "loading",
 ) -> Choice:
-    """The plan for a request on a device. memory_bytes: of the device, instead of asking it.
+    """The plan for a request on a device. memory_bytes: to be had of it, instead of asking what is free.
 
+    masters: whether the weights that come in stay on the device beside what the plan makes of them, as long as all do.
     Raises OutOfMemory if it does not fit even with all weights streamed; ConfigError for a device of no known memory.
     """
     lossless = PLANS["lossless"]
     from recast.speed.placing import in_words
 
-    if device.type != "cuda" and memory_bytes is None:
-        return Choice(lossless, f"the engine in {str(dtype).removeprefix('torch.')}; all else needs CUDA")
+    memory_bytes = free_bytes(device) if memory_bytes is None else memory_bytes
     if memory_bytes is None:
-        memory_bytes = _memory(device)
+        return Choice(lossless, f"the engine in {str(dtype).removeprefix('torch.')}; all else needs CUDA")
     on_cuda = device.type == "cuda"
     numbers = Numbers(
         item=dtype.itemsize,
@@ -59,21 +60,14 @@ def choose(
         autoencoder=2 if on_cuda else 4,
         graph=on_cuda,
         on_cuda=on_cuda,
+        masters=masters,
     )
     whole = Memory(resident_blocks=config.flow.depth + config.flow.depth_single_blocks)
     needed = peak_bytes(config, request, numbers, whole).total
     room = amount(memory_bytes)
     if needed <= memory_bytes * (1 - SPARE):
         return Choice(lossless, f"all weights stay on the device ({amount(needed)} of {room})")
-    recipe = fit(config, request, replace(numbers, graph=False), memory_bytes)
+    recipe = fit(config, request, passing(numbers), memory_bytes)
     plan = replace(lossless, graph=False, vram_bytes=int(memory_bytes))
     how = "; ".join(in_words(recipe, whole.resident_blocks))
     return Choice(plan, f"{amount(needed)} do not fit into {room}; {how}", passes=True)
-
-
-def _memory(device: torch.device) -> float:
-    import torch
-
-    if not torch.cuda.is_available():
-        raise ConfigError(f"device={str(device)!r}: this PyTorch finds no CUDA device; use cpu")
-    return float(torch.cuda.get_device_properties(device).total_memory)

@@ -10,9 +10,10 @@ from recast import cost
 from recast.config import ModelConfig
 from recast.errors import OutOfMemory
 from recast.speed import attention, fused
+from recast.speed.autoencoder import dtype_on
 from recast.speed.engine import Engine
 from recast.speed.forecast import fit_beside
-from recast.speed.memory import Memory, Numbers
+from recast.speed.memory import Masters, Memory, Numbers
 from recast.speed.ops import Plain as PlainOps
 from recast.speed.plan import Plan
 
@@ -42,7 +43,7 @@ def numbers_at(plan: Plan, dtype: torch.dtype, device: torch.device) -> Numbers:
     return numbers_by(plan, dtype, device.type, fused=fused_here, scores=is_written and device.type != "cuda")
 
 
-def numbers_of(plan: Plan, engine: Engine, device: torch.device) -> Numbers:
+def numbers_of(plan: Plan, engine: Engine, device: torch.device, masters: Masters = "host") -> Numbers:
     """What a plan computes in on a device, for the formulas of `recast.speed.memory`."""
     return numbers_by(
         plan,
@@ -50,11 +51,20 @@ def numbers_of(plan: Plan, engine: Engine, device: torch.device) -> Numbers:
         device.type,
         fused=not isinstance(engine.ops, PlainOps),
         scores=engine.attend is not attention.plain and device.type != "cuda",
+        masters=masters,
     )
 
 
-def numbers_by(plan: Plan, dtype: torch.dtype, device_type: str, *, fused: bool, scores: bool = False) -> Numbers:
-    """As `numbers_of`, before there is an engine. fused: whether our kernels run there; scores: as in `Numbers`."""
+def numbers_by(
+    plan: Plan,
+    dtype: torch.dtype,
+    device_type: str,
+    *,
+    fused: bool,
+    scores: bool = False,
+    masters: Masters = "host",
+) -> Numbers:
+    """As `numbers_of`, before there is an engine. fused: whether our kernels run there; the others as in `Numbers`."""
     item, on_cuda = dtype.itemsize, device_type == "cuda"
     return Numbers(
         blocks=1.0 if plan.eight_bit else float(item),
@@ -65,6 +75,7 @@ def numbers_by(plan: Plan, dtype: torch.dtype, device_type: str, *, fused: bool,
         graph=plan.graph and plan.approximate is None and on_cuda,
         modulators=float(item),
         text=float(item),
-        autoencoder=2 if plan.autoencoder == "fast" and on_cuda else 4,
+        autoencoder=dtype_on(device_type, dtype).itemsize if plan.autoencoder == "fast" else 4,
         on_cuda=on_cuda,
+        masters=masters,
     )

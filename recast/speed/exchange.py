@@ -13,16 +13,16 @@ from recast.errors import ConfigError
 from recast.flow.transformer import Network
 from recast.latents.autoencoder import Autoencoder
 from recast.pipeline import Pipeline
-from recast.speed import attention, attention8, fused, quantize, tuning
+from recast.speed import attention, attention8, few_passes, fused, quantize, tuning
 from recast.speed.among import Among
 from recast.speed.attention import Attend
-from recast.speed.autoencoder import FastAutoencoder, by_kernel, in_runs
-from recast.speed.blocks import Block, blocks_of, modulators_of
+from recast.speed.autoencoder import FastAutoencoder, by_kernel, by_library_narrow, dtype_on, in_runs
+from recast.speed.blocks import Block, Modulator, blocks_of, modulators_of
 from recast.speed.cap import check_cap, enforce
 from recast.speed.computed_in import numbers_of, recipe_under
 from recast.speed.engine import Engine, Resident, exactly
 from recast.speed.graphs import Graphs
-from recast.speed.memory import Memory, Numbers
+from recast.speed.memory import Masters, Memory, Numbers
 from recast.speed.ops import Ops
 from recast.speed.ops import Plain as PlainOps
 from recast.speed.placing import GivenAway, put
@@ -55,16 +55,18 @@ class Exchange:
         keep: tuple[str, ...],
         request: cost.Request,
         among: Among | None,
+        gives_away: bool = False,
     ) -> None:
         self.given, self.plan, self.place, self.keep, self.request = pipeline, plan, place, keep, request
         self.among = among
-        self.gives_away = plan.vram_bytes is not None or (among is not None and among.is_tensor)
+        self.moves = plan.vram_bytes is not None or (among is not None and among.is_tensor)
+        self.gives_away = gives_away or self.moves
         self.report: list[Applied] = []
         self.contexts: CachesContext | None = None
         self.layers: list[Tuned] = []
         self.memory: Memory | None = None
         self.numbers: Numbers | None = None
-        if not self.gives_away and place != pipeline.device:
+        if not self.moves and place != pipeline.device:
             raise ConfigError(
                 f"device={str(place)!r}: the weights are on {pipeline.device}; load them there, or give a cap (vram) "
                 "under which they pass through"
@@ -77,7 +79,7 @@ class Exchange:
             self._compile(made)
         if plan.autoencoder == "fast":
             made.autoencoder = self._autoencoder(made.autoencoder)
-        elif self.gives_away:
+        elif self.moves:
             made.autoencoder.to(self.place)
         if plan.engine:
             made.network = self._engine(made)
@@ -87,8 +89,7 @@ class Exchange:
         if not self.report:
             self._say("core", True, "as it is; nothing is exchanged")
         if self.gives_away:
-            self.given.network = cast(Network, GivenAway())
-            self.given.autoencoder = cast(Autoencoder, GivenAway())
+            self._empty_given()
         return made
 
     def forget(self) -> None:
@@ -105,7 +106,18 @@ class Exchange:
             engine.walk = replace(walk, inside=exactly) if isinstance(walk.inside, Graphs) else walk
         elif isinstance(walk, Graphs):
             engine.walk = exactly
+        if self.layers:  # a product is not timed, nor taken in another way, where there is no memory to spare
+            engine.blocks, self.layers = Resident(tuning.untuned(engine.blocks.walk(0, len(engine.blocks)))), []
+        if self.contexts is not None:
+            self.contexts.leave()
+            self.contexts = None
+        stem_on(self.given.flow, self.place)
+        self._empty_given()
         return twins
+
+    def _empty_given(self) -> None:
+        """Leave the pipeline that came in nothing to compute with."""
+        self.given.network, self.given.autoencoder = cast(Network, GivenAway()), cast(Autoencoder, GivenAway())
 
     def _say(self, technique: str, is_applied: bool, why: str) -> None:
         self.report.append(Applied(technique, is_applied, why))
@@ -125,7 +137,7 @@ class Exchange:
         plan, flow, place = self.plan, self.given.flow, self.place
         if place.type == "cuda" and not plan.joined and flow.dtype != torch.bfloat16:
             self._say("bf16", False, f"the weights are {flow.dtype}; load with dtype='bf16' for the rates of the GPU")
-        blocks = blocks_of(flow, joined=plan.joined)
+        blocks, modulators = blocks_of(flow, joined=plan.joined), modulators_of(flow)
         self._say("engine", True, "modulations of all steps in one product; no pass over the tokens that another makes")
         if self.among is not None:
             blocks = self.among.share(blocks, place)
@@ -133,9 +145,11 @@ class Exchange:
             blocks = self._eight_bit(blocks)
         if plan.tuned:
             blocks = self._tuned(blocks)
-        engine = Engine(flow, blocks=Resident(blocks), ops=self._ops(), attend=self._attend())
+        engine = Engine(flow, blocks=Resident(blocks), modulators=modulators, ops=self._ops(), attend=self._attend())
+        masters: Masters = "host" if self.moves else "loading" if self.gives_away else "kept"
+        self.numbers = numbers_of(plan, engine, place, masters)
         if plan.vram_bytes is not None:
-            self._under_cap(made, engine, blocks, plan.vram_bytes)
+            self._under_cap(made, engine, blocks, modulators, plan.vram_bytes)
         if self.among is not None:
             engine, technique, how = self.among.engine(made, engine, place)
             self._say(technique, True, how)
@@ -156,18 +170,20 @@ class Exchange:
         return engine
 
     def _eight_bit(self, blocks: list[Block]) -> list[Block]:
-        made = quantize.quantised(blocks, keep=self.keep)
         staying = quantize.stays(blocks, keep=self.keep)
+        if self.gives_away and not self.moves:
+            stem_on(self.given.flow, self.place)  # `blocks` alone hold their weights now, and lose them one by one
+        made = quantize.quantised(blocks, keep=self.keep, is_emptied=self.gives_away)
         why = quantize.missing(self.place)
         how = "on the eight-bit units" if why is None else f"written out, with the same error and no gain ({why})"
-        self._say("eight-bit products", True, f"{len(quantize.layer_names(blocks)) - len(staying)} layers, {how}")
+        self._say("eight-bit products", True, f"{len(quantize.layer_names(made)) - len(staying)} layers, {how}")
         for reason in dict.fromkeys(staying.values()):
             count = sum(value == reason for value in staying.values())
             self._say("eight-bit products", False, f"{count} layers: {reason}")
         return made
 
     def _tuned(self, blocks: list[Block]) -> list[Block]:
-        if self.gives_away or self.among is not None:
+        if self.moves or self.among is not None:
             self._say("tuned products", False, "the weights pass through, or are shared out, and are taken as they lie")
             return blocks
         tuner = Tuner(Table.read(tuning.place()), self.place, self.given.flow.dtype)
@@ -184,6 +200,9 @@ class Exchange:
     def _ops(self) -> Ops:
         if not self.plan.kernels:
             return PlainOps()
+        if not self.plan.joined and few_passes.missing(self.place, self.given.flow.dtype) is None:
+            self._say("kernels", True, "of the library, few: norms and turns in fewer passes, GELU inside its product")
+            return few_passes.FewPasses()
         why = fused.missing(self.place, rows=self.plan.eight_bit)
         self._say("kernels", why is None, why or "norms, gates, rotary positions and GELU in one pass each")
         return PlainOps() if why else fused.Fused("exact" if self.plan.joined else "fast")
@@ -233,11 +252,12 @@ class Exchange:
             engine.walk = Graphs()
             self._say("graph", True, "one launch a step, once a shape has been seen")
 
-    def _under_cap(self, made: Pipeline, engine: Engine, blocks: list[Block], cap_bytes: int) -> None:
-        numbers = numbers_of(self.plan, engine, self.place)
-        self.numbers, self.memory = recipe_under(cap_bytes, made.config, self.request, self.plan, numbers)
+    def _under_cap(
+        self, made: Pipeline, engine: Engine, blocks: list[Block], modulators: list[Modulator], cap_bytes: int
+    ) -> None:
+        assert self.numbers is not None
+        self.numbers, self.memory = recipe_under(cap_bytes, made.config, self.request, self.plan, self.numbers)
         check_cap(cap_bytes, self.place)
-        modulators = modulators_of(made.flow)
         stem_on(made.flow, self.place)
         self._say("memory", True, "; ".join(put(made, engine, blocks, modulators, self.memory, self.place)))
         self._say("cap", self.place.type == "cuda", enforce(cap_bytes, self.place))
@@ -247,15 +267,16 @@ class Exchange:
     def _autoencoder(self, autoencoder: Autoencoder) -> Autoencoder:
         on_cuda = self.place.type == "cuda"
         kernels = on_cuda and fused.missing(self.place) is None
+        dtype = dtype_on(self.place.type, self.given.flow.dtype)
         made = FastAutoencoder(
             autoencoder,
-            dtype=torch.bfloat16 if on_cuda else None,
+            dtype=dtype,
             device=self.place,
-            norm_silu=by_kernel if kernels else None,
+            norm_silu=by_kernel if kernels else by_library_narrow if dtype == torch.bfloat16 and not on_cuda else None,
             attend=in_runs if on_cuda else None,
         )
         how = ["doublings folded into their convolutions"]
-        how += ["bf16"] if on_cuda else []
+        how += ["bf16"] if dtype == torch.bfloat16 else []
         how += ["norms by our kernels"] if kernels else []
         self._say("autoencoder", True, ", ".join(how))
         return made

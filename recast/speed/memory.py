@@ -29,6 +29,9 @@ TEXT_SLOTS = 2  # layers of a text encoder on the device at once
 FLOPS, BUS_BYTES_S, COPY_DRAG = 140e12, 25e9, 0.25
 HALVING, BANDS = 0.01, 0.05  # shares of time: MLP in twice the runs; decoding in bands
 
+Masters = Literal["host", "loading", "kept"]
+"""Where the weights are of which a plan makes others: never on the device, on it until these are made, kept on it."""
+
 
 @dataclass(frozen=True, kw_only=True)
 class Memory:
@@ -71,6 +74,7 @@ class Numbers:
     autoencoder: int = 4
     on_cuda: bool = True
     context_kv_bytes: int = 0  # what an approximate option keeps of the context from step to step
+    masters: Masters = "host"  # of blocks in eight bits, and of an autoencoder in two bytes
 
     @property
     def in_rows(self) -> bool:
@@ -80,7 +84,7 @@ class Numbers:
 
 @dataclass(frozen=True, kw_only=True)
 class Peak:
-    """The most bytes of each stage. `load` is the weights alone, and a block in bf16 where it is rounded there."""
+    """The most bytes of each stage. `load` is the weights alone, with those of which they are made (`Masters`)."""
 
     load: int
     text: int
@@ -178,10 +182,15 @@ def block_bytes(config: FlowConfig, numbers: Numbers) -> list[int]:
     outputs = 3 * d + d + h + d
     biases = (3 * d if config.qkv_bias else 0) + d + h + d
     scales = 4 * outputs if numbers.blocks < 2 else 0  # one to each output
-    stream = int(numbers.blocks * (4 * d * d + 2 * d * h)) + scales + numbers.item * (biases + 2 * e)
+    stream = int(numbers.blocks * _matrices(config)) + scales + numbers.item * (biases + 2 * e)
     single_biases = (3 * d + h if config.qkv_bias else 0) + d
-    single = int(numbers.blocks * (4 * d * d + 2 * d * h)) + scales + numbers.item * (single_biases + 2 * e)
+    single = int(numbers.blocks * _matrices(config)) + scales + numbers.item * (single_biases + 2 * e)
     return [2 * stream] * config.depth + [single] * config.depth_single_blocks
+
+
+def _matrices(config: FlowConfig) -> int:
+    """Numbers in the matrices of one stream: q, k, v, the projection, and both of the MLP."""
+    return 4 * config.hidden_size**2 + 2 * config.hidden_size * config.mlp_hidden
 
 
 def modulator_bytes(config: FlowConfig, numbers: Numbers) -> list[int]:
@@ -236,10 +245,11 @@ class _Fixed:
         working, kept = engine_step_bytes(config, request, numbers, memory)
         modulating = 0 if memory.modulators == "resident" else 3 * max(modulators)
         captured = working if numbers.graph else 0
+        kept_masters = sum(_masters(config, numbers)) if numbers.masters == "kept" else 0
         is_cached = config.flow.context_attention == "cached"
         return cls(
-            always=always + staying,
-            load=_largest_unrounded(config.flow, numbers),
+            always=always + staying + kept_masters,
+            load=_loading(config, numbers),
             text=captured + passing + alive,
             encode=captured + encode,
             denoise=kept + max(working, modulating),
@@ -323,8 +333,21 @@ def _encoding(sizes: T5Sizes | ClipSizes, tokens: int, numbers: Numbers) -> int:
     return max(scores, int(numbers.text * tokens * sizes.d_ff * 4)) + int(numbers.text * tokens * sizes.d_model * 6)
 
 
-def _largest_unrounded(config: FlowConfig, numbers: Numbers) -> int:
-    return 0 if numbers.blocks >= 2 else max(block_bytes(config, replace(numbers, blocks=2.0)))
+def _masters(config: ModelConfig, numbers: Numbers) -> tuple[int, int]:
+    """The weights of which the plan makes others: matrices of blocks, and the autoencoder."""
+    flow = config.flow
+    matrices = (2 * flow.depth + flow.depth_single_blocks) * _matrices(flow) if numbers.blocks < numbers.item else 0
+    autoencoder = cost.autoencoder_parameters(config.autoencoder) if numbers.autoencoder < 4 else 0
+    return numbers.item * matrices, 4 * autoencoder
+
+
+def _loading(config: ModelConfig, numbers: Numbers) -> int:
+    """What masters that go add while the plan's own weights are made: all of them, and the first new block."""
+    if numbers.masters != "loading":
+        return 0
+    blocks, autoencoder = _masters(config, numbers)
+    made = block_bytes(config.flow, numbers)
+    return autoencoder + (max(made) + blocks - sum(made) if blocks else 0)
 
 
 def _tokens(request: Request, side: int) -> tuple[int, int]:

@@ -118,11 +118,14 @@ def scaled_product(
     return made
 
 
-def quantised(blocks: list[Block], *, keep: Collection[str] = (), text: bool = True) -> list[Block]:
+def quantised(
+    blocks: list[Block], *, keep: Collection[str] = (), text: bool = True, is_emptied: bool = False
+) -> list[Block]:
     """The blocks with qkv, proj, mlp_in and mlp_out in eight bits, but for those that `stays` names.
 
     keep: names like "double.3.image.mlp_out" and "single.12.proj", see `layer_names`. text: whether the text streams
-    of the double blocks are rounded too; with 512 rows eight bits gain little or nothing on Hopper.
+    of the double blocks are rounded too; with 512 rows eight bits gain little or nothing on Hopper. is_emptied: whether
+    `blocks` loses each once it is rounded, so that its memory is free before the next.
     Raises ConfigError for a name that no layer has, and for single blocks with both outputs in one matrix.
     """
     staying = stays(blocks, keep=keep, text=text)
@@ -131,7 +134,7 @@ def quantised(blocks: list[Block], *, keep: Collection[str] = (), text: bool = T
         return EightBit.of(layer) if name not in staying and isinstance(layer, Plain) else layer
 
     log.info("eight_bit layers=%d kept=%d", len(layer_names(blocks)) - len(staying), len(staying))
-    return replaced(blocks, each)
+    return replaced(blocks, each, is_emptied=is_emptied)
 
 
 def stays(blocks: list[Block], *, keep: Collection[str] = (), text: bool = True) -> dict[str, str]:
@@ -176,15 +179,15 @@ def layers_of(blocks: list[Block]) -> dict[str, Linear]:
     return found
 
 
-def replaced(blocks: list[Block], each: Callable[[str, Linear], Linear]) -> list[Block]:
-    """The blocks with each(name, layer) in the place of every layer."""
+def replaced(blocks: list[Block], each: Callable[[str, Linear], Linear], *, is_emptied: bool = False) -> list[Block]:
+    """The blocks with each(name, layer) in the place of every layer. is_emptied: as of `quantised`."""
 
     def stream(name: str, old: Stream) -> Stream:
         qkv, proj, mlp_in, mlp_out = (each(f"{name}.{kind}", getattr(old, kind)) for kind in KINDS)
         return replace(old, qkv=qkv, proj=proj, mlp_in=mlp_in, mlp_out=mlp_out)
 
     made: list[Block] = []
-    for name, block in _named(blocks):
+    for name, block in _named(blocks, is_emptied=is_emptied):
         if isinstance(block, Double):
             made.append(Double(text=stream(f"{name}.text", block.text), image=stream(f"{name}.image", block.image)))
         else:
@@ -199,9 +202,10 @@ def _sharing(stream: Stream) -> Stream:
     return stream
 
 
-def _named(blocks: list[Block]) -> Iterator[tuple[str, Block]]:
+def _named(blocks: list[Block], *, is_emptied: bool) -> Iterator[tuple[str, Block]]:
     num_double = sum(isinstance(block, Double) for block in blocks)
-    for number, block in enumerate(blocks):
+    for number in range(len(blocks)):
+        block = blocks.pop(0) if is_emptied else blocks[number]
         yield (f"double.{number}" if isinstance(block, Double) else f"single.{number - num_double}"), block
 
 

@@ -62,6 +62,11 @@ class CachesContext:
         """Forget them all: the weights are others."""
         self.recent.clear()
 
+    def leave(self) -> None:
+        """Forget them all, and let the engine make each anew: what is kept here is memory that it needs."""
+        self.forget()
+        self.engine.cache_context = self._make  # type: ignore[method-assign]
+
 
 def digest(*tensors: Tensor) -> str:
     """The SHA-256 of tensors, with their shapes and dtypes."""

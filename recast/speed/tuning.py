@@ -262,6 +262,12 @@ def tuned(blocks: list[Block], tuner: Tuner) -> list[Block]:
     return replaced(blocks, lambda _, layer: Tuned(layer.weight, layer.bias, tuner) if type(layer) is Plain else layer)
 
 
+def untuned(blocks: Iterable[Block]) -> list[Block]:
+    """The blocks with every layer that asks a tuner plain again."""
+    found = list(blocks)
+    return replaced(found, lambda _, layer: Plain(layer.weight, layer.bias) if isinstance(layer, Tuned) else layer)
+
+
 def layers(blocks: Iterable[Block]) -> list[Tuned]:
     """The layers of blocks that ask a tuner."""
     found: list[Tuned] = []
