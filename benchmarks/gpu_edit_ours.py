@@ -78,7 +78,7 @@ def ours(args: argparse.Namespace, arm: Arm, config: Any, device: Any) -> Ours:
     if args.distance_in_fp32 and arm.plan == "reference":
         for name in args.cases.split(","):
             exact = velocity_of(random_flow(config, home, dtype).float(), (CASES | SMOKE)[name])
-            torch.save(exact, Path(args.out) / f"fp32-{slug(name)}.pt")
+            torch.save(exact, Path(args.scratch) / f"fp32-{slug(name)}.pt")
     made = accelerate(pipeline, arm.plan, device=device, vram=arm.vram, approximate=arm.approximate)
     return Ours(made.pipeline, {"report": [str(line) for line in made.report]})
 

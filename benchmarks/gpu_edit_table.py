@@ -1,17 +1,53 @@
-"""The tables of benchmarks/gpu_edit.py: from measured rows to lines with their ratios to the peers of the same run."""
+"""The tables of benchmarks/gpu_edit.py: from samples to rows, and to lines with their ratios to the peers."""
 
 from __future__ import annotations
 
 import statistics
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
-from gpu_edit_arms import ARMS, STAGES, evaluations, slug
+import record
+from gpu_edit_arms import ARMS, CASES, SMOKE, STAGES, evaluations, slug
 
 
-def lines(rows: Sequence[dict[str, Any]], table: str, case: str, folder: Path) -> Iterator[dict[str, Any]]:
+def rows_of(samples: Iterable[dict[str, Any]]) -> list[dict[str, Any]]:
+    """A row for each round, arm and case, and one for each process that failed; in the order of their first sample.
+
+    samples: as `gpu_edit.py` keeps them. A case that was cut short has the samples that there are, maybe none timed.
+    """
+    rows: dict[tuple[int, str, str | None], dict[str, Any]] = {}
+    for sample in samples:
+        if "arm" not in sample:
+            continue  # where it was measured
+        number, arm, case = sample["round"], sample["arm"], sample.get("case")
+        if "gpu_state" in sample:
+            for row in rows.values():
+                if (row["round"], row["arm"]) == (number, arm):
+                    row["gpu_state"] = sample["gpu_state"]
+            continue
+        row = rows.setdefault((number, arm, case), {"gpu_state": {}})
+        kind = sample.get("kind")
+        row |= {name: value for name, value in sample.items() if name not in (*STAGES, "kind")}
+        for stage in STAGES if kind else ():
+            row.setdefault(stage, []).extend([sample[stage]] if kind == "timed" else [])
+    return list(rows.values())
+
+
+def document(samples: Iterable[dict[str, Any]]) -> str:
+    """The three tables and what was not run, as Markdown."""
+    rows, parts = rows_of(samples), []
+    for table in ("lossless", "near-lossless", "approximate"):
+        shown = [line for case in CASES | SMOKE for line in lines(rows, table, case)]
+        parts += [f"\n{table}\n", record.table(shown) if shown else "no arm of this table was run"]
+    parts += [f"not run: {row['arm']}: {row['not_run']}" for row in rows if "not_run" in row]
+    parts += [f"no timed request: {row['arm']}: {row['case']}" for row in rows if row.get("sample") == []]
+    return "\n".join(dict.fromkeys(parts))
+
+
+def lines(rows: Sequence[dict[str, Any]], table: str, case: str) -> Iterator[dict[str, Any]]:
     """The lines of one table for one case, each with its ratio to the peers of the same case."""
+    rows = [row for row in rows if row.get("sample")]
 
     def step_ms(arm: str) -> float | None:
         mine = [row for row in rows if row["arm"] == arm and row.get("case") == case]
@@ -49,7 +85,7 @@ def lines(rows: Sequence[dict[str, Any]], table: str, case: str, folder: Path) -
         }
         for name, peer in peers.items():
             line[f"x {name}"] = "–" if peer is None else f"{peer / ms:.2f}"
-        line["distance"] = distance(folder, arm, case)
+        line["distance"] = next((row["distance"] for row in mine if "distance" in row), "–")
         yield line
 
 
@@ -59,8 +95,11 @@ def in_the_middle(rows: Sequence[dict[str, Any]], name: str) -> float | str:
     return statistics.median(found) if found else "–"
 
 
-def distance(folder: Path, arm: str, case: str) -> str:
-    """How far an arm's velocity is from the reference arm's, in units of bf16's own error where that is known."""
+def distance(folder: Path, arm: str, case: str) -> str | None:
+    """How far an arm's velocity is from the reference arm's, in units of bf16's own error where that is known.
+
+    None where it is not known, or not yet.
+    """
     import torch
 
     def load(name: str) -> torch.Tensor | None:
@@ -68,10 +107,10 @@ def distance(folder: Path, arm: str, case: str) -> str:
         return torch.load(place, weights_only=True) if place.exists() else None
 
     if ARMS[arm].cached or ARMS[arm].approximate:
-        return "–"
+        return None
     mine, base, exact = load(arm), load("reference"), load("fp32")
     if mine is None or base is None or mine.shape != base.shape:
-        return "–"
+        return None
     if exact is None:
         return f"{(mine - base).norm() / base.norm():.4f}"
     return f"{(mine - exact).norm() / (base - exact).norm().clamp_min(1e-12):.2f} x bf16"

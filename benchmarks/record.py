@@ -13,12 +13,19 @@ RESULTS = Path(__file__).parent / "results"
 
 
 def append(name: str, row: dict[str, Any]) -> None:
-    """Add one line of JSON: the row, and hardware, versions, commit and time."""
+    """Add one line of JSON: the row, and what `where` says."""
+    RESULTS.mkdir(exist_ok=True)
+    with open(RESULTS / f"{name}.jsonl", "a") as file:
+        file.write(json.dumps({**where(), **row}) + "\n")
+
+
+def where() -> dict[str, Any]:
+    """Time, commit, hardware and versions."""
     import torch
 
     from recast.config import VERSION
 
-    where = {
+    return {
         "time": datetime.now(UTC).isoformat(timespec="seconds"),
         "commit": _commit(),
         "cpu": _cpu(),
@@ -26,9 +33,6 @@ def append(name: str, row: dict[str, Any]) -> None:
         "gpu": torch.cuda.get_device_name() if torch.cuda.is_available() else None,
         "versions": {"recast": VERSION, "torch": torch.__version__, "python": platform.python_version()},
     }
-    RESULTS.mkdir(exist_ok=True)
-    with open(RESULTS / f"{name}.jsonl", "a") as file:
-        file.write(json.dumps({**where, **row}) + "\n")
 
 
 def table(rows: list[dict[str, Any]]) -> str:
@@ -44,7 +48,10 @@ def _text(value: Any) -> str:
 
 def _commit() -> str:
     command = ["git", "-C", str(RESULTS.parent), "describe", "--always", "--dirty"]
-    answer = subprocess.run(command, capture_output=True, text=True, check=False)
+    try:
+        answer = subprocess.run(command, capture_output=True, text=True, check=False)
+    except OSError:  # no git, as on a machine that is lent for its GPU alone
+        return "unknown"
     return answer.stdout.strip() or "unknown"
 
 
