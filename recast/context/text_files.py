@@ -51,7 +51,7 @@ def load_clip_t5(path: Path | str, config: TextConfig, device: torch.device | st
     Raises MissingWeights if a file is not there, WeightsError if one does not fit, ConfigError for float16.
     """
     _refuse_float16(dtype)
-    clip_at, t5_at, clip_words_at, t5_words_at = _find(Path(path))
+    clip_at, t5_at, clip_words_at, t5_words_at = find_clip_t5(Path(path))
     clip_weights = _Weights(clip_at).rename("embeddings.token_embedding.weight")
     t5_weights = _Weights(t5_at).rename("block.0.layer.0.SelfAttention.q.weight")
     try:
@@ -80,12 +80,12 @@ def _refuse_float16(dtype: torch.dtype) -> None:
 def stand_alone_files(folder: Path) -> list[Path]:
     """The encoder files that `load_clip_t5` reads from a folder of stand-alone files; none in any other layout."""
     try:
-        return [place for place in _find(folder)[:2] if place.is_file()]
+        return [place for place in find_clip_t5(folder)[:2] if place.is_file()]
     except MissingWeights:
         return []
 
 
-def _find(path: Path) -> tuple[Path, Path, Path, Path]:
+def find_clip_t5(path: Path) -> tuple[Path, Path, Path, Path]:
     """Where CLIP, T5, CLIP's tokenizer and T5's are: folders, or a file for each network."""
     if (path / "text_encoder_2").is_dir():
         clip, t5 = path / "text_encoder", path / "text_encoder_2"

@@ -3,23 +3,31 @@
 from __future__ import annotations
 
 import json
+import os
+import shutil
 from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import torch
 from torch import Tensor, nn
 
 from recast import loading, models, weights
 from recast.config import FlowConfig, ModelConfig
-from recast.errors import ConfigError, MissingWeights, WeightsError
+from recast.context.text_files import find_clip_t5
+from recast.errors import MissingWeights, WeightsError
 from recast.flow.transformer import FlowTransformer
 from recast.train import adapters, export, state
-from recast.train.card import Card
+from recast.train.card import Card, page
 from recast.train.distill import pair_writing
 from recast.train.distill.student import SamplerName
+from recast.weights.files import arriving
+from recast.weights.reading import read_tensor
 
 FLOW, ADAPTER = "flow.safetensors", "adapter.safetensors"
+ENCODER_FILES = (".json", ".safetensors", ".txt", ".model")
+"""Endings of the files of published encoders and tokenizers."""
 
 
 def few_step(
@@ -98,16 +106,10 @@ def model(run: Path, base: str, out: Path) -> Path:
     """Write a whole model folder: the student of a run that is over, with autoencoder and text encoder of `base`.
 
     Its config asks by default for what the student was trained for. Raises WeightsError for a base with other encoders
-    than the student's teacher had, ConfigError for one whose text encoders are not a part of a model folder, and
-    whatever `export.assemble` raises.
+    than the student's teacher had, and whatever `export.assemble` raises.
     """
     found, place = published(run), models.place(base)
     config, under = weights.read_config(found), weights.read_config(place)
-    if under.text.kind != "byte_t5":
-        raise ConfigError(
-            f"base={base!r}: its text encoders are files of their own; a base such as nano accepted; pass --delta, or "
-            f"put {found / FLOW} beside the base's files"
-        )
     for name in ("autoencoder", "text"):
         if getattr(config, name) != getattr(under, name):
             raise WeightsError(
@@ -117,7 +119,43 @@ def model(run: Path, base: str, out: Path) -> Path:
     _require_encoders(run, base)
     card = Card(summary=_summary(config, base), made=_made(run))
     home = place if place.is_dir() else place.parent
+    if config.text.kind == "clip_t5":
+        return _with_published_encoders(out, found, home, config, card)
     return export.assemble(out, flow=found / FLOW, autoencoder=home, text=home, config=config, card=card)
+
+
+def _with_published_encoders(out: Path, flow: Path, home: Path, config: ModelConfig, card: Card) -> Path:
+    """Write the folder of a model that reads CLIP and T5: the flow in bf16, the rest as it is in the folder `home`.
+
+    Encoders and tokenizers, which are most of what there is beside the flow, are links to the same files where the disk
+    is the same, and else copies. Raises MissingWeights where one of them is not there.
+    """
+    opened = weights.open_checkpoint(home, "autoencoder")
+    autoencoder = {name: read_tensor(source) for name, source in opened.tensors.items()}
+    with arriving(out) as partial:
+        weights.convert(flow, partial, "recast", parts=("flow",), dtype=torch.bfloat16, config=config)
+        weights.save(partial / "ae.safetensors", {"autoencoder": autoencoder}, config, layout="bfl")
+        for each in find_clip_t5(home):
+            files = (
+                [each] if each.is_file() else [file for file in sorted(each.iterdir()) if file.suffix in ENCODER_FILES]
+            )
+            for file in files:
+                place = partial / file.relative_to(home)
+                place.parent.mkdir(exist_ok=True)
+                _link(file, place)
+        held = {partial / FLOW: weights.open_checkpoint(partial).parameters}
+        held[partial / "ae.safetensors"] = opened.parameters
+        said = page(config, card, held, ["Text encoders and tokenizers are those of its teacher, as they are."])
+        (partial / "README.md").write_text(said)
+    return out
+
+
+def _link(file: Path, place: Path) -> None:
+    """The same file at another place, or a copy where there cannot be one."""
+    try:
+        os.link(file.resolve(), place)
+    except OSError:
+        shutil.copyfile(file, place)
 
 
 def delta(run: Path, base: str, out: Path, *, rank: int) -> Path:

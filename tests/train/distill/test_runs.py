@@ -267,6 +267,23 @@ def test_presets_are_found_by_model_and_way():
         replace(preset("ladd", "nano"), critic=None)
 
 
+def test_an_encoders_file_is_linked_or_else_copied(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    own, there = tmp_path / "own", tmp_path / "there"
+    own.write_text("words")
+    there.symlink_to(own)  # as a download may keep its files
+    result._link(there, tmp_path / "linked")
+    assert (tmp_path / "linked").samefile(own)
+    assert not (tmp_path / "linked").is_symlink()
+
+    def refuse(*_: Any) -> None:
+        raise OSError("another disk")
+
+    monkeypatch.setattr(result.os, "link", refuse)
+    result._link(there, tmp_path / "copied")
+    assert not (tmp_path / "copied").samefile(own)
+    assert (tmp_path / "copied").read_text() == "words"
+
+
 def test_a_written_student_is_read_back(tmp_path: Path):
     flow = randomise(tiny_flow(), 3)
     model = replace(config.tiny(), name="tiny-turbo", is_few_step=True)
