@@ -8,7 +8,7 @@
 # one that was stopped goes on where it was, today or on another day:
 #   text     the text encoder learns to read; a CPU will do, in hours --text-minutes, not of --minutes
 #   ae       the autoencoder, from nothing                            27 % of --minutes
-#   flow     the flow transformer, the text encoder with it           65 %
+#   flow     the flow transformer, the text encoder with it           65 %, less if its held-out loss is flat by then
 #   finish   the decoder alone                                        8 %
 #   model    OUT/model: a folder that `recast --model` takes, under 50 MB
 #   score    only as --stage score, and not of --minutes: what the model does on held-out edits and on real photographs,
@@ -92,7 +92,8 @@ text=$out/text/weights ae=$out/ae/weights/ae.safetensors
 ! wanted text || train text nano-text "$text_minutes" "$@"
 ! wanted ae || train ae nano-ae "$(share 0.27)" "$@"
 ! wanted flow ||
-  train flow nano-flow "$(share 0.65)" --ae "$ae" --text "$text" ${init:+--init "$init/flow/weights"} "$@"
+  train flow nano-flow "$(share 0.65)" --ae "$ae" --text "$text" ${init:+--init "$init/flow/weights"} \
+    --set run.flat_over=10 "$@"
 ! wanted finish || train finish nano-finish "$(share 0.08)" --init "$ae" "$@"
 if wanted model; then
   rm -rf "$out/model"

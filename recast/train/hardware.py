@@ -104,6 +104,15 @@ def named(full: str) -> Device | None:
     return max(fitting, key=lambda each: len(each.name), default=None)
 
 
+def name(kind: torch.device) -> str:
+    """What a device calls itself, such as "NVIDIA H200"; of a CPU, its architecture and the threads that are used."""
+    import torch
+
+    if kind.type == "cuda":
+        return torch.cuda.get_device_name(kind)
+    return f"{kind.type.upper()} ({platform.machine()}, {torch.get_num_threads()} threads)"
+
+
 def here(kind: torch.device) -> Device:
     """The device at hand. Its memory is what it has; its peak is the table's, or measured in a product (a second)."""
     import torch
@@ -111,7 +120,7 @@ def here(kind: torch.device) -> Device:
     from recast.train.parallel import Ranks
 
     if kind.type == "cuda":
-        full = torch.cuda.get_device_name(kind)
+        full = name(kind)
         gib = torch.cuda.get_device_properties(kind).total_memory / 2**30
         known = named(full)
         if known is not None:
@@ -122,7 +131,7 @@ def here(kind: torch.device) -> Device:
         raise ConfigError(f"device={str(kind)!r}: cpu or cuda accepted; choose one")
     gib = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") / 2**30
     return Device(
-        name=f"this CPU ({platform.machine()}, {torch.get_num_threads()} threads)",
+        name=f"this {name(kind)}",
         memory_gib=gib,
         peak_tflops=Ranks(device=kind).measure_peak(),
         bandwidth_gb_s=None,

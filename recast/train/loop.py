@@ -19,12 +19,12 @@ from typing import Any
 import torch
 from torch import nn
 
-from recast.errors import TrainingError
-from recast.train import optim, state
+from recast.errors import ConfigError, TrainingError
+from recast.train import hardware, optim, state
 from recast.train.ema import Average
 from recast.train.journal import Journal
 from recast.train.parallel import ALONE, Ranks
-from recast.train.settings import Settings
+from recast.train.settings import Run, Settings
 from recast.train.stage import Batches, Loss, Phase, Stage, trained
 from recast.train.state import MEDIAN_OF, Progress
 
@@ -58,6 +58,7 @@ def run(
 ) -> Iterator[Event]:
     """Train until the run's steps or minutes are over, from the newest whole checkpoint in `place`, if any.
 
+    Where `flat_over` is set and the held-out loss becomes flat, the run is over sooner (`_end_if_flat`).
     Raises ConfigError if that checkpoint is of another run, TrainingError after `skips_allowed` steps in a row whose
     gradients cannot be followed, and whatever `state.save` raises; the checkpoints written before stay good.
     """
@@ -78,12 +79,14 @@ def run(
                 progress.phases.setdefault(name, progress.step)
             batches.load_state(at)
             journal.event("resumed", checkpoint=resumed.name, step=progress.step, samples=progress.samples)
-        before, started, saved = progress.seconds, clock(), -1 if resumed is None else progress.step
+        machine = f"{ranks.size} x {hardware.name(ranks.device)}"
+        before, on_it = progress.seconds, progress.hardware.get(machine, 0.0)
+        started, saved = clock(), -1 if resumed is None else progress.step
         stream = iter(batches)
         meter = Meter(stage, course.peak_tflops, ranks, clock)
 
         while True:
-            share = ranks.agree(course.share(progress.step, progress.seconds))
+            share = ranks.agree(progress.share(course))
             is_over = share >= 1
             if is_over or ranks.any(should_stop()):
                 break
@@ -127,7 +130,9 @@ def run(
                 progress.in_a_row += 1
                 sizes = {name: float(norm) for name, norm in norms.items()}
                 journal.event("skipped", step=progress.step, norms=sizes, examples=names)
-            progress.seconds = before + clock() - started
+            passed = clock() - started
+            progress.seconds = before + passed
+            progress.hardware = {**progress.hardware, machine: on_it + passed}
             if progress.in_a_row >= course.skips_allowed:
                 raise TrainingError(
                     f"step {progress.step}: {progress.in_a_row} steps in a row gave gradients that are not finite or "
@@ -143,7 +148,9 @@ def run(
                 }
             with meter.pausing():
                 if progress.step % course.validate_every_steps == 0:
-                    numbers |= _validate(stage, averages)
+                    judged = _validate(stage, averages)
+                    _end_if_flat(stage, course, progress, judged, ranks, journal)
+                    numbers |= judged
                 if numbers:
                     journal.log(progress.step, progress.samples, progress.seconds, numbers)
                 if course.sample_every_steps and progress.step % course.sample_every_steps == 0:
@@ -152,7 +159,7 @@ def run(
                 if progress.step % course.save_every_steps == 0:
                     written = state.save(place, kept, progress, batches.state(), settings, ranks)
                     saved = progress.step
-                yield Event(replace(progress), course.share(progress.step, progress.seconds), numbers, written)
+                yield Event(replace(progress), progress.share(course), numbers, written)
 
         written = None
         if progress.step > saved:  # first of all: whoever stops a run may not wait for more
@@ -163,7 +170,7 @@ def run(
             journal.log(progress.step, progress.samples, progress.seconds, numbers)
             if course.sample_every_steps:
                 _draw(stage, averages, journal, progress.step)
-        yield Event(replace(progress), course.share(progress.step, progress.seconds), numbers, written, is_last=True)
+        yield Event(replace(progress), progress.share(course), numbers, written, is_last=True)
     except RuntimeError as problem:
         if not ranks.has_lost(problem):
             raise
@@ -214,6 +221,33 @@ def _validate(stage: Stage, averages: Mapping[str, Average]) -> dict[str, float]
         return raw
     with Average.all_in(averages.values()):
         return raw | {f"val_ema/{name}": value for name, value in stage.validate().items()}
+
+
+def _end_if_flat(
+    stage: Stage, course: Run, progress: Progress, judged: Mapping[str, float], ranks: Ranks, journal: Journal
+) -> None:
+    """Begin the end of a run whose held-out loss, by the averaged weights where there are some, is flat.
+
+    It is flat if the best of the last `flat_over` validations is less than `flat_gain`, as a share, below the one
+    before them. The run then stands where its rates begin to decay, and goes through the rest as much faster: what
+    a decay gains is not lost. Rates that do not decay end at once, and those that already do go on as planned.
+    Raises ConfigError for a stage without a held-out loss.
+    """
+    if not course.flat_over:
+        return
+    loss = judged.get("val_ema/loss", judged.get("val/loss"))
+    if loss is None:
+        raise ConfigError(
+            f"flat_over={course.flat_over}: stage {stage.name} measures no held-out loss; 0 accepted, or a flow with "
+            "data.held_out above 0"
+        )
+    progress.judged = [*progress.judged, ranks.agree(loss)][-course.flat_over - 1 :]
+    first, *last = progress.judged
+    share = ranks.agree(progress.share(course))
+    end = min(p.optimiser.decay_from if p.optimiser.schedule == "wsd" else 1.0 for p in stage.phases)
+    if share < end and len(last) == course.flat_over and first - min(last) < course.flat_gain * first:
+        journal.event("flat", step=progress.step, samples=progress.samples, share=share, losses=progress.judged)
+        progress.pace, progress.judged = progress.pace * end / share, []
 
 
 def _draw(stage: Stage, averages: Mapping[str, Average], journal: Journal, step: int) -> None:

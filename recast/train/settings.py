@@ -56,6 +56,8 @@ class Run:
 
     steps: int | None = None  # optimiser steps in all
     minutes: float | None = None  # wall clock in all, of every call that continued the run
+    flat_over: int = 0  # validations: once so many in a row gain too little, the end begins (`loop`); 0: never
+    flat_gain: float = 0.005  # of the held-out loss, what they must gain together
     seed: int = 0  # of noise, times and dropout; that of the data is the data's
     accumulate: int = 1  # batches a step
     average_half_life: float = 0.05  # of the EMA: a share of the run, or a number of steps if above 1
@@ -81,11 +83,10 @@ class Run:
         for name in counts:
             if not (isinstance(getattr(self, name), int) and getattr(self, name) >= 1):
                 raise ConfigError(f"{name}={getattr(self, name)!r}: a whole number from 1 accepted")
-        if not (isinstance(self.sample_every_steps, int) and self.sample_every_steps >= 0):
-            raise ConfigError(
-                f"sample_every_steps={self.sample_every_steps!r}: a whole number from 1 accepted, or 0 for never"
-            )
-        for name in ("average_half_life", "peak_tflops"):
+        for name in ("sample_every_steps", "flat_over"):
+            if not (isinstance(getattr(self, name), int) and getattr(self, name) >= 0):
+                raise ConfigError(f"{name}={getattr(self, name)!r}: a whole number from 1 accepted, or 0 for never")
+        for name in ("average_half_life", "peak_tflops", "flat_gain"):
             value = getattr(self, name)
             if not (value is None and name == "peak_tflops") and not (value is not None and value > 0):
                 raise ConfigError(f"{name}={value}: a number above 0 accepted")

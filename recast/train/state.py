@@ -29,14 +29,14 @@ from recast.train import checkpoints
 from recast.train.adapters import Adapters
 from recast.train.checkpoints import MANIFEST
 from recast.train.parallel import ALONE, Ranks
-from recast.train.settings import Settings, as_json, completed
+from recast.train.settings import Run, Settings, as_json, completed
 from recast.train.sharded import reshard
 from recast.train.tensor_parallel import Order, orders, reordered
 
 if TYPE_CHECKING:
     from recast.train.ema import Average
 
-__all__ = ["MANIFEST", "MEDIAN_OF", "Parts", "Progress", "latest", "load", "read", "save"]
+__all__ = ["MANIFEST", "MEDIAN_OF", "Parts", "Progress", "latest", "load", "progress", "read", "save"]
 
 log = logging.getLogger(__name__)
 
@@ -59,6 +59,13 @@ class Progress:
     in_a_row: int = 0  # of them, the last ones
     norms: dict[str, list[float]] = field(default_factory=dict)  # of each phase's gradient, the last MEDIAN_OF
     phases: dict[str, int] = field(default_factory=dict)  # steps of each phase that has begun
+    hardware: dict[str, float] = field(default_factory=dict)  # of the seconds, those on each kind of it
+    judged: list[float] = field(default_factory=list)  # held-out losses that `Run.flat_over` looks at
+    pace: float = 1.0  # how much faster the run goes through its course than planned, since it was flat
+
+    def share(self, course: Run) -> float:
+        """How much of the run is done: 1 or more when it is over."""
+        return self.pace * course.share(self.step, self.seconds)
 
 
 @dataclass(frozen=True)
@@ -104,6 +111,11 @@ def latest(place: Path, ranks: Ranks = ALONE) -> Path | None:
     With `ranks` of many processes all call it, and each reads a part.
     """
     return checkpoints.whole(place, ranks)
+
+
+def progress(path: Path) -> Progress:
+    """Where the run stood when it wrote this checkpoint."""
+    return Progress(**json.loads((path / _RUN).read_text(encoding="utf-8"))["progress"])
 
 
 def load(path: Path, parts: Parts, settings: Settings, ranks: Ranks = ALONE) -> tuple[Progress, dict[str, Any]]:

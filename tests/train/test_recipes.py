@@ -99,6 +99,7 @@ def test_a_run_that_began_from_another_can_be_begun_from(python: Path):
     assert (place / "r3/finish/weights/ae.safetensors").read_text() == "r1/ae r1/finish r2/finish r3/finish\n"
     assert (place / "r3/text/weights/text_encoder/model").read_text() == "r1/flow r2/flow\n"
     assert [line.split()[3] for line in asked(python)[5:]] == ["flow", "ae", "export"] * 2
+    assert all(("run.flat_over=" in line) == (" train flow " in line) for line in asked(python))
     before = len(asked(python))
     for lost in ("r1", "r2", "r3/finish"):
         (place / lost).rename(place / f"{lost}.lost")
