@@ -7,7 +7,11 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from recast.config import ModelConfig
+from recast.train import journal, state
 from recast.weights.files import checksum
+
+SHOWN = 8
+"""Held-out losses on a page, at most, evenly over the run."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -19,6 +23,34 @@ class Card:
     made: Mapping[str, str] = field(default_factory=dict)  # how it was trained, in rows: part or phase → what was done
     measured: Mapping[str, Mapping[str, str]] = field(default_factory=dict)  # tables: title → rows
     limits: Sequence[str] = ()  # what it does not do, a line each
+
+
+def course(run: Path) -> dict[str, str]:
+    """How a run went, in rows for `Card.made`, from its newest checkpoint and its journal; none without a checkpoint.
+
+    samples: uses of examples by this run alone, not by one that it began from. The held-out loss, of the averaged
+    weights where there are some, is told with the samples seen by then.
+    """
+    newest = state.latest(run)
+    if newest is None:
+        return {}
+    progress = state.progress(newest)
+    rows = {
+        "steps": f"{progress.step:,}",
+        "samples": f"{progress.samples:,}",
+        "minutes": f"{progress.seconds / 60:.1f}",
+        "hardware": ", ".join(f"{name}: {seconds / 60:.1f} min" for name, seconds in progress.hardware.items()),
+    }
+    records = journal.current(journal.read(run)) if (run / journal.FILE).is_file() else []
+    told = list({each["step"]: each for each in records if "val_ema/loss" in each or "val/loss" in each}.values())
+    chosen = [told[round(n * (len(told) - 1) / (SHOWN - 1))] for n in range(SHOWN)] if len(told) > SHOWN else told
+    rows["held-out loss"] = "; ".join(
+        f"{each.get('val_ema/loss', each.get('val/loss')):.4f} at {each['samples']:,} samples" for each in chosen
+    )
+    flat = next((each for each in reversed(records) if each.get("event") == "flat"), None)
+    if flat is not None:
+        rows["flat"] = f"from {flat['samples']:,} samples on; the rates began to decay there"
+    return {name: value for name, value in rows.items() if value}
 
 
 def page(config: ModelConfig, card: Card, files: Mapping[Path, int], notes: Sequence[str] = ()) -> str:

@@ -56,6 +56,7 @@ def test_a_flow_is_trained_continued_and_exported(
     assert any(each.get("event") == "resumed" for each in events)
     export = ["train", "export", "--preset", "tiny-flow", "--flow", str(place), "--text", str(place / "weights")]
     assert main([*export, "--ae", ae, "--out", str(model)]) == 0
+    assert "| samples | 6 |" in (model / "README.md").read_text()
     picture = recast.load(model).generate("a red star", width=64, height=64, steps=1, seed=0).pictures[0]
     assert (picture.width, picture.height) == (64, 64)
 
