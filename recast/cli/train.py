@@ -38,10 +38,10 @@ Settings are those of a preset; --set NAME=VALUE changes any, and --dry-run prin
 RUNS = {"ae": "nano-ae", "text": "nano-text", "flow": "nano-flow", "lora": "nano-lora"}
 """What is trained, and the preset it usually is."""
 WHAT = {
-    "ae": RUN,
+    "ae": (*RUN, "held_out"),
     "text": RUN,
-    "flow": (*RUN, "ae", "text"),
-    "lora": (*RUN, "model"),
+    "flow": (*RUN, "held_out", "ae", "text"),
+    "lora": (*RUN, "held_out", "model", "ask"),
     "export": ("flow", "ae", "text", "out", "preset", "take", "limit_mb", "set"),
     "lint": ("data", "count", "first", "size", "out", "set"),
     "plan": ("model", "size"),
@@ -61,9 +61,11 @@ def configure(parser: argparse.ArgumentParser) -> None:
     run.add_argument("--text", metavar="PATH", help="flow, export: the text encoder")
     run.add_argument("--flow", metavar="PATH", help="export: the flow transformer")
     run.add_argument("--model", metavar="MODEL", help="lora: the base, nano or a path; plan: a preset's name")
+    run.add_argument("--ask", action="append", metavar="PROMPT", help="lora: show this too, before and after")
     training.add_course(run, dry_run="print the settings as JSON and stop")
     data = parser.add_argument_group("examples")
     training.add_examples(data, size="of the world's pictures; of plan, any")
+    data.add_argument("--held-out", metavar="PLACE", help="judge by these examples, instead of some of --data")
     data.add_argument("--first", type=int, metavar="N", help="lint: the first example (usual: 0)")
     data.add_argument("--count", type=int, metavar="N", help="lint: how many (usual: all, or 100 of the world)")
     training.add_machines(parser)
@@ -98,7 +100,8 @@ def resolved(args: argparse.Namespace) -> Preset:
     for word in args.set:
         if made.what == "lora" and word.startswith("model."):
             raise ConfigError(f"set={word!r}: the model of an adapter is its base's; leave it out, or change the base")
-    return training.flagged(made, args)
+    data = training.changed(made.data, held_out_from=args.held_out)
+    return training.flagged(replace(made, data=data, asks=tuple(args.ask or ())), args)
 
 
 def _train(args: argparse.Namespace) -> int:
@@ -159,7 +162,7 @@ def _export(args: argparse.Namespace) -> None:
 
 
 def _lint(args: argparse.Namespace) -> None:
-    from recast.train import lint, runs
+    from recast.train import examples, lint
     from recast.train.overrides import override
     from recast.train.presets import Data
     from recast.world.folder import write_whole
@@ -168,7 +171,7 @@ def _lint(args: argparse.Namespace) -> None:
         raise ConfigError("--data: missing; a place such as folder:my-pairs accepted")
     data = training.changed(Data(places=tuple(args.data)), sizes=args.size and (args.size,))
     thresholds = override(lint.Thresholds(), args.set)
-    source = runs.source(data, 10**6)
+    source = examples.source(data, 10**6)
     first, length = args.first or 0, source.length
     count = args.count if args.count is not None else 100 if length is None else length - first
     if first < 0 or count < 1:

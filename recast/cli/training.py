@@ -215,6 +215,8 @@ def _line(event: Event) -> str:
 def _say(
     args: argparse.Namespace, place: Path, last: Event, files: list[Path], is_over: bool, verdict: str | None
 ) -> None:
+    from recast.train.panel import PANEL
+
     said: dict[str, Any] = {
         "run": str(place),
         "step": last.progress.step,
@@ -223,6 +225,8 @@ def _say(
         "is_over": is_over,
         "weights": [str(file) for file in files],
     }
+    if is_over and (place / PANEL).exists():
+        said["panel"] = str(place / PANEL)
     if verdict is not None:
         said["verdict"] = verdict
     if args.json:
@@ -230,7 +234,8 @@ def _say(
     elif is_over:
         why = "" if verdict is None else f" ({verdict})"
         weights = ", ".join(said["weights"])
-        print(f"{place}: {last.progress.step} steps, {last.progress.samples} examples{why}; {weights}")
+        panel = f"; before and after: {said['panel']}" if "panel" in said else ""
+        print(f"{place}: {last.progress.step} steps, {last.progress.samples} examples{why}; {weights}{panel}")
     else:
         print(f"{place}: stopped and saved after step {last.progress.step}; the same command goes on")
 

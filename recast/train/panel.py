@@ -15,7 +15,9 @@ from recast.errors import InputError
 from recast.pipeline import Generates
 from recast.pixels import image
 from recast.train.adapters import Adapters
+from recast.world.folder import write_whole
 
+PANEL = "panel.png"
 GAP = 8
 LINE = 18  # height of a line of words, in pixels
 PAPER = (24, 25, 30)
@@ -47,6 +49,16 @@ def before_after(
     return image.write(sheet(asks, {"before": before, "after": after}), path)
 
 
+def published(place: Path) -> Path | None:
+    """The newest panel of the samples of a run, as `place`/PANEL; None where there is none."""
+    drawn = sorted((place / "samples").glob("step-*-panel.png"))
+    if not drawn:
+        return None
+    path = place / PANEL
+    write_whole(path, drawn[-1].read_bytes())
+    return path
+
+
 def answers(generator: Generates, asks: Sequence[Ask], **options: Any) -> list[np.ndarray]:
     """What a model makes of each ask, (H, W, 3) uint8: with contexts an edit, without one a picture from words."""
     pictures = []
@@ -60,11 +72,11 @@ def answers(generator: Generates, asks: Sequence[Ask], **options: Any) -> list[n
     return pictures
 
 
-def sheet(asks: Sequence[Ask], columns: Mapping[str, Sequence[np.ndarray]]) -> np.ndarray:
+def sheet(asks: Sequence[Ask], columns: Mapping[str, Sequence[np.ndarray]], *, says_seed: bool = True) -> np.ndarray:
     """A labelled panel (H, W, 3) uint8: a row for each ask, its contexts, a picture of each column, its answer.
 
-    Pictures keep their sizes; a column is as wide as its widest. Raises InputError for no asks, or for a column that
-    has not one picture for each.
+    Pictures keep their sizes; a column is as wide as its widest. says_seed: beside the prompt. Raises InputError for no
+    asks, or for a column that has not one picture for each.
     """
     if not asks:
         raise InputError("asks: none came; at least one needed for a panel")
@@ -85,7 +97,7 @@ def sheet(asks: Sequence[Ask], columns: Mapping[str, Sequence[np.ndarray]]) -> n
     font = ImageFont.load_default(14)
     across = sum(widths) + GAP * (len(widths) + 1)
     letters = max(1, int((across - 2 * GAP) / font.getlength("n")))
-    words = [textwrap.wrap(f"{ask.prompt}  (seed {ask.seed})", letters) for ask in asks]
+    words = [textwrap.wrap(ask.prompt + f"  (seed {ask.seed})" * says_seed, letters) for ask in asks]
     tall = LINE + GAP + sum(height + LINE * len(lines) + 2 * GAP for height, lines in zip(heights, words, strict=True))
     panel = Image.new("RGB", (across, tall), PAPER)
     pen = ImageDraw.Draw(panel)

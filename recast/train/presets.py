@@ -46,7 +46,9 @@ class Data:
     workers: int = 0
     on_bad: Literal["stop", "skip"] = "stop"
     only: str | None = None  # a file of ids, one a line: what `train lint --out` has kept
-    held_out: int = 64  # examples that the run is judged by
+    held_out: int = 64  # examples that the run is judged by; of files, at most that share of them
+    held_out_share: float = 0.1
+    held_out_from: str | None = None  # a place to judge by, instead of some of these
     shown: int = 8  # of them, in sample grids
     statistics: int = 10_000  # pictures that an autoencoder's latents are measured on, at the end
 
@@ -74,9 +76,14 @@ class Preset:
     optimiser: Optimiser
     critic: Optimiser | None = None  # of an autoencoder's discriminator
     lora: LoRA | None = None
+    asks: tuple[str, ...] = ()  # of adapters: prompts that the panel shows, too
     data: Data = field(default_factory=Data)
     run: Run
     parallel: Parallel = field(default_factory=Parallel)
+
+    def __post_init__(self) -> None:
+        if self.asks and self.what != "lora":
+            raise ConfigError(f"asks={self.asks}: for adapters alone, which are compared with their base; leave it out")
 
 
 # nano: 25 M parameters, 48 MB in bf16, at about 256 x 256 pixels.
@@ -179,8 +186,8 @@ def nano_lora() -> Preset:
         training=FlowTraining(),
         optimiser=Optimiser(lr=1e-3, warmup_steps=20),
         lora=LoRA(),
-        data=Data(batch_size=2, held_out=0, shown=0),
-        run=Run(steps=300, save_every_steps=100, validate_every_steps=100, sample_every_steps=0),
+        data=Data(batch_size=2, held_out=4, shown=4),
+        run=Run(steps=300, save_every_steps=100, validate_every_steps=100),
     )
 
 
@@ -195,7 +202,7 @@ def kontext_lora() -> Preset:
         training=FlowTraining(text_dropout=0.05, keep=0.15),
         optimiser=Optimiser(lr=1e-4, warmup_steps=50),
         lora=LoRA(),
-        data=Data(buckets=kontext_dev().trained_sizes, batch_size=1, held_out=0, shown=0),
+        data=Data(buckets=kontext_dev().trained_sizes, batch_size=1, held_out=8, shown=4),
         run=Run(steps=2000, accumulate=4, precision="bf16", checkpointing="full", save_every_steps=250),
     )
 

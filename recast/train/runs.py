@@ -5,7 +5,6 @@ from __future__ import annotations
 import shutil
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
-from itertools import groupby, islice
 from pathlib import Path
 from typing import Any
 
@@ -17,28 +16,20 @@ from recast import loading, weights
 from recast.config import ModelConfig
 from recast.context.t5 import T5Config, T5Encoder
 from recast.context.text import ByteT5, TextEncoder
-from recast.errors import ConfigError, InputError
+from recast.errors import ConfigError
 from recast.flow.transformer import FlowTransformer
 from recast.latents.autoencoder import Autoencoder
-from recast.train import adapters, autoencoding, export, normalise, parallel
+from recast.train import adapters, autoencoding, export, normalise, panel, parallel
+from recast.train.adapter_stage import AdapterStage
 from recast.train.autoencoding import AutoencoderStage, AutoencoderTraining
-from recast.train.data.buckets import Batching
-from recast.train.data.example import Batch, Source
-from recast.train.data.folder import FolderSource
-from recast.train.data.loader import Loader, collated
-from recast.train.data.mixture import Mixture
+from recast.train.data.loader import Loader
 from recast.train.data.order import Shuffled
-from recast.train.data.pictures import fitted, shape_of
-from recast.train.data.public import SCHEMAS, schema
-from recast.train.data.shards import ShardSource
-from recast.train.data.sheets import SheetSource
-from recast.train.data.tables import ListSource, ParquetSource
-from recast.train.data.world import LENGTHS, WorldSource
+from recast.train.examples import Examples, kind_of
 from recast.train.flow_stage import FlowStage
 from recast.train.initial import initialise
 from recast.train.parallel import Ranks
 from recast.train.perceptual import Lpips
-from recast.train.presets import SHEETS, WORLD, Data, Preset
+from recast.train.presets import Preset
 from recast.train.readable import lettering
 from recast.train.settings import Settings
 from recast.train.stage import Batches, Stage
@@ -100,65 +91,9 @@ def ready(
     Raises ConfigError, InputError or MissingWeights for what does not fit together, before anything is trained.
     """
     for place in preset.data.places:
-        _kind(place)
+        kind_of(place)
     making = {"ae": _autoencoder, "text": _text, "flow": _flow, "lora": _flow}[preset.what]
     return making(preset, starts, ranks, event)
-
-
-def source(data: Data, limit_bytes: int) -> Source:
-    """The examples that `data.places` name.
-
-    Raises ConfigError for a kind of place that does not exist, and for settings that none of these places reads.
-    """
-    _require_read(data)
-    parts = [(_one(place, data, limit_bytes), _weight(place)) for place in data.places]
-    return parts[0][0] if len(parts) == 1 else Mixture(parts, data.seed)
-
-
-def batching(data: Data, model: ModelConfig) -> Batching:
-    """How these examples are put together for this model."""
-    return Batching(
-        batch_size=data.batch_size if data.tokens is None else None,
-        tokens=data.tokens,
-        pixels_per_token=model.pixels_per_token,
-        sizes=data.buckets,
-        multiple=data.multiple,
-    )
-
-
-def held_out(data: Data, limit_bytes: int, count: int) -> list[Batch]:
-    """Examples of the held-out split, of sheets or else of the world, as the training's; one batch a shape.
-
-    Raises ConfigError where there are not as many.
-    """
-    made: Source = (
-        _sheets(data, "held out") if _is_sheets(data) else WorldSource(**_world(data, limit_bytes), split="held out")
-    )
-    if made.length is not None and made.length < count:
-        raise ConfigError(f"held_out={count}: at most {made.length} accepted; there are no more")
-    examples = sorted((made.example(i) for i in range(count)), key=shape_of)
-    numbers = iter(range(count))
-    batches = []
-    for key, group in groupby(examples, key=shape_of):
-        same = [fitted(example, key) for example in group]
-        batches.append(collated(same, list(islice(numbers, len(same))), count))
-    return batches
-
-
-def loader(
-    data: Data, model: ModelConfig, ranks: Ranks = parallel.ALONE, event: Callable[..., None] | None = None
-) -> Loader:
-    """The batches of these examples for this model, from the first."""
-    return Loader(
-        source(data, model.text.max_length - 1),
-        batching=batching(data, model),
-        ranks=ranks,
-        seed=data.seed,
-        workers=data.workers,
-        on_bad=data.on_bad,
-        only=None if data.only is None else _ids(data.only),
-        event=event,
-    )
 
 
 def latents(autoencoder: Autoencoder) -> dict[str, Any]:
@@ -183,7 +118,8 @@ def _autoencoder(preset: Preset, starts: Starts, ranks: Ranks, event: Callable[.
         lambda network: parallel.wrap(network, preset.run, preset.parallel, ranks),
     )
     autoencoder.to(ranks.device, memory_format=torch.channels_last)  # type: ignore[call-overload]
-    judged = held_out(data, preset.model.text.max_length - 1, max(1, data.held_out))
+    examples = Examples(data, preset.model, least=1, event=event)
+    judged = examples.batches(examples.held_out())
     pictures = [picture for batch in judged for picture in _rows(batch.target)]
     truths = [truth for batch in judged for truth in batch.truths]
     distance = None if training.lpips is None else Lpips(training.lpips).to(ranks.device)
@@ -198,13 +134,14 @@ def _autoencoder(preset: Preset, starts: Starts, ranks: Ranks, event: Callable[.
         perceptual=distance,
         measures={"lettering": lettering(pictures, truths)} if training.reads_lettering else None,
     )
-    batches = loader(data, preset.model, ranks, event)
+    batches = examples.loader(ranks, event)
     about = {**batches.about(), **({} if distance is None else {"lpips": distance.files})}
 
     def write(place: Path, folder: Path) -> list[Path]:
         started = replace(preset.model, autoencoder=autoencoder.config)  # with the factors of what it started from
         trained = _new_autoencoder(started, place, 0).to(ranks.device)
-        found = normalise.statistics(trained, _crops(preset, training, ranks.device))
+        crops = _crops(examples.loader(Ranks(device=ranks.device)), data.statistics, training.crop)
+        found = normalise.statistics(trained, (crop.to(ranks.device) for crop in crops))
         # Of a decoder alone, latents are what they were, and so is what a flow was trained on.
         made = trained if training.decoder_only else normalise.normalised(trained, found, shifts="shared")
         config = replace(preset.model, autoencoder=made.config)
@@ -260,28 +197,32 @@ def _flow(preset: Preset, starts: Starts, ranks: Ranks, event: Callable[..., Non
     parallel.wrap(flow, preset.run, preset.parallel, ranks)
     if training.train_text and isinstance(text, ByteT5):
         parallel.wrap(text.network, preset.run, preset.parallel, ranks)
-    limit = model.text.max_length - 1
-    judged = held_out(data, limit, data.held_out) if data.held_out else []
-    stage = FlowStage(
-        flow=flow,
-        autoencoder=autoencoder,
-        text=text,
-        training=training,
-        optimiser=preset.optimiser,
-        run=preset.run,
-        ranks=ranks,
-        adapters=lora,
-        held_out=judged,
-        panel=held_out(data, limit, data.shown) if data.shown else [],
-        panel_settings=Sampling(guidance=model.defaults.guidance or 1.0, shifts_schedule=model.shifts_schedule),
-    )
-    batches = loader(data, model, ranks, event)
+    examples = Examples(data, model, event=event)
+    judged = examples.held_out()
+    parts: dict[str, Any] = {
+        "flow": flow,
+        "autoencoder": autoencoder,
+        "text": text,
+        "training": training,
+        "optimiser": preset.optimiser,
+        "run": preset.run,
+        "ranks": ranks,
+        "held_out": examples.batches(judged),
+        "panel": examples.batches(judged[: data.shown]),
+        "panel_settings": Sampling(guidance=model.defaults.guidance or 1.0, shifts_schedule=model.shifts_schedule),
+    }
+    if lora is None:
+        stage = FlowStage(**parts)
+    else:
+        stage = AdapterStage(adapters=lora, usual=model.defaults, prompts=preset.asks, **parts)
+    batches = examples.loader(ranks, event)
     about: dict[str, Any] = batches.about()
     about["latents"] = latents(autoencoder)
     about |= {"base": digest} if lora is not None else {}
 
     def write(place: Path, folder: Path) -> list[Path]:
         if lora is not None:
+            panel.published(place)
             said, file = {"base": model.name, "base_sha256": digest}, folder / "adapter.safetensors"
             return [adapters.save(file, lora, about=said, tensors=export.read_network(place, "adapters"))]
         trained = export.read_part(place, "flow")
@@ -358,97 +299,14 @@ def _filled(network: nn.Module, tensors: dict[str, Tensor], place: str) -> Any:
 # Examples.
 
 
-def _kind(place: str) -> tuple[str, str]:
-    """The kind of a place, and its path. Raises ConfigError for a kind that does not exist."""
-    kind, colon, path = place.partition("@")[0].partition(":")
-    if (kind in (WORLD, SHEETS) and not colon) or (colon and kind in ("folder", "shards", *SCHEMAS)):
-        return kind, path
-    raise ConfigError(
-        f"data={place!r}: {WORLD}, {SHEETS}, folder:PATH, shards:PATH, or a public set as {', '.join(SCHEMAS)}:PATH "
-        "accepted"
-    )
-
-
-def _is_sheets(data: Data) -> bool:
-    """Whether sheets are all there is: otherwise held-out examples, at least, are the world's."""
-    return all(_kind(place)[0] == SHEETS for place in data.places)
-
-
-def _require_read(data: Data) -> None:
-    """Raises ConfigError for settings of the world where there are sheets alone, of sheets where there are none."""
-    unread: tuple[str, ...] = ()
-    if _is_sheets(data):
-        unread = ("size_weights", "categories", "kinds", "lengths", "scene")
-    elif all(_kind(place)[0] != SHEETS for place in data.places):
-        unread = ("colours",)
-    for name in unread:
-        if value := getattr(data, name):
-            raise ConfigError(
-                f"{name}={value!r}: not read by {', '.join(data.places)}; set data.{name}="
-                f"{'[]' if isinstance(value, tuple) else 'none'}, or take examples that it is for"
-            )
-
-
-def _one(place: str, data: Data, limit_bytes: int) -> Source:
-    kind, path = _kind(place)
-    if kind == WORLD:
-        return WorldSource(**_world(data, limit_bytes))
-    if kind == SHEETS:
-        return _sheets(data, "train")
-    if kind == "folder":
-        return FolderSource(path)
-    if kind == "shards":
-        return ShardSource(path)
-    wanted = schema(kind)
-    files = sorted(Path(path).rglob("*.parquet")) if Path(path).is_dir() else [Path(path)]
-    if wanted.storage == "parquet":
-        return ParquetSource(files, wanted, pictures=Path(path) if Path(path).is_dir() else None)
-    return ListSource([Path(path)], wanted)
-
-
-def _weight(place: str) -> float:
-    _, at, weight = place.partition("@")
-    try:
-        return float(weight) if at else 1.0
-    except ValueError:
-        raise ConfigError(f"data={place!r}: a number after @ accepted, such as {WORLD}@0.2") from None
-
-
-def _world(data: Data, limit_bytes: int) -> dict[str, Any]:
-    return {
-        "seed": data.seed,
-        "sizes": data.weighted_sizes,
-        "categories": data.categories,
-        "kinds": data.kinds,
-        "lengths": data.lengths or LENGTHS,
-        "limit_bytes": limit_bytes,
-        "scene": data.scene,
-        "things": data.things,
-    }
-
-
-def _sheets(data: Data, split: str) -> SheetSource:
-    """Raises ConfigError for more than one size."""
-    if len(data.sizes) > 1:
-        raise ConfigError(f"sizes={data.sizes}: one accepted of sheets; leave one")
-    return SheetSource(things=data.things, colours=data.colours, size=data.sizes[0], split=split, seed=data.seed)
-
-
-def _ids(path: str) -> list[str]:
-    try:
-        return Path(path).read_text(encoding="utf-8").split("\n")[:-1]
-    except (OSError, UnicodeDecodeError) as error:
-        raise InputError(f"only={path!r}: {error}; a file of ids, one a line, as lint writes it, accepted") from None
-
-
-def _crops(preset: Preset, training: AutoencoderTraining, device: torch.device) -> Iterator[Tensor]:
-    """Middles of targets, (b, 3, s, s) in [-1, 1], of `data.statistics` pictures, or of all if they are fewer."""
-    batches, left = loader(preset.data, preset.model, Ranks(device=device)), preset.data.statistics
+def _crops(batches: Loader, count: int, side: int) -> Iterator[Tensor]:
+    """Middles of targets, (b, 3, s, s) in [-1, 1], of `count` pictures, or of all if they are fewer."""
+    left = count
     if isinstance(batches.stream, Shuffled):
         left = min(left, batches.stream.count)
     for batch in batches:
-        pictures = batch.target[:left].to(device)
-        height, width = (min(side, training.crop) // 16 * 16 for side in pictures.shape[-2:])
+        pictures = batch.target[:left]
+        height, width = (min(each, side) // 16 * 16 for each in pictures.shape[-2:])
         top, beside = (pictures.shape[-2] - height) // 2, (pictures.shape[-1] - width) // 2
         yield pictures[..., top : top + height, beside : beside + width].float() / 127.5 - 1
         left -= len(pictures)

@@ -11,7 +11,7 @@ import pytest
 import recast
 from recast.cli.main import main
 from recast.errors import InputError
-from recast.train import runs
+from recast.train.examples import Examples
 from recast.train.presets import PRESETS, preset
 
 SMALL = ["--set", "data.held_out=2", "--set", "data.shown=2", "--set", "data.statistics=4", "--batch-size", "2"]
@@ -105,23 +105,45 @@ def test_a_flow_does_not_go_on_with_other_latents(
     assert "data.latents.encoder was" in capsys.readouterr().err
 
 
-def test_an_adapter_is_trained_from_a_folder_of_pictures(tmp_path: Path, capsys: pytest.CaptureFixture[str]):
+def pictures_with_words(place: Path, count: int) -> Path:
     from recast.pixels import image
     from recast.world import draw, sample
 
-    mine = tmp_path / "mine"
-    mine.mkdir()
-    for n in range(2):
-        pixels = draw.draw(sample.scene(n, kind="sheet"), 64, 64)
-        image.write(image.Picture(pixels), mine / f"{n}.png")
-        (mine / f"{n}.txt").write_text("a zorblax on a plain background")
-    place = tmp_path / "lora"
+    place.mkdir()
+    for n in range(count):
+        image.write(image.Picture(draw.draw(sample.scene(n, kind="sheet"), 64, 64)), place / f"{n}.png")
+        (place / f"{n}.txt").write_text("a zorblax on a plain background")
+    return place
+
+
+def test_an_adapter_is_trained_and_judged_on_a_folder_of_pictures(tmp_path: Path, capsys: pytest.CaptureFixture[str]):
+    mine, place = pictures_with_words(tmp_path / "mine", 10), tmp_path / "lora"
     argv = ["train", "lora", "--model", "nano", "--data", f"folder:{mine}", "--out", str(place), "--steps", "1"]
     assert main([*argv, "--batch-size", "2", "--quiet", "--json", "--device", "cpu"]) == 0
-    [adapter] = json.loads(capsys.readouterr().out.splitlines()[-1])["weights"]
+    said = json.loads(capsys.readouterr().out.splitlines()[-1])
+    [adapter] = said["weights"]
     pipeline = recast.load("nano", adapters=[adapter], device="cpu", dtype="fp32")
     assert pipeline.adapters[0].matched > 0
     assert pipeline.adapters[0].unmatched == 0
+    records = [json.loads(line) for line in (place / "journal.jsonl").read_text().splitlines()]
+    [held_out] = [each for each in records if each.get("event") == "held out"]
+    assert (len(held_out["examples"]), held_out["trained_on"]) == (1, 9)
+    assert records[-2]["val/loss"] > 0
+    assert records[-2]["val/text_to_image/loss"] == records[-2]["val/loss"]
+    assert records[-1]["picture"] == "samples/step-000001-panel.png"
+    assert said["panel"] == str(place / "panel.png")
+    assert (place / "panel.png").read_bytes() == (place / records[-1]["picture"]).read_bytes()
+
+
+def test_a_folder_too_small_to_judge_by_is_trained_on_whole_and_that_is_said(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+):
+    data = replace(preset("nano-lora").data, places=(f"folder:{pictures_with_words(tmp_path / 'mine', 9)}",))
+    made = Examples(data, preset("nano-lora").model)
+    assert made.held_out() == []
+    assert "0 of the 9 examples" in caplog.messages[0]
+    assert "trained on all and not judged" in caplog.messages[0]
+    assert made.train.length == 9
 
 
 def test_lint_finds_a_shifted_pair_and_lists_the_good_ones(tmp_path: Path, capsys: pytest.CaptureFixture[str]):
@@ -149,9 +171,9 @@ def test_lint_finds_a_shifted_pair_and_lists_the_good_ones(tmp_path: Path, capsy
 
     made = preset("nano-lora")
     made = replace(made, data=replace(made.data, places=(f"folder:{mine}",), only=str(kept)))
-    assert runs.loader(made.data, made.model).stream.about()["source"]["kind"] == "selected"
+    assert Examples(made.data, made.model).loader().stream.about()["source"]["kind"] == "selected"
     with pytest.raises(InputError, match="a file of ids"):
-        runs.loader(replace(made.data, only=str(mine)), made.model)
+        Examples(replace(made.data, only=str(mine)), made.model)
 
 
 @pytest.mark.parametrize(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -9,9 +10,17 @@ import pytest
 from PIL import Image
 
 from recast.errors import InputError
+from recast.pixels import image
+from recast.train.adapter_stage import AdapterStage
 from recast.train.adapters import LoRA, attach
-from recast.train.panel import GAP, LINE, PAPER, Ask, answers, before_after, sheet
+from recast.train.journal import Journal
+from recast.train.panel import GAP, LINE, PAPER, Ask, answers, before_after, published, sheet
+from recast.train.parallel import ALONE
+from recast.train.settings import Optimiser, Run
+from recast.train.uses import FlowTraining
+from recast.train.validation import Sampling
 from tests.tiny import randomise, tiny_pipeline
+from tests.train.pairs import pairs
 
 
 def flat(value: int, width: int, height: int) -> np.ndarray:
@@ -66,3 +75,42 @@ def test_what_cannot_be_shown_is_refused() -> None:
         sheet([], {})
     with pytest.raises(InputError, match="before: 1 pictures for 2 asks"):
         sheet([Ask(prompt="a"), Ask(prompt="b")], {"before": [flat(0, 8, 8)]})
+
+
+def test_a_run_of_adapters_shows_its_base_beside_them(tmp_path: Path) -> None:
+    """What is held out as it is asked and answered, then prompts, of which nobody knows the answer."""
+    pipeline, batch = tiny_pipeline(), pairs(2)
+    adapters = attach(pipeline.flow, LoRA(rank=2))
+    usual = replace(pipeline.config.defaults, width=64, height=64)
+
+    def drawn(edit_guidance: float = 2.0) -> np.ndarray:
+        stage = AdapterStage(
+            flow=pipeline.flow, autoencoder=pipeline.autoencoder, text=pipeline.text, training=FlowTraining(),
+            optimiser=Optimiser(), run=Run(steps=1), adapters=adapters, panel=[batch],
+            usual=replace(usual, edit_true_guidance=edit_guidance),
+            panel_settings=Sampling(steps=2), prompts=["a zorblax"],
+        )  # fmt: skip
+        return stage.samples()["panel"]
+
+    first = drawn()
+    columns = [first[:, GAP + k * (64 + GAP) :][:, :64] for k in range(4)]
+    assert np.array_equal(columns[1][LINE + GAP :][:64], columns[2][LINE + GAP :][:64]), "new adapters change nothing"
+    randomise(adapters, 1, std=0.3)
+    shown = drawn()
+    now = [shown[:, GAP + k * (64 + GAP) :][:, :64] for k in range(4)]
+    rows = [LINE + GAP + k * (64 + LINE + 2 * GAP) for k in range(3)]
+    for k, top in enumerate(rows):
+        cells = [column[top : top + 64] for column in now]
+        assert np.array_equal(cells[1], columns[1][top : top + 64]), "before is the base"
+        assert (cells[2] != cells[1]).any(), "after is the adapters'"
+        known = [batch.contexts[0][k], batch.target[k]] if k < 2 else [None, None]
+        for cell, wanted in zip((cells[0], cells[3]), known, strict=True):
+            expected = PAPER if wanted is None else wanted.permute(1, 2, 0).numpy()
+            assert np.array_equal(cell, np.broadcast_to(np.asarray(expected, np.uint8), cell.shape))
+    assert (drawn(edit_guidance=1.0) != shown).any(), "edits are guided as the base usually is"
+    assert published(tmp_path) is None
+    for step in (5, 40):
+        Journal(tmp_path, ALONE).picture("panel", shown[:step], step)
+    kept = published(tmp_path)
+    assert kept is not None
+    assert np.array_equal(np.asarray(image.read(kept).rgb), shown[:40])

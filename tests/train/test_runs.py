@@ -9,8 +9,9 @@ from typing import Any, cast
 import pytest
 
 from recast.errors import ConfigError, TrainingError
+from recast.train.examples import source
 from recast.train.presets import EDIT_DATA, TINY_DATA, Data
-from recast.train.runs import Ready, published, source
+from recast.train.runs import Ready, published
 
 
 @pytest.mark.parametrize(

@@ -17,14 +17,15 @@ from __future__ import annotations
 import hashlib
 import json
 import re
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
 from recast.errors import InputError
 from recast.train.data.example import Shape
-from recast.train.data.record import Encoded, Record, Records
+from recast.train.data.record import Encoded, Origin, Record, Records
 from recast.train.data.shards import SUFFIXES
+from recast.train.data.split import named
 
 LIST = "metadata.jsonl"
 SOURCES = re.compile(r"source(\d*)")
@@ -79,6 +80,16 @@ class FolderSource(Records):
             kind=row.get("kind", ""),
             licence=self.licence,
         )
+
+    def origins(self) -> Iterator[Origin]:
+        """Of each pair its base context and its target, by their bytes."""
+        for row in self.rows:
+            base = row.get("base", 0)
+            try:
+                shown = [*row["sources"][base : base + 1], row["target"]]
+                yield Origin(tuple(named(inside(self.place, name)) for name in shown))
+            except (InputError, TypeError):  # `example` says what is wrong
+                yield Origin()
 
     def about(self) -> Mapping[str, Any]:
         """Its place, and a hash of its list and of the lengths of its files."""

@@ -30,7 +30,7 @@ class Mixture:
                 f"parts: weights {weights} came; one source or more, each with a weight above 0, accepted"
             )
         self.parts, self.seed = list(parts), seed
-        self.shares = _shares(weights)
+        self.shares = shares(weights, ROUND)
         if 0 in self.shares:
             few = weights[self.shares.index(0)]
             raise ConfigError(
@@ -80,11 +80,11 @@ class Mixture:
         return {"kind": "mixture", "seed": self.seed, "sources": sources}
 
 
-def _shares(weights: Sequence[float]) -> list[int]:
-    """Whole shares of a round, their sum exact: the largest remainders are rounded up."""
-    exact = [ROUND * weight / sum(weights) for weight in weights]
-    shares = [int(each) for each in exact]
-    most = sorted(range(len(exact)), key=lambda k: (shares[k] - exact[k], k))
-    for k in most[: ROUND - sum(shares)]:
-        shares[k] += 1
-    return shares
+def shares(weights: Sequence[float], total: int) -> list[int]:
+    """Whole shares of a total, their sum exact: the largest remainders are rounded up."""
+    exact = [total * weight / sum(weights) for weight in weights]
+    found = [int(each) for each in exact]
+    most = sorted(range(len(exact)), key=lambda k: (found[k] - exact[k], k))
+    for k in most[: total - sum(found)]:
+        found[k] += 1
+    return found

@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 from bisect import bisect_right
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from functools import lru_cache
 from itertools import accumulate
 from typing import Any, Protocol, runtime_checkable
 
 from recast.errors import ConfigError, InputError
 from recast.train.data.example import Example, Shape, Source
-from recast.train.data.record import Identified
+from recast.train.data.record import Identified, Origin, Traced
 
 ROUNDS = 4
 _WORD = (1 << 64) - 1
@@ -114,7 +114,37 @@ class Shuffled:
         return {"kind": "shuffled", "seed": self.seed, "source": dict(self.source.about())}
 
 
-class Selected:
+class Chosen:
+    """Some examples of a finite source, by their numbers there."""
+
+    def __init__(self, source: Identified, indices: Sequence[int]) -> None:
+        self.source, self.indices = source, list(indices)
+
+    @property
+    def length(self) -> int:
+        return len(self.indices)
+
+    def shape(self, index: int) -> Shape:
+        return self.source.shape(self.indices[index])
+
+    def example(self, index: int) -> Example:
+        return self.source.example(self.indices[index])
+
+    def id(self, index: int) -> str:
+        return self.source.id(self.indices[index])
+
+    def origins(self) -> Iterator[Origin]:
+        """As of the source. Raises ConfigError where that cannot tell."""
+        if not isinstance(self.source, Traced):
+            raise ConfigError(f"source: {type(self.source).__name__} came; one whose examples have origins accepted")
+        every = list(self.source.origins())
+        return (every[index] for index in self.indices)
+
+    def about(self) -> Mapping[str, Any]:
+        return {"kind": "chosen", "indices": mixed(*self.indices), "source": dict(self.source.about())}
+
+
+class Selected(Chosen):
     """The examples of a finite source whose ids are listed: what a lint has kept."""
 
     def __init__(self, source: Source, ids: Sequence[str]) -> None:
@@ -134,20 +164,7 @@ class Selected:
         if missing or not wanted:
             came = f"{len(missing)} of {len(wanted)} ids are not in the source, as {', '.join(missing[:3])}"
             raise InputError(f"only: {came if wanted else 'no id came'}; ids of its examples accepted; lint it again")
-        self.source, self.indices = source, sorted(there[each] for each in wanted)
-
-    @property
-    def length(self) -> int:
-        return len(self.indices)
-
-    def shape(self, index: int) -> Shape:
-        return self.source.shape(self.indices[index])
-
-    def example(self, index: int) -> Example:
-        return self.source.example(self.indices[index])
-
-    def id(self, index: int) -> str:
-        return self.source.id(self.indices[index])
+        super().__init__(source, sorted(there[each] for each in wanted))
 
     def about(self) -> Mapping[str, Any]:
-        return {"kind": "selected", "indices": mixed(*self.indices), "source": dict(self.source.about())}
+        return {**super().about(), "kind": "selected"}

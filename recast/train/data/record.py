@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Protocol, runtime_checkable
+from typing import Any, NamedTuple, Protocol, runtime_checkable
 
 import numpy as np
 
@@ -21,6 +21,26 @@ class Identified(Source, Protocol):
 
     def id(self, index: int) -> str:
         """The id of example `index`."""
+        ...
+
+
+class Origin(NamedTuple):
+    """Where an example comes from, as far as a split asks.
+
+    pictures: what names its source picture, and its target where that may be another's source: examples that share one
+    stay on one side. () where nobody can tell. is_held_out: by the set's own split; None where it has none.
+    """
+
+    pictures: tuple[bytes, ...] = ()
+    is_held_out: bool | None = None
+
+
+@runtime_checkable
+class Traced(Identified, Protocol):
+    """A source that knows where its examples come from."""
+
+    def origins(self) -> Iterator[Origin]:
+        """The origin of every example, in order."""
         ...
 
 

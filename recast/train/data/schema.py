@@ -9,14 +9,12 @@ from functools import partial
 from pathlib import Path
 from typing import Any, Literal
 
-from recast.errors import ConfigError, InputError
+from recast.errors import InputError
 from recast.train.data.folder import inside
 from recast.train.data.order import mixed
-from recast.train.data.record import Encoded, Record
+from recast.train.data.record import Encoded, Origin, Record
 
 Row = Mapping[str, Any]
-Part = Literal["all", "train", "held out"]
-PARTS = ("all", "train", "held out")
 BETWEEN = "|"
 
 
@@ -91,17 +89,25 @@ class Schema:
             licence=self.licence,
         )
 
-    def group_of(self, row: Row, place: str) -> bytes:
-        """What names the source picture of a row."""
+    @property
+    def grouping(self) -> tuple[str, ...]:
+        """The fields that name the source picture, or are it."""
+        return self.group or self.contexts[:1] or (self.target,)
+
+    def origin(self, row: Row, place: str) -> Origin:
+        """Where a row comes from. Raises InputError for one that does not say."""
         parts = []
-        for each in self.group or self.contexts[:1] or (self.target,):
+        for each in self.grouping:
             found = value(row, each)
             if found is None:
-                raise InputError(f"{place}: no {each}, by which the set is split; rows with it accepted")
+                raise InputError(
+                    f"{place}: no {each}, by which the set is split; rows with it accepted, or data.held_out=0, by "
+                    "which nothing is held out"
+                )
             if isinstance(found, Mapping):
                 found = found.get("bytes") or found.get("path")
             parts.append(found if isinstance(found, bytes) else str(found).encode())
-        return b"\0".join(parts)
+        return Origin((hashlib.sha256(b"\0".join(parts)).digest(),))
 
     def _said(self, row: Row, place: str) -> list[str]:
         said: list[str] = []
@@ -118,20 +124,6 @@ class Schema:
         found = value(row, name)
         many = found if isinstance(found, list | tuple) else [found]
         return [_encoded(each, f"{place}: {name}", folder) for each in many]
-
-
-def in_part(group: bytes, part: Part, held_out: float) -> bool:
-    """Whether the rows of a source picture belong to a part of the set: by a hash, the same on every machine."""
-    if part == "all":
-        return True
-    share = int.from_bytes(hashlib.sha256(group).digest()[:8], "big") / 2**64
-    return (share < held_out) == (part == "held out")
-
-
-def check_part(part: str, held_out: float) -> None:
-    """Raise ConfigError for a part that does not exist, or a share that leaves nothing on one side."""
-    if part not in PARTS or (part != "all" and not 0 < held_out < 1):
-        raise ConfigError(f"part={part!r}, held_out={held_out}: {', '.join(PARTS)} and a share in (0, 1) accepted")
 
 
 def tops(field: str) -> list[str]:

@@ -13,16 +13,16 @@ import json
 import os
 import re
 import tarfile
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import suppress
 from functools import partial
 from pathlib import Path
 from typing import Any
 
 from recast.errors import InputError
-from recast.train.data import pictures
+from recast.train.data import pictures, split
 from recast.train.data.example import Shape
-from recast.train.data.record import Encoded, Record, Records
+from recast.train.data.record import Encoded, Origin, Record, Records
 from recast.world.folder import write_whole
 
 SUFFIXES = ("png", "jpg", "jpeg", "webp", "gif", "tif", "tiff", "bmp", "ppm", "avif")
@@ -90,6 +90,18 @@ class ShardSource(Records):
             truth=about if "scenes" in about else None,
         )
 
+    def origins(self) -> Iterator[Origin]:
+        """Of each record its base context and its target, by their bytes."""
+        for index, (shard, key) in enumerate(self.places):
+            path = self.paths[shard]
+            try:
+                slots = self._slots(index)
+                base = int(self._words(path, key, self.shards[shard][key]).get("base", 0)) + 1
+                shown = [slots[slot][1] for slot in (base, 0) if slot in slots]
+                yield Origin(tuple(split.named(path, offset, length) for offset, length, *_ in shown))
+            except (InputError, TypeError, ValueError):  # `example` says what is wrong
+                yield Origin()
+
     def about(self) -> Mapping[str, Any]:
         """Its folder, and a hash of the names, lengths and contents' places of its shards."""
         digest = hashlib.sha256()
@@ -106,34 +118,42 @@ class ShardSource(Records):
     def _pictures(self, index: int) -> tuple[tuple[Encoded, ...], Encoded, Encoded | None]:
         """The contexts in order, the target, and the mask if there is one."""
         shard, key = self.places[index]
-        path, members = self.paths[shard], self.shards[shard][key]
-        found: dict[int, Encoded] = {}  # by context, from 1 on; 0 is the target, -1 the mask
-        for name, (offset, length, *size) in members.items():
-            part, _, suffix = name.rpartition(".")
-            if suffix not in SUFFIXES:
-                continue
-            here = Encoded(
+        path = self.paths[shard]
+        found = {
+            slot: Encoded(
                 name=f"{path}:{key}.{name}",
                 load=partial(_read, path, offset, length),
                 size=(size[0], size[1]) if size else None,
             )
+            for slot, (name, (offset, length, *size)) in self._slots(index).items()
+        }
+        return tuple(found[n] for n in sorted(found) if n > 0), found[0], found.get(-1)
+
+    def _slots(self, index: int) -> dict[int, tuple[str, list[int]]]:
+        """The pictures' members and where they lie: by context, from 1 on; 0 is the target, -1 the mask."""
+        shard, key = self.places[index]
+        path, members = self.paths[shard], self.shards[shard][key]
+        found: dict[int, tuple[str, list[int]]] = {}
+        for name, where in members.items():
+            part, _, suffix = name.rpartition(".")
+            if suffix not in SUFFIXES:
+                continue
             named = SOURCE.fullmatch(part)
-            place = int(named[1] or 1) if named else 0 if part in TARGET or not part else -1 if part == "mask" else None
-            if place in found:
+            slot = int(named[1] or 1) if named else 0 if part in TARGET or not part else -1 if part == "mask" else None
+            if slot in found:
                 raise InputError(
-                    f"{path}: record {key!r} has two pictures for one place, {found[place].name} and {name}; one "
-                    "accepted; write the shard again"
+                    f"{path}: record {key!r} has two pictures for one place, {path}:{key}.{found[slot][0]} and {name}; "
+                    "one accepted; write the shard again"
                 )
-            if place is not None:
-                found[place] = here
-        target, mask = found.pop(0, None), found.pop(-1, None)
-        contexts = found
-        if target is None or sorted(contexts) != list(range(1, len(contexts) + 1)):
+            if slot is not None:
+                found[slot] = name, where
+        contexts = sorted(slot for slot in found if slot > 0)
+        if 0 not in found or contexts != list(range(1, len(contexts) + 1)):
             raise InputError(
                 f"{path}: record {key!r} has {', '.join(sorted(members))}; source.*, source2.*, ... and target.*, or "
                 "one picture, accepted; write the shard again"
             )
-        return tuple(contexts[n] for n in sorted(contexts)), target, mask
+        return found
 
     def _words(self, path: Path, key: str, members: Members) -> dict[str, Any]:
         """What is said about a record, by the names of `world.shards`."""

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import hashlib
 import json
+import re
 from collections.abc import Iterator, Mapping, Sequence
 from functools import lru_cache
+from itertools import groupby
 from pathlib import Path
 from typing import Any
 
@@ -13,9 +15,11 @@ import numpy as np
 
 from recast.errors import ConfigError, InputError
 from recast.train.data.folder import lines
-from recast.train.data.record import Record, Records
-from recast.train.data.schema import Part, Row, Schema, check_part, in_part
+from recast.train.data.record import Origin, Record, Records
+from recast.train.data.schema import Row, Schema, tops
 
+SPLIT = re.compile(r"(?:dev|val|validation|test)[-_.]")
+"""How the hub names the files of a split that is not to be trained on: dev-00000-of-00004.parquet."""
 GROUPS_KEPT = 2
 """Row groups that a process holds in memory: the one it reads from, and the one before."""
 
@@ -23,9 +27,8 @@ GROUPS_KEPT = 2
 class ParquetSource(Records):
     """The rows of Parquet files, one example each, or one for each turn; read by row groups, the last ones kept.
 
-    part, held_out: "train" or "held out" leaves out, or takes, that share of the source pictures. pictures: the folder
-    of those that are not in the table. Raises InputError for no files, a file that is no Parquet, or one that lacks a
-    column of the schema.
+    pictures: the folder of those that are not in the table. Raises InputError for no files, a file that is no Parquet,
+    or one that lacks a column of the schema.
     """
 
     def __init__(
@@ -34,17 +37,14 @@ class ParquetSource(Records):
         schema: Schema,
         *,
         pictures: Path | str | None = None,
-        part: Part = "all",
-        held_out: float = 0.01,
     ) -> None:
-        _check(schema, files, ("parquet",), part, held_out)
+        _check(schema, files, ("parquet",))
         self.files, self.schema = [Path(each) for each in files], schema
         self.pictures = Path(pictures) if pictures is not None else None
-        self.part, self.held_out = part, held_out
         self.columns = [self._columns(path) for path in self.files]
         self.rows, self.blocks = self._placed()
         if not len(self.rows):
-            raise InputError(f"files: no rows in part {part!r} of {len(self.files)} files; at least one accepted")
+            raise InputError(f"files: no rows in {len(self.files)} files; at least one accepted")
         self._group = lru_cache(maxsize=GROUPS_KEPT)(self._read)
 
     @property
@@ -59,8 +59,23 @@ class ParquetSource(Records):
             row, where = self.schema.turns(row)[turn], f"{where}, turn {turn + 1}"
         return self.schema.record(row, index, where, self.pictures)
 
+    def origins(self) -> Iterator[Origin]:
+        """By the names of the files where they tell a split; else by the schema, of which only these columns are read.
+
+        Where the column is the picture itself, the whole set is read.
+        """
+        own = [SPLIT.match(path.name) is not None for path in self.files]
+        if any(own) and not all(own):
+            yield from (Origin(is_held_out=own[file]) for file in self.rows[:, 0])
+            return
+        needed = {top for each in self.schema.grouping for top in tops(each)}
+        for (file, group), rows in groupby(self.rows, key=lambda row: (int(row[0]), int(row[1]))):
+            read = self._read(file, group, tuple(name for name in self.columns[file] if name in needed))
+            for place in (int(row[2]) for row in rows):
+                yield self.schema.origin(read[place], f"{self.files[file]}: row group {group}, row {place}")
+
     def about(self) -> Mapping[str, Any]:
-        """Its schema and part, and a hash of the names, lengths and row counts of its files."""
+        """Its schema, and a hash of the names, lengths and row counts of its files."""
         digest = hashlib.sha256()
         for path in self.files:
             digest.update(json.dumps([path.name, path.stat().st_size]).encode())
@@ -68,8 +83,6 @@ class ParquetSource(Records):
             "kind": "parquet",
             "schema": self.schema.name,
             "place": str(self.files[0].parent),
-            "part": self.part,
-            "held_out": self.held_out,
             "examples": self.length,
             "sha256": digest.hexdigest(),
             "licence": self.schema.licence,
@@ -80,27 +93,23 @@ class ParquetSource(Records):
         placed: list[np.ndarray] = []
         for file, path in enumerate(self.files):
             for group, count in enumerate(_groups(path)):
-                if self.part == "all" and self.schema.turns is None:
+                if self.schema.turns is None:
                     kept = [(place, 0) for place in range(count)]
                 else:
-                    kept = list(self._kept(file, group))
+                    kept = list(self._turns(file, group))
                 block = np.full((len(kept), 4), (file, group, 0, 0), np.int32)
                 block[:, 2:] = np.array(kept, np.int32).reshape(-1, 2)
                 placed.append(block)
         blocks = [len(each) for each in placed if len(each)]
         return np.concatenate(placed) if placed else np.zeros((0, 4), np.int32), blocks
 
-    def _kept(self, file: int, group: int) -> Iterator[tuple[int, int]]:
-        """The rows of a group that are in the part, and each turn of them."""
-        schema = self.schema
-        needed = [schema.turns_field] if schema.turns_field else []
-        if self.part != "all":
-            needed += [each.partition(".")[0] for each in schema.group or schema.contexts[:1] or (schema.target,)]
-        for place, row in enumerate(self._read(file, group, tuple(dict.fromkeys(needed)))):
-            where = f"{self.files[file]}: row group {group}, row {place}"
-            if in_part(schema.group_of(row, where) if self.part != "all" else b"", self.part, self.held_out):
-                turns = len(schema.turns(row)) if schema.turns is not None else 1
-                yield from ((place, turn) for turn in range(turns))
+    def _turns(self, file: int, group: int) -> Iterator[tuple[int, int]]:
+        """The rows of a group, each as often as it has turns."""
+        turns, column = self.schema.turns, self.schema.turns_field
+        assert turns is not None
+        assert column is not None, "a table tells its turns by one column"
+        for place, row in enumerate(self._read(file, group, (column,))):
+            yield from ((place, turn) for turn in range(len(turns(row))))
 
     def _columns(self, path: Path) -> list[str]:
         """The columns that an example needs and the file has: those of the schema that may be missing are left out."""
@@ -138,8 +147,8 @@ class ParquetSource(Records):
 class ListSource(Records):
     """The rows of JSON files, one example each, or one for each turn; their pictures are files in a folder.
 
-    pictures: that folder; None for that of the first file. part, held_out: as for ParquetSource. Raises InputError
-    for no files, and for one that cannot be read, naming the line.
+    pictures: that folder; None for that of the first file. Raises InputError for no files, and for one that cannot be
+    read, naming the line.
     """
 
     def __init__(
@@ -148,11 +157,9 @@ class ListSource(Records):
         schema: Schema,
         *,
         pictures: Path | str | None = None,
-        part: Part = "all",
-        held_out: float = 0.01,
     ) -> None:
-        _check(schema, files, ("lines", "list"), part, held_out)
-        self.files, self.schema, self.part, self.held_out = [Path(each) for each in files], schema, part, held_out
+        _check(schema, files, ("lines", "list"))
+        self.files, self.schema = [Path(each) for each in files], schema
         self.pictures = Path(pictures) if pictures is not None else self.files[0].parent
         self.rows: list[tuple[str, Row]] = []
         for path in self.files:
@@ -165,10 +172,9 @@ class ListSource(Records):
                 self.rows += [
                     (where if schema.turns is None else f"{where}, turn {turn}", each)
                     for turn, each in enumerate(turns, 1)
-                    if part == "all" or in_part(schema.group_of(each, where), part, held_out)
                 ]
         if not self.rows:
-            raise InputError(f"files: no rows in part {part!r} of {len(self.files)} files; at least one accepted")
+            raise InputError(f"files: no rows in {len(self.files)} files; at least one accepted")
 
     @property
     def length(self) -> int:
@@ -178,23 +184,23 @@ class ListSource(Records):
         where, row = self.rows[index]
         return self.schema.record(row, index, where, self.pictures)
 
+    def origins(self) -> Iterator[Origin]:
+        return (self.schema.origin(row, where) for where, row in self.rows)
+
     def about(self) -> Mapping[str, Any]:
-        """Its schema and part, and a hash of its files."""
+        """Its schema, and a hash of its files."""
         digest = hashlib.sha256(b"".join(hashlib.sha256(path.read_bytes()).digest() for path in self.files))
         return {
             "kind": self.schema.storage,
             "schema": self.schema.name,
             "place": str(self.pictures),
-            "part": self.part,
-            "held_out": self.held_out,
             "examples": self.length,
             "sha256": digest.hexdigest(),
             "licence": self.schema.licence,
         }
 
 
-def _check(schema: Schema, files: Sequence[Path | str], storages: tuple[str, ...], part: str, held_out: float) -> None:
-    check_part(part, held_out)
+def _check(schema: Schema, files: Sequence[Path | str], storages: tuple[str, ...]) -> None:
     if schema.storage not in storages:
         raise ConfigError(
             f"schema={schema.name!r}: is stored as {schema.storage}; {' or '.join(storages)} accepted here"

@@ -9,13 +9,14 @@ from pathlib import Path
 from typing import Any
 
 from recast.errors import ConfigError, InputError
-from recast.train import journal, parallel, runs
+from recast.train import journal, parallel
 from recast.train.data.example import Batch
 from recast.train.distill import pair_writing, start
 from recast.train.distill.pair_writing import PairSettings, Written
 from recast.train.distill.pairs import MANIFEST, Manifest, PairBatch, Pairs
 from recast.train.distill.presets import Distillation
 from recast.train.distill.teacher import Teacher
+from recast.train.examples import Examples
 from recast.train.flow_stage import FlowStage
 from recast.train.journal import Journal
 from recast.train.parallel import Ranks
@@ -59,10 +60,12 @@ def write_pairs(
         ranks=ranks,
     )
     teacher = Teacher(base.flow)
+    chosen = Examples(preset.data, base.config, least=min(1, preset.data.held_out))
     if preset.data.held_out and not (place / HELD_OUT / MANIFEST).is_file():
-        judged = runs.held_out(preset.data, base.config.text.max_length - 1, preset.data.held_out)
+        apart = chosen.held_out()
+        judged = chosen.batches(apart)
         held = replace(
-            settings, count=preset.data.held_out, batches_per_shard=len(judged), seed=settings.seed + 1
+            settings, count=len(apart), batches_per_shard=len(judged), seed=settings.seed + 1
         )  # in one shard, their noise another one's
         same = replace(ranks, data_rank=0, data_size=1)  # all processes make all of them, and the first writes
         for _ in pair_writing.write(
@@ -77,7 +80,7 @@ def write_pairs(
         return ranks.any(should_stop()) or (preset.run.minutes is not None and seconds >= 60 * preset.run.minutes)
 
     had = 0 if is_new else Manifest.read(place / TRAIN).pairs
-    examples = runs.loader(preset.data, base.config, ranks, told.event)
+    examples = chosen.loader(ranks, told.event)
     try:
         if not is_new and is_over():
             examples.close()

@@ -31,6 +31,7 @@ from recast.train.distill.pixel_heads import PixelHeads
 from recast.train.distill.presets import FROM_PAIRS, Distillation
 from recast.train.distill.student import SamplerName
 from recast.train.distill.teacher import Teacher
+from recast.train.examples import Examples
 from recast.train.flow_stage import FlowStage
 from recast.train.parallel import Ranks
 from recast.train.runs import Ready
@@ -254,7 +255,9 @@ def _reading(
     ranks: Ranks,
 ) -> FlowStage:
     """The flow stage around the student, with what it is judged by and the walk that its panel shows."""
-    data, limit, usual = preset.data, base.config.text.max_length - 1, base.config.defaults
+    data, usual = preset.data, base.config.defaults
+    examples = Examples(data, base.config)
+    judged = examples.held_out(None if few is None else data.shown)
     if few is None:
         guidance = max(usual.generate_true_guidance, usual.edit_true_guidance)
         shown = Sampling(guidance=guidance, shifts_schedule=base.config.shifts_schedule)
@@ -271,8 +274,8 @@ def _reading(
         run=preset.run,
         ranks=ranks,
         adapters=low_rank,
-        held_out=runs.held_out(data, limit, data.held_out) if data.held_out and few is None else [],
-        panel=runs.held_out(data, limit, data.shown) if data.shown else [],
+        held_out=examples.batches(judged) if few is None else [],
+        panel=examples.batches(judged[: data.shown]),
         panel_settings=shown,
     )
 
@@ -326,7 +329,7 @@ def _batches(
     data, settings = preset.data, preset.settings
     is_real = isinstance(settings, AdversarialSettings) and settings.pictures == 1  # pairs are there to judge by
     if starts.pairs is None or is_real:
-        return runs.loader(data, model, ranks, event)
+        return Examples(data, model).loader(ranks, event)
     assert data.batch_size is not None
     pairs, pictures = data.batch_size, 0
     if isinstance(settings, AdversarialSettings) and settings.pictures:
@@ -334,7 +337,7 @@ def _batches(
     found = pair_runs.stream(starts.pairs, batch=pairs, seed=data.seed, ranks=ranks, makers=makers)
     if not pictures:
         return found
-    return beside.Beside(found, runs.loader(replace(data, batch_size=pictures), model, ranks, event))
+    return beside.Beside(found, Examples(replace(data, batch_size=pictures), model).loader(ranks, event))
 
 
 def _about(batches: Any) -> dict[str, Any]:

@@ -12,6 +12,7 @@ import pytest
 
 from recast.errors import ConfigError, InputError
 from recast.train.data.public import SCHEMAS, schema
+from recast.train.data.split import families, split
 from recast.train.data.tables import ListSource, ParquetSource
 from tests.train.data.sets import picture, png
 
@@ -162,20 +163,39 @@ def test_several_instructions_are_chosen_from_by_number(tmp_path):
 def test_pictures_of_a_source_stay_on_one_side_of_the_split(tmp_path):
     rows = [TABLES["magicbrush"](n) for n in range(60)]
     pq.write_table(pa.Table.from_pylist(rows), tmp_path / "a.parquet", row_group_size=7)
-    parts = {
-        part: ParquetSource([tmp_path / "a.parquet"], schema("magicbrush"), part=part, held_out=0.3)
-        for part in ("train", "held out")
-    }
-    ids = {part: {source.id(n) for n in range(source.length)} for part, source in parts.items()}
-    assert len(ids["train"]) + len(ids["held out"]) == 60
-    most = ParquetSource([tmp_path / "a.parquet"], schema("magicbrush"), part="train", held_out=0.05)
-    assert most.length >= 50
-    assert ids["train"] <= {most.id(n) for n in range(most.length)}  # who holds out more, holds out the same and more
-    groups = {part: {each.partition("/")[0] for each in found} for part, found in ids.items()}
-    assert groups["held out"]
-    assert not groups["train"] & groups["held out"]
-    with pytest.raises(ConfigError, match="part"):
-        ParquetSource([tmp_path / "a.parquet"], schema("magicbrush"), part="test")
+    source = ParquetSource([tmp_path / "a.parquet"], schema("magicbrush"))
+    ((train, judged),) = split([source], [6], 0.3)
+    ids = [[each.id(n) for n in range(each.length)] for each in (train, judged)]
+    assert sorted(ids[0] + ids[1]) == sorted(source.id(n) for n in range(60))
+    assert len(ids[1]) == 6
+    groups = [{each.partition("/")[0] for each in found} for found in ids]
+    assert not groups[0] & groups[1]
+    ((_, most),) = split([source], [18], 0.3)
+    assert {most.id(n) for n in range(6)} == set(ids[1])  # who holds out more, holds out the same and more
+    assert sum(train.blocks) == 54  # and what lies together is still read together
+    blocks = np.repeat(np.arange(len(train.blocks)), train.blocks)
+    assert all(train.indices[n] // 7 == train.indices[n - 1] // 7 for n in range(1, 54) if blocks[n] == blocks[n - 1])
+
+
+def test_a_set_that_is_published_in_two_splits_is_taken_in_these(tmp_path):
+    """Whatever is asked for: no row of a file named dev, as the hub names it, is ever trained on."""
+    for name, first in (("train", 0), ("dev", 4)):
+        rows = [TABLES["omniedit"](first + n) for n in range(4)]
+        pq.write_table(pa.Table.from_pylist(rows), tmp_path / f"{name}-00000-of-00001.parquet")
+    source = ParquetSource(sorted(tmp_path.glob("*.parquet")), schema("omniedit"))
+    for count in (0, 2, 9):
+        ((train, judged),) = split([source], [count], 0.1)
+        assert {train.id(n) for n in range(train.length)} == {f"task_{n}" for n in range(4)}
+        assert {judged.id(n) for n in range(judged.length)} == {f"task_{n}" for n in range(4, 8)}
+    alone = ParquetSource([tmp_path / "dev-00000-of-00001.parquet"], schema("omniedit"))
+    assert split([alone], [0], 0.1) == [(alone, None)]
+
+
+@pytest.mark.parametrize("name", TABLES)
+def test_every_table_names_its_source_pictures(tmp_path, name):
+    pq.write_table(pa.Table.from_pylist([TABLES[name](n) for n in range(COUNT)]), tmp_path / "a.parquet")
+    origins = list(ParquetSource([tmp_path / "a.parquet"], schema(name)).origins())
+    assert len({origin.pictures for origin in origins}) == (2 if name == "magicbrush" else COUNT)
 
 
 def test_imgedit_and_its_conversations(tmp_path):
@@ -196,6 +216,7 @@ def test_imgedit_and_its_conversations(tmp_path):
     assert [turns.example(n).instruction for n in range(6)] == [
         f"edit {n} {k}" for n, k in ((0, 0), (1, 0), (1, 1), (2, 0), (2, 1), (2, 2))
     ]
+    assert sorted(map(len, families(list(turns.origins())))) == [1, 2, 3]
     with pytest.raises(InputError, match="pictures="):
         ParquetSource([tmp_path / "one.parquet"], schema("imgedit")).example(0)
 
@@ -259,6 +280,7 @@ def test_a_list_of_a_public_set(tmp_path, name):
     text = json.dumps(rows) if SCHEMAS[name].storage == "list" else "\n".join(map(json.dumps, rows))
     path.write_text(text)
     source = ListSource([path], schema(name))
+    assert len({origin.pictures for origin in source.origins()}) == 2
     for n in range(2):
         example = source.example(n)
         assert example.instruction == f"edit {n}"
@@ -289,6 +311,7 @@ def test_chains_of_edits_give_one_example_a_turn(tmp_path):
             np.testing.assert_array_equal(example.contexts[0], picture(n))
             np.testing.assert_array_equal(example.target, picture(n + 1))
         assert len({source.id(n) for n in range(3)}) == 3
+        assert len({origin.pictures for origin in source.origins()}) == 1
     del pico["files"][1]
     (tmp_path / "list.jsonl").write_text(json.dumps(pico))
     with pytest.raises(InputError, match=r"row 1: .*edit_turn2 is missing"):

@@ -8,8 +8,8 @@ import numpy as np
 import pytest
 
 from recast.errors import ConfigError
-from recast.train import runs
 from recast.train.data.sheets import PHRASES, SheetSource
+from recast.train.examples import Examples, source
 from recast.train.presets import tiny_edit
 from recast.world.scene import from_json
 
@@ -61,9 +61,10 @@ def test_what_is_not_there_is_refused(wrong: dict, said: str):
 
 def test_a_run_is_judged_by_grounds_that_it_does_not_show():
     data = tiny_edit().data
-    (batch,) = runs.held_out(data, 31, 5)
+    made = Examples(data, tiny_edit().model)
+    (batch,) = made.batches(made.held_out(5))
     assert {from_json(truth["scenes"][0]).variant % 4 for truth in batch.truths} == {3}
     with pytest.raises(ConfigError, match="at most 384"):
-        runs.held_out(data, 31, 385)
+        Examples(replace(data, held_out=385), tiny_edit().model)
     with pytest.raises(ConfigError, match="sizes="):
-        runs.source(replace(data, sizes=((64, 64), (96, 64))), 31)
+        source(replace(data, sizes=((64, 64), (96, 64))), 31)

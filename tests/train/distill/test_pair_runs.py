@@ -10,10 +10,11 @@ from typing import Any
 import pytest
 
 from recast import config, loading
-from recast.train import journal, runs
+from recast.train import journal
 from recast.train.distill import pair_runs
 from recast.train.distill.pair_writing import PairSettings
 from recast.train.distill.presets import Distillation, preset
+from recast.train.examples import Examples
 from recast.train.parallel import ALONE
 from tests.tiny import tiny_autoencoder, tiny_text
 from tests.train.distill.toy import reading
@@ -59,8 +60,9 @@ def clock(monkeypatch: pytest.MonkeyPatch) -> Clock:
                 yield batch
 
     monkeypatch.setattr(loading, "load", load)
-    monkeypatch.setattr(runs, "held_out", held_out)
-    monkeypatch.setattr(runs, "loader", lambda *asked: Slow(ALONE))
+    monkeypatch.setattr(Examples, "held_out", held_out)
+    monkeypatch.setattr(Examples, "batches", lambda made, found: found)
+    monkeypatch.setattr(Examples, "loader", lambda *asked: Slow(ALONE))
     return found
 
 

@@ -1,0 +1,114 @@
+"""What of a finite source is trained on and what it judges by: every picture on one side alone.
+
+Examples that show one picture, as the source of an edit or as its result, belong together, so that the turns of a
+conversation never part; pictures that are shown beside it, as a style or a face, may stand on both sides. Which side
+is told by a hash of the pictures: the same on every machine, whatever the order of the examples.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from recast.errors import ConfigError, InputError
+from recast.train.data.example import Source
+from recast.train.data.order import Blocked, Chosen, mixed
+from recast.train.data.record import Origin, Traced
+
+TAIL = 4096
+"""Bytes at the end of a picture's file that, with its length, tell it from others. Two that are taken for one only
+stay on one side together."""
+
+
+class Part(Chosen):
+    """One side of a source that was split. Where the source lies in blocks, so does this."""
+
+    def __init__(self, source: Traced, indices: Sequence[int], side: str) -> None:
+        super().__init__(source, indices)
+        self.side = side
+        if isinstance(source, Blocked):
+            ends = np.searchsorted(self.indices, np.cumsum([0, *source.blocks]))
+            self.blocks = [int(count) for count in np.diff(ends) if count]
+
+    def about(self) -> Mapping[str, Any]:
+        digest = hashlib.sha256(np.asarray(self.indices, np.int64).tobytes()).hexdigest()
+        about = {"kind": "part", "side": self.side, "examples": self.length, "sha256": digest}
+        return {**about, "source": dict(self.source.about())}
+
+
+def split(sources: Sequence[Traced], counts: Sequence[int], share: float) -> list[tuple[Source, Chosen | None]]:
+    """Of each source what is trained on, and what is judged by, None for nothing.
+
+    A set that is published in two splits is taken in these. Of any other, as many examples as `counts` says are held
+    out, or a few more, for pictures are held out with all their examples, but no more than `share` of all; where even
+    one is too many, nothing is, and the source is trained on as it is. What is judged by stands in an order of which
+    any beginning is of all sorts. Raises ConfigError for a share that leaves nothing on one side.
+    """
+    if not 0 < share < 1:
+        raise ConfigError(f"held_out_share={share}: a share above 0 and below 1 accepted")
+    is_published = [next(source.origins(), Origin()).is_held_out is not None for source in sources]
+    origins = [
+        list(source.origins()) if any(counts) or own else [] for source, own in zip(sources, is_published, strict=True)
+    ]
+    judged = [sorted((n for n, each in enumerate(known) if each.is_held_out), key=mixed) for known in origins]
+    most = [int(share * len(known)) for known in origins]
+    places = [(source, number) for source, known in enumerate(origins) for number in range(len(known))]
+    for family in families([origin for known in origins for origin in known]):
+        members = [places[each] for each in family]
+        added = Counter(source for source, _ in members)
+        is_wanted = any(len(judged[source]) < min(counts[source], most[source]) for source in added)
+        if is_wanted and all(len(judged[source]) + more <= most[source] for source, more in added.items()):
+            for source, number in members:
+                judged[source].append(number)
+    return [_parted(source, numbers) for source, numbers in zip(sources, judged, strict=True)]
+
+
+def _parted(source: Traced, judged: Sequence[int]) -> tuple[Source, Chosen | None]:
+    if not judged:
+        return source, None
+    out, count = set(judged), source.length
+    assert count is not None, "a source that knows where its examples come from is finite"
+    return Part(source, [n for n in range(count) if n not in out], "train"), Chosen(source, judged)
+
+
+def families(origins: Sequence[Origin]) -> list[list[int]]:
+    """The examples that share a picture, directly or through others; families in the order of a hash of their pictures.
+
+    Examples of which nobody knows the pictures are in none.
+    """
+    parent: dict[bytes, bytes] = {}
+
+    def root(picture: bytes) -> bytes:
+        while parent.setdefault(picture, picture) != picture:
+            parent[picture] = parent[parent[picture]]
+            picture = parent[picture]
+        return picture
+
+    for origin in origins:
+        for one, other in zip(origin.pictures, origin.pictures[1:], strict=False):
+            low, high = sorted((root(one), root(other)))
+            parent[high] = low
+    found: dict[bytes, list[int]] = {}
+    for number, origin in enumerate(origins):
+        if origin.pictures:
+            found.setdefault(root(origin.pictures[0]), []).append(number)
+    return [found[name] for name in sorted(found)]
+
+
+def named(path: Path, offset: int = 0, length: int | None = None) -> bytes:
+    """A hash that tells a picture from others: a file, or `length` bytes of one from `offset` on.
+
+    Raises InputError for a file that cannot be read.
+    """
+    try:
+        with path.open("rb") as file:
+            size = path.stat().st_size - offset if length is None else length
+            file.seek(offset + max(0, size - TAIL))
+            return hashlib.sha256(size.to_bytes(8, "big") + file.read(min(size, TAIL))).digest()
+    except OSError as error:
+        raise InputError(f"{path}: cannot be read ({error.strerror}); check that it is still there") from error
