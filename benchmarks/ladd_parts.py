@@ -5,7 +5,7 @@
 
 Parts: which blocks the heads sit on; the law of noise levels at which they look (its mean m); negatives (mis-paired
 words, copies of the context); the penalty R1 (none, approximate, of gradients); the share of the student's own states;
-the regression that is kept; what the student begins as.
+the regression that is kept; what the student begins as; the sampler that it is trained and asked by.
 
 Without a preset it is the toy (`toy_edits`), on one core: a teacher and its pairs for each seed, then all students of
 it; figures are of edits that were never trained on, the mean over seeds and the half of their range. All students of a
@@ -53,6 +53,7 @@ PARTS: dict[str, Change] = {
     "own states: half": {"on_policy": 0.5},
     "regression: none": {"regression": 0.0},
     "begins as the teacher": {"start": "teacher"},
+    "sampler: re-noise": {"sampler": "renoise"},
 }
 
 
@@ -92,8 +93,8 @@ def _toy(args: argparse.Namespace, chosen: Mapping[str, Change], seed: int) -> l
     place, judged = args.out / f"seed-{seed}", range(toy.HELD_OUT, toy.HELD_OUT + toy.JUDGED)
     rows: list[dict[str, Any]] = []
 
-    def say(part: str, network: Any, steps: int, accuracy: float | None = None) -> None:
-        made = toy.walked(network, judged, steps)
+    def say(part: str, network: Any, steps: int, accuracy: float | None = None, sampler: Any = "euler") -> None:
+        made = toy.walked(network, judged, steps, sampler)
         endpoint = 1000 * float((made - ends).square().mean())
         told = {"preset": "toy", "part": part, "seed": seed, "steps": args.steps, "accuracy": accuracy}
         rows.append({**told, **toy.figures(made, judged), "endpoint": endpoint})
@@ -118,6 +119,8 @@ def _toy(args: argparse.Namespace, chosen: Mapping[str, Change], seed: int) -> l
     direct = toy.regressed(teacher, pairs, place / "direct", steps=toy.DIRECT_UPDATES, seed=seed)
     if not is_known("direct"):
         say("direct", direct, 4)
+    if not is_known("direct, re-noised"):
+        say("direct, re-noised", direct, 4, sampler="renoise")
     if not is_known("consistency"):
         made = toy.consistent(teacher, pairs, place / "consistency", steps=toy.DIRECT_UPDATES, seed=seed)
         say("consistency", made, 4)
@@ -132,7 +135,7 @@ def _toy(args: argparse.Namespace, chosen: Mapping[str, Change], seed: int) -> l
             settings["heads"] = toy.heads(settings.pop("taps"))
         folder = place / _folder(name)
         student, stage = toy.adversarial(teacher, start, pairs, folder, steps=args.steps, seed=seed, **settings)
-        say(name, student, 4, float(stage.gate.accuracy))
+        say(name, student, 4, float(stage.gate.accuracy), stage.settings.sampler)
     return rows
 
 
@@ -193,6 +196,8 @@ def _word(value: Any) -> str:
     """A setting as --set takes it."""
     if value is None:
         return "none"
+    if isinstance(value, str):
+        return value
     return "[" + ",".join(f"{each:g}" for each in value) + "]" if isinstance(value, tuple) else f"{value:g}"
 
 

@@ -26,17 +26,20 @@ from recast.flow.transformer import FlowTransformer
 from recast.latents.autoencoder import Autoencoder
 from recast.quality.distributions import kernel_distance
 from recast.train import export, state
+from recast.train.distill import student
+from recast.train.distill.adversarial_settings import walked_by
 from recast.train.distill.consistency import ConsistencySettings, ConsistencyStage
 from recast.train.distill.direct import DirectSettings, DirectStage
 from recast.train.distill.heads import Heads, HeadSettings
 from recast.train.distill.ladd import LaddStage
 from recast.train.distill.ladd_settings import LaddSettings
+from recast.train.distill.paired import at_one_time
 from recast.train.distill.pairs import PairBatch, noise_of
 from recast.train.distill.teacher import Teacher
 from recast.train.flow_stage import FlowStage, FlowTraining, Prepared
 from recast.train.initial import initialise
 from recast.train.loop import run
-from recast.train.objective import even, generator
+from recast.train.objective import draw, even, generator
 from recast.train.parallel import ALONE
 from recast.train.settings import Optimiser, Run, Settings
 from recast.train.stage import Stage
@@ -238,13 +241,20 @@ def taught(place: Path, *, steps: int, seed: int = 0) -> FlowTransformer:
     return frozen(network)
 
 
-def walked(network: FlowTransformer, numbers: Sequence[int], steps: int) -> Tensor:
-    """Where so many Euler steps from the noise of these edits end, (b, 4, 8)."""
+def walked(
+    network: FlowTransformer, numbers: Sequence[int], steps: int, sampler: student.SamplerName = "euler"
+) -> Tensor:
+    """Where so many steps from the noise of these edits end, (b, 4, 8); new noise is drawn by their numbers too."""
     asked, reads = edits(numbers), Reading(network, steps=1, optimiser=Optimiser())
     with torch.no_grad():
         condition = reads.condition(asked, asked.prompts, 1.0)
     noise = noise_of(numbers, 0, (TOKENS, CHANNELS))
-    return Teacher(network).endpoint(noise, condition, steps=steps, guidance=1.0, mu=resolution_shift(TOKENS))
+    if sampler == "euler":
+        return Teacher(network).endpoint(noise, condition, steps=steps, guidance=1.0, mu=resolution_shift(TOKENS))
+    fresh = iter(draw(numbers, 1, (steps - 1, TOKENS, CHANNELS)).transpose(0, 1))
+    walk = student.sampler(sampler, lambda: next(fresh))
+    times = student.grid(steps, resolution_shift(TOKENS))
+    return student.picture(at_one_time(lambda x, t: network(x, t, condition)), noise, times, walk)
 
 
 def pairs_of(network: FlowTransformer, numbers: Sequence[int]) -> PairBatch:
@@ -261,23 +271,23 @@ def pairs_of(network: FlowTransformer, numbers: Sequence[int]) -> PairBatch:
 
 def regressed(teacher: FlowTransformer, pairs: PairBatch, place: Path, *, steps: int, seed: int = 0) -> FlowTransformer:
     """A student of four steps by direct distillation, from the teacher's weights."""
-    student = copy.deepcopy(teacher).requires_grad_(True)
-    reading = Reading(student, steps=steps, optimiser=Optimiser(lr=1e-3, warmup_steps=10, weight_decay=0.0), seed=seed)
+    network = copy.deepcopy(teacher).requires_grad_(True)
+    reading = Reading(network, steps=steps, optimiser=Optimiser(lr=1e-3, warmup_steps=10, weight_decay=0.0), seed=seed)
     stage = DirectStage(reading, DirectSettings())
-    student.load_state_dict(learn(stage, reading.run, Bank(pairs, BATCH, seed), place)["flow"])
-    return frozen(student)
+    network.load_state_dict(learn(stage, reading.run, Bank(pairs, BATCH, seed), place)["flow"])
+    return frozen(network)
 
 
 def consistent(
     teacher: FlowTransformer, pairs: PairBatch, place: Path, *, steps: int, seed: int = 0
 ) -> FlowTransformer:
     """A student of four steps by consistency in four phases, from the teacher's weights."""
-    student = copy.deepcopy(teacher).requires_grad_(True)
-    reading = Reading(student, steps=steps, optimiser=Optimiser(lr=1e-3, warmup_steps=10, weight_decay=0.0), seed=seed)
+    network = copy.deepcopy(teacher).requires_grad_(True)
+    reading = Reading(network, steps=steps, optimiser=Optimiser(lr=1e-3, warmup_steps=10, weight_decay=0.0), seed=seed)
     settings = ConsistencySettings(guidance=1.0, target_decay=0.0)
     stage = ConsistencyStage(reading, Teacher(teacher), settings)
-    student.load_state_dict(learn(stage, reading.run, Bank(pairs, BATCH, seed), place)["flow"])
-    return frozen(student)
+    network.load_state_dict(learn(stage, reading.run, Bank(pairs, BATCH, seed), place)["flow"])
+    return frozen(network)
 
 
 def adversarial(
@@ -289,21 +299,23 @@ def adversarial(
     steps: int,
     seed: int = 0,
     lr: float = 2e-4,
+    sampler: student.SamplerName = "euler",
     **settings: Any,
 ) -> tuple[FlowTransformer, LaddStage]:
     """A student of four steps by latent adversarial distillation, and the stage that made it.
 
-    start: its first weights. lr: the student's rate. settings: of `LaddSettings`, where they are not `LADD`.
+    start: its first weights. lr: the student's rate. sampler: its own, with what belongs to it. settings: of
+    `LaddSettings`, where they are not `LADD`.
     """
-    student = copy.deepcopy(start).requires_grad_(True)
+    network = copy.deepcopy(start).requires_grad_(True)
     optimiser = Optimiser(lr=lr, betas=(0.5, 0.95), warmup_steps=10, weight_decay=0.0, schedule="cosine")
-    reading = Reading(student, steps=steps, optimiser=optimiser, seed=seed)
-    told = LaddSettings(**{**LADD, "heads": heads((2 / 3, 1.0)), **settings})
+    reading = Reading(network, steps=steps, optimiser=optimiser, seed=seed)
+    told = walked_by(LaddSettings(**{**LADD, "heads": heads((2 / 3, 1.0)), **settings}), sampler)
     judges = Heads(teacher.config, told.heads).initialise(seed)
     critic = replace(optimiser, lr=5e-3)
     stage = LaddStage(reading, Teacher(teacher), judges, told, discriminator_optimiser=critic)
-    student.load_state_dict(learn(stage, reading.run, Bank(pairs, BATCH, seed), place)["flow"])
-    return frozen(student), stage
+    network.load_state_dict(learn(stage, reading.run, Bank(pairs, BATCH, seed), place)["flow"])
+    return frozen(network), stage
 
 
 def heads(taps: tuple[float, ...] | None) -> HeadSettings:
