@@ -154,8 +154,9 @@ class FlowTransformer(nn.Module):
         The context attends only to itself and is modulated at t = 0, without text, pooled vector or guidance:
         it depends on nothing but the pictures, so one cache serves every step, prompt, seed and guidance.
         """
-        rotary = rotary_table(positions, self.config.axes_dim, self.config.theta)
         x = self.embed(context, None)
+        positions = positions.expand(x.shape[0], -1, -1)  # as `condition` does: a shape of its own costs a graph
+        rotary = rotary_table(positions, self.config.axes_dim, self.config.theta)
         vector = self.time_in(sinusoid(x.new_zeros(x.shape[0])))
         cache = []
         for double in self.double_blocks:

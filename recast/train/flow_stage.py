@@ -9,8 +9,8 @@ from __future__ import annotations
 
 import hashlib
 import logging
-from collections.abc import Callable, Mapping, Sequence
-from contextlib import AbstractContextManager
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass, replace
 from typing import NamedTuple
 
@@ -27,6 +27,7 @@ from recast.latents.autoencoder import Autoencoder
 from recast.latents.tokens import pack, positions, unpack
 from recast.pixels import image
 from recast.train import objective, validation
+from recast.train.compiling import uncompiled
 from recast.train.data.example import Batch
 from recast.train.parallel import ALONE, Ranks
 from recast.train.settings import Optimiser, Run
@@ -181,11 +182,9 @@ class FlowStage:
         """The held-out loss at fixed times with fixed noise: whole, by time, by use, by kind of edit, by mask."""
         if not self.held_out:
             return {}
-        with torch.no_grad():
+        with self._judging():
             passes = [each for batch in self.held_out for each in self.passes(batch, fixed(batch))]
-            numbers = validation.measure(passes, self.errors, self.ranks, self.device)
-        reshard(self.flow)
-        return numbers
+            return validation.measure(passes, self.errors, self.ranks, self.device)
 
     def samples(self) -> Mapping[str, np.ndarray]:
         """One picture: a row for each example of the panel, of contexts, instruction, result and truth."""
@@ -203,12 +202,17 @@ class FlowStage:
 
     def answers(self, batch: Batch, uses: Sequence[Use]) -> list[tuple[Use, np.ndarray]]:
         """The pictures (H, W, 3) uint8 that the flow makes of these uses, from noise that is always the same."""
-        with torch.no_grad():
-            found = [
+        with self._judging():
+            return [
                 pair for each in self.passes(batch, uses) for pair in zip(each.uses, self._sample(each), strict=True)
             ]
+
+    @contextmanager
+    def _judging(self) -> Iterator[None]:
+        """Without gradients, and with blocks as they are written: graphs for these few passes would cost more."""
+        with torch.no_grad(), uncompiled() if self.run.compile else nullcontext():
+            yield
         reshard(self.flow)
-        return found
 
     # Velocities.
 

@@ -29,6 +29,7 @@ from recast.flow.layers import attention
 from recast.flow.transformer import FlowTransformer
 from recast.train import context_parallel, tensor_parallel
 from recast.train.activations import blocks, checkpoint_blocks
+from recast.train.compiling import compile_blocks
 from recast.train.settings import Parallel, Run
 
 log = logging.getLogger(__name__)
@@ -221,8 +222,7 @@ def wrap(network: nn.Module, run: Run, parallel: Parallel, ranks: Ranks) -> nn.M
             context_parallel.parallelise(network, ranks.context)
     checkpoint_blocks(network, run.checkpointing)
     if run.compile:
-        for block in blocks(network):
-            block.compile()
+        compile_blocks(network, is_whole=parallel.tensor == parallel.context == 1)
     if ranks.mesh is not None and ranks.size > parallel.tensor:
         _shard(network, run, parallel, ranks.mesh)
     return network.to(ranks.device) if parallel.tensor == ranks.size else network
