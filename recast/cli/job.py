@@ -66,12 +66,6 @@ class Model:
             require_local(Path(path))
         return loading.outline(self.place, variant=self.variant)
 
-    def load(self) -> Pipeline:
-        """With its weights, by its plan."""
-        from recast.cli import planned
-
-        return planned.load(self).pipeline
-
 
 @dataclass(frozen=True, kw_only=True)
 class Job:

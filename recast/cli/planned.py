@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Generator
 from dataclasses import replace
 from typing import TYPE_CHECKING, NamedTuple, TypeVar
 
@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from recast.speed.processes import Process
 
 Found = TypeVar("Found")
+Step = TypeVar("Step")
 Say = Callable[[str], None]
 
 
@@ -29,6 +30,12 @@ class Ready(NamedTuple):
     def run(self, ask: Callable[[Pipeline], Found]) -> tuple[Found, str | None]:
         """What `ask` gets of the pipeline; by a plan, tried once more with less memory, and a word on that."""
         return (ask(self.pipeline), None) if self.fast is None else self.fast.run(ask)
+
+    def steps(
+        self, ask: Callable[[Pipeline], Generator[Step, None, Found]]
+    ) -> Generator[Step, None, tuple[Found, str | None]]:
+        """As `run`, of work that yields its steps; those of the second time follow, from its beginning."""
+        return ((yield from ask(self.pipeline)), None) if self.fast is None else (yield from self.fast.steps(ask))
 
 
 def load(

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import argparse
 import sys
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -18,7 +18,6 @@ from recast.pixels import image
 from recast.retouch.thread import Anchors, Node, Thread, import_thread
 
 if TYPE_CHECKING:
-    from recast.cli.planned import Ready
     from recast.pixels.image import Source
     from recast.retouch.thread.tree import Edits
     from recast.run import Result
@@ -47,30 +46,10 @@ class Loading:
         return self._editor
 
 
-class Lowering:
-    """An editor whose edits are tried once more with less memory, under a cap (--vram), where it has run out."""
-
-    def __init__(self, ready: Ready, warn: Callable[[Iterable[str]], None]) -> None:
-        from recast.retouch.editor import Editor
-
-        self.ready, self.warn, self.editor = ready, warn, Editor(ready.pipeline)
-
-    def edit(self, image: Source, prompt: str, **options: Any) -> Result:
-        from recast.speed.cap import but_for_the_host
-
-        made, lowered = but_for_the_host(self.ready.run, lambda _: self.editor.edit(image, prompt, **options))
-        if lowered:
-            self.warn([lowered])
-        return made
-
-    def __getattr__(self, name: str) -> Any:
-        """What else an editor has."""
-        return getattr(self.editor, name)
-
-
 def load_editor(args: argparse.Namespace, progress: Progress) -> Edits:
     """The model of the flags by its plan, with an editor round it that keeps the rest of a picture."""
     from recast.cli import planned
+    from recast.cli.lowering import Lowering
 
     ready = planned.load(Model.of(args), say=lambda line: progress.say(f"recast: {line}"))
     return Lowering(ready, Report(args.json, aside=progress.aside).warn)

@@ -51,17 +51,21 @@ def animate(args: argparse.Namespace) -> Exit:
 
 
 def _loop(args: argparse.Namespace, keys: list[Key], timing: Timing) -> Loop:
+    from recast.cli import planned
     from recast.thumbnails.animate import animate as work
 
     with Progress(quiet=args.quiet) as progress:
         progress.note("loading the model")
-        steps = work(keys, Model.of(args).load(), timing=timing)
+        steps = planned.load(Model.of(args)).steps(lambda pipeline: work(keys, pipeline, timing=timing))
         progress.note("looking at the key pictures", "loop ")
         while True:
             try:
                 step = next(steps)
             except StopIteration as done:
-                made: Loop = done.value
+                made: Loop
+                made, lowered = done.value
+                if lowered:
+                    say(f"warning: {lowered}")
                 return made
             progress.step(step.done, step.all)
 

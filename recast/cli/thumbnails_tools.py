@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, TypeAlias
 
 from recast.cli.job import Model
-from recast.cli.output import say
+from recast.cli.output import Report, say
 from recast.cli.progress import Progress
 from recast.errors import ConfigError, InputError
 
@@ -48,10 +48,11 @@ def tools(args: argparse.Namespace, kit: Kit, progress: Progress) -> Tools:
             say(line)
 
     def load() -> Any:
-        from recast.retouch.editor import Editor
+        from recast.cli.lowering import Lowering
 
         progress.note("loading the model")
-        return Editor(planned.load(model, say=told).pipeline)
+        warn = Report(args.json, aside=progress.aside).warn
+        return Lowering(planned.load(model, say=told), warn)
 
     return Tools(
         generator=_once(load),

@@ -8,7 +8,7 @@ adapters that are set later change its weights.
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Generator, Sequence
 from dataclasses import dataclass, field, replace
 from typing import TypeVar, cast
 
@@ -21,7 +21,7 @@ from recast.pipeline import Pipeline
 from recast.speed.adapters import Written
 from recast.speed.among import among_of
 from recast.speed.approximate import Approximate
-from recast.speed.cap import free_bytes, lowered, parse_cap, passing, retrying
+from recast.speed.cap import free_bytes, lowered, parse_cap, passing, retrying, retrying_steps
 from recast.speed.choice import choose
 from recast.speed.engine import Engine
 from recast.speed.exchange import Applied, Exchange
@@ -35,6 +35,7 @@ from recast.speed.several import Several
 log = logging.getLogger(__name__)
 
 Found = TypeVar("Found")
+Step = TypeVar("Step")
 
 
 @dataclass
@@ -57,6 +58,12 @@ class Accelerated:
         Where there is none, see `lower`, the error is handed on.
         """
         return retrying(lambda: ask(self.pipeline), self.lower)
+
+    def steps(
+        self, ask: Callable[[Pipeline], Generator[Step, None, Found]]
+    ) -> Generator[Step, None, tuple[Found, str | None]]:
+        """As `run`, of work that yields its steps; those of the second time follow, from its beginning."""
+        return retrying_steps(lambda: ask(self.pipeline), self.lower)
 
     def set_adapters(self, adapters: AdapterFiles = (), *, keep_on: torch.device | str | None = None) -> Written:
         """Have these adapters in the weights from the next request on, and no others; none gives the old bits back.

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Generator
 from dataclasses import replace
 from typing import TYPE_CHECKING, TypeVar
 
@@ -22,6 +22,8 @@ UNITS = {"gb": 1e9, "gib": 2**30, "mb": 1e6, "mib": 2**20}
 LOWER = 0.85  # of the peak that did not fit: what the next recipe is made for
 Found = TypeVar("Found")
 Given = TypeVar("Given")
+Step = TypeVar("Step")
+Failed = TypeVar("Failed", bound=Exception)
 
 
 def parse_cap(text: str | float) -> int:
@@ -78,16 +80,26 @@ def retrying(run: Callable[[], Found], lower: Callable[[], str | None]) -> tuple
     except (MemoryError, RuntimeError) as error:
         if not _is_out_of_memory(error):
             raise
-        said = str(error).splitlines()[0] if str(error) else type(error).__name__
-        first = error.with_traceback(None)  # whose frames hold what filled the memory
-        first.__context__ = first.__cause__ = None
-    _give_back()
-    recipe = lower()
-    if recipe is None:
-        raise first
-    note = f"memory: ran out ({said}); tried again with {recipe}"
-    log.warning("memory=ran_out lowered=%s", recipe)
+        first = _without_frames(error)
+    note = _taken_lower(first, lower)
     return run(), note
+
+
+def retrying_steps(
+    run: Callable[[], Generator[Step, None, Found]], lower: Callable[[], str | None]
+) -> Generator[Step, None, tuple[Found, str | None]]:
+    """As `retrying`, of work that yields its steps: those of a second one follow, from its beginning.
+
+    Not for a MemoryError of the host's, as `but_for_the_host` has it.
+    """
+    try:
+        return (yield from run()), None
+    except (OutOfMemory, RuntimeError) as error:
+        if not _is_out_of_memory(error):
+            raise
+        first = _without_frames(error)
+    note = _taken_lower(first, lower)
+    return (yield from run()), note
 
 
 def but_for_the_host(
@@ -183,6 +195,24 @@ def _scaled(request: Request, share: float, side: int) -> Request:
 
     contexts = tuple((edge(width), edge(height)) for width, height in request.contexts)
     return replace(request, width=edge(request.width), height=edge(request.height), contexts=contexts)
+
+
+def _without_frames(error: Failed) -> Failed:
+    """The error alone: frames hold what filled the memory."""
+    bare = error.with_traceback(None)
+    bare.__context__ = bare.__cause__ = None
+    return bare
+
+
+def _taken_lower(error: Exception, lower: Callable[[], str | None]) -> str:
+    """A sentence on the recipe that was taken because of an error; the error is raised where there is none."""
+    said = str(error).splitlines()[0] if str(error) else type(error).__name__
+    _give_back()
+    recipe = lower()
+    if recipe is None:
+        raise error
+    log.warning("memory=ran_out lowered=%s", recipe)
+    return f"memory: ran out ({said}); tried again with {recipe}"
 
 
 def _is_out_of_memory(error: BaseException) -> bool:

@@ -16,7 +16,7 @@ from recast.cli.main import VERBS, Exit
 from recast.errors import OutOfMemory
 from recast.pixels import image
 from recast.retouch.thread import Thread
-from recast.speed.cap import retrying
+from recast.speed.cap import retrying_steps
 from tests.cli.conftest import Recast, picture
 from tests.retouch.thread.fake import Painter
 
@@ -177,8 +177,8 @@ class Short:
     def __init__(self, error: Exception) -> None:
         self.pipeline, self.errors, self.runs = Painter(), [error], 0
 
-    def run(self, ask: Any) -> Any:
-        return retrying(lambda: ask(self._used()), lambda: "less")
+    def steps(self, ask: Any) -> Any:
+        return retrying_steps(lambda: ask(self._used()), lambda: "less")
 
     def _used(self) -> Painter:
         self.runs += 1
