@@ -161,7 +161,8 @@ def velocity_of(network: Any, case: Case) -> Any:
 
     given: dict[str, Any] = {"positions": positions(grid).to(device), "text": draw(1, 512, c.context_in_dim)}
     given["pooled"] = draw(1, c.vec_in_dim) if c.vec_in_dim else None
-    given["guidance"] = torch.tensor([2.5], device=device) if c.guidance_embed else None
+    # bf16 embeds 2.0 as fp32 does, and of 2.5 another number: with random weights that alone would be the distance
+    given["guidance"] = torch.tensor([2.0], device=device) if c.guidance_embed else None
     x = draw(1, n, c.out_channels)
     if case.references:
         given["context"] = draw(1, case.references * n, c.out_channels)

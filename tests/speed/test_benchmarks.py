@@ -47,6 +47,20 @@ def test_it_runs_from_end_to_end(
     assert row in capsys.readouterr().out
 
 
+def test_random_weights_show_the_rounding_of_eight_bits_and_not_that_of_an_embedding(
+    script: Callable[[str], ModuleType],
+) -> None:
+    """Of 2.5 and of 0.75, bf16 embeds another number than fp32: with random weights, a fifth of the velocity."""
+    fp8_quality = script("fp8_quality")
+    with torch.inference_mode():
+        case = fp8_quality.of_random("tiny", "cpu", 1, 3, 64)
+        times = case.walks[0].times
+        velocity = case.own.along(case.own_conditions[0], times)
+        made = [velocity(x, t) for x, t in zip(case.walks[0].states, times, strict=True)]
+    for one, true in zip(made, case.walks[0].velocities, strict=True):
+        assert fp8_quality.distance(one, true) < 0.03
+
+
 # The sequence of benchmarks/gpu_edit.py: nothing measured is lost, whatever ends it.
 
 
