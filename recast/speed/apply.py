@@ -21,10 +21,11 @@ from recast.pipeline import Pipeline
 from recast.speed.adapters import Written
 from recast.speed.among import among_of
 from recast.speed.approximate import Approximate
-from recast.speed.cap import free_bytes, lowered, parse_cap, passing, retrying, retrying_steps
+from recast.speed.cap import free_bytes, give_back, lowered, parse_cap, passing, retrying, retrying_steps
 from recast.speed.choice import choose
 from recast.speed.engine import Engine
 from recast.speed.exchange import Applied, Exchange
+from recast.speed.forecast import kept_bytes
 from recast.speed.memory import Masters, Memory
 from recast.speed.pipeline_adapters import AdapterFiles, PipelineAdapters
 from recast.speed.placing import GivenAway, put, take_back
@@ -105,11 +106,16 @@ class Accelerated:
             if self._adapters is not None or not work.numbers.on_cuda:
                 return None
             memory = Memory(resident_blocks=len(engine.blocks))
-        found = lowered(self.pipeline.config, work.request, work.numbers, memory, free_bytes(work.place))
+        config, request = self.pipeline.config, work.request
+        kept = kept_bytes(config, request, self.plan.approximate, item=work.numbers.item)
+        numbers = replace(work.numbers, context_kv_bytes=kept)
+        found = lowered(config, request, numbers, memory, free_bytes(work.place))
         if found is None:
             return None
         twins = work.let_go(engine)
-        put(self.pipeline, engine, *take_back(engine), found, work.place)
+        parts = take_back(engine)
+        give_back()  # recordings hold themselves
+        put(self.pipeline, engine, *parts, found, work.place)
         for twin in twins:
             twin.blocks, twin.modulators, twin.mlp_rows = engine.blocks, engine.modulators, engine.mlp_rows
         self.memory, work.numbers = found, passing(work.numbers)

@@ -207,7 +207,7 @@ def _without_frames(error: Failed) -> Failed:
 def _taken_lower(error: Exception, lower: Callable[[], str | None]) -> str:
     """A sentence on the recipe that was taken because of an error; the error is raised where there is none."""
     said = str(error).splitlines()[0] if str(error) else type(error).__name__
-    _give_back()
+    give_back()
     recipe = lower()
     if recipe is None:
         raise error
@@ -221,7 +221,7 @@ def _is_out_of_memory(error: BaseException) -> bool:
     return type(error).__name__ == "OutOfMemoryError" or "out of memory" in str(error)
 
 
-def _give_back() -> None:
+def give_back() -> None:
     """Return what the allocator keeps, so that the next recipe finds it in one piece."""
     import gc
 

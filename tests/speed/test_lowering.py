@@ -15,10 +15,11 @@ from torch import Tensor, nn
 from recast import cost
 from recast.config import kontext_dev
 from recast.errors import ConfigError
-from recast.speed import accelerate, exchange, quantize
+from recast.speed import accelerate, apply, exchange, quantize
 from recast.speed.apply import Accelerated
 from recast.speed.cap import lowered, passing
 from recast.speed.engine import Engine
+from recast.speed.forecast import kept_bytes
 from recast.speed.linear import Plain
 from recast.speed.memory import Masters, Memory, Numbers, peak_bytes
 from recast.speed.plan import PLANS, Plan
@@ -141,6 +142,18 @@ def test_nothing_is_lowered_where_weights_have_nowhere_to_go_or_adapters_change_
     for fast in (on_a_card, accelerate(tiny_pipeline(), "exact"), accelerate(tiny_pipeline(), "reference")):
         assert fast.lower() is None
         assert fast.pipeline.generate("red", width=32, height=32, steps=1, seed=1).pictures
+
+
+def test_a_lower_recipe_has_room_for_what_an_option_keeps_and_finds_the_device_empty(
+    as_a_card: None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    fast = accelerate(tiny_pipeline(), "exact", approximate="context-reuse", request=REQUEST)
+    kept, left = [], []
+    monkeypatch.setattr(apply, "lowered", lambda *given: (kept.append(given[2].context_kv_bytes), lowered(*given))[1])
+    monkeypatch.setattr(apply, "give_back", lambda: left.append(len(fast.pipeline.network.blocks)))
+    assert fast.lower() is not None
+    assert kept == [kept_bytes(fast.pipeline.config, REQUEST, fast.plan.approximate, item=4)] != [0]
+    assert left == [0]
 
 
 def test_a_lower_recipe_fits_what_is_free() -> None:
