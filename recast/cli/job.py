@@ -6,7 +6,7 @@ import argparse
 import re
 import sys
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -98,6 +98,21 @@ class Job:
             return "generated"
         source = self.pictures[0][1].source
         return Path(source).stem if source else "stdin"
+
+    def batches(self) -> list[tuple[slice, Job]]:
+        """The job in parts of the same pictures, to be made one after another; and which pictures each part makes.
+
+        An edit is one part: its pictures share the source, and each recipe says what became of the others.
+        """
+        seeds, size = self.seeds, self.options.get("batch_size", 1)
+        if self.task == "edit":
+            return [(slice(len(seeds)), self)]
+        found = []
+        for first in range(0, len(seeds), size):
+            own = seeds[first : first + size]
+            options = {**self.options, "seed": own[0], "num_images": len(own)}
+            found.append((slice(first, first + len(own)), replace(self, options=options)))
+        return found
 
     def start(self, pipeline: Pipeline) -> Run:
         """The job on a pipeline, or on the outline of one. Raises ConfigError or InputError if it cannot be done."""

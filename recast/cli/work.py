@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import time
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -13,11 +14,13 @@ from recast.cli.job import Job, Model, describe
 from recast.cli.main import Exit
 from recast.cli.output import Output, Report, check_places, deliver, print_json
 from recast.cli.progress import Progress
+from recast.cli.writing import Writer
 from recast.errors import ConfigError
 
 if TYPE_CHECKING:
     from recast.cli.replay import Replay
     from recast.pipeline import Pipeline, Request, Result
+    from recast.run import Step
 
 
 def carry_out(args: argparse.Namespace, job: Job, model: Model, replay: Replay | None = None) -> Exit:
@@ -43,22 +46,33 @@ def carry_out(args: argparse.Namespace, job: Job, model: Model, replay: Replay |
         print_json(describe(request, outline, model) | {"out": paths})
         return Exit.DONE
     report = Report(args.json)
-    with Progress(quiet=args.quiet) as progress:
+
+    def write(result: Result, which: slice, text: str | None) -> None:
+        """The pictures of one part of the job; `text` is the recipe of a replay that came out the same."""
+        new = tuple(warning for warning in result.warnings if warning not in report.warnings)
+        result = replace(result, warnings=new)
+        deliver(output, report, result, paths[which], recipe_paths[which], text, parts[which])
+
+    with Progress(quiet=args.quiet) as progress, Writer(lambda name, error: False) as writer:
+        report.aside = progress.aside
         progress.note(f"loading {outline.config.name}")
         ready = planned.load(
             model, request, lambda line: progress.say(f"recast: {line}"), parallel=args.parallel, here=here
         )
         loaded = time.perf_counter()
-        result, lowered = ready.run(lambda pipeline: make(job, pipeline, progress, replay))
+        batches = job.batches() if here is None else [(slice(None), job)]
+        for index, (which, batch) in enumerate(batches):
+            make_it = partial(make, batch, progress=progress, replay=replay, part=(index, len(batches)))
+            result, lowered = ready.run(make_it)
+            if here is not None:
+                here.wait()  # nothing is written unless all of them have made it
+                if not here.is_first:
+                    return Exit.DONE
+            if lowered:
+                report.warn([lowered])
+            is_same = replay is not None and replay.is_same(result)
+            writer.put("pictures", partial(write, result, which, replay.text if replay and is_same else None))
         made = time.perf_counter()
-    if here is not None:
-        here.wait()  # nothing is written unless all of them have made it
-        if not here.is_first:
-            return Exit.DONE
-    if lowered:
-        report.warn([lowered])
-    is_same = replay is not None and replay.is_same(result)
-    deliver(output, report, result, paths, recipe_paths, replay.text if replay and is_same else None, parts)
     if replay and not is_same:
         report.warn(replay.reasons(result))
     report.timings_s = {"load": loaded - started, "make": made - loaded, "total": time.perf_counter() - started}
@@ -83,13 +97,24 @@ def check_all(args: argparse.Namespace, job: Job, paths: list[str], parts: list[
             check_parts(Path(folder))
 
 
-def make(job: Job, pipeline: Pipeline, progress: Progress, replay: Replay | None = None, title: str = "") -> Result:
-    """Run the job, drawing how far it is."""
+def make(
+    job: Job,
+    pipeline: Pipeline,
+    progress: Progress,
+    replay: Replay | None = None,
+    title: str = "",
+    part: tuple[int, int] = (0, 1),
+) -> Result:
+    """Run the job, drawing how far it is. part: which it is of how many equal ones under one bar, from 0."""
     run = job.start(pipeline)
-    progress.note("encoding", title)
-    if replay:
-        return replay.run(run, lambda step: progress.step(step.index, step.of))
-    return run.finish(lambda step: progress.step(step.index, step.of))
+    index, parts = part
+    if index == 0:
+        progress.note("encoding", title)
+
+    def draw(step: Step) -> None:
+        progress.step(index * run.of + step.index, parts * run.of)
+
+    return replay.run(run, draw) if replay else run.finish(draw)
 
 
 def check_fits(output: Output, job: Job, request: Request, outline: Pipeline) -> None:

@@ -6,12 +6,16 @@ import json
 import shutil
 import sys
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 
+from recast.cli import work
 from recast.cli.generate import near_ratio
+from recast.cli.job import Job
 from recast.cli.main import Exit
+from recast.errors import OutOfMemory
 from recast.pixels import image
 from recast.recipe import Recipe
 from tests.cli.conftest import Recast, picture
@@ -158,6 +162,42 @@ def test_several_pictures_get_a_path_each(
     assert [recipe_of(path).seed for path in expected] == [7, 8]
 
 
+@pytest.mark.parametrize("batch_size", [1, 2])
+def test_several_pictures_from_words_are_those_of_one_request(
+    batch_size: int, recast: Recast, capsys: pytest.CaptureFixture[str]
+) -> None:
+    flags = ("-n", "3", "--batch-size", batch_size, "--size", "32x48", "--recipe-out", "{index}.json")
+    assert recast("generate", "a star", *SMALL, *flags, "--out", "{index}.png") == 0
+    assert capsys.readouterr().out.split() == ["1.png", "2.png", "3.png"]
+    options = {"steps": 1, "seed": 7, "width": 32, "height": 48, "num_images": 3, "batch_size": batch_size}
+    expected = tiny_pipeline().generate("a star", **options)
+    for index, (one, recipe) in enumerate(zip(expected.pictures, expected.recipes, strict=True), start=1):
+        assert image.read(f"{index}.png").sha256() == one.sha256()
+        made = recipe_of(f"{index}.png")
+        assert made == recipe_of_json(f"{index}.json")
+        assert (made.seed, made.batch_size, made.output_sha256) == (recipe.seed, recipe.batch_size, one.sha256())
+
+
+@pytest.mark.parametrize(("error", "code"), [(OutOfMemory("memory: ran out"), Exit.MEMORY), (KeyboardInterrupt(), 130)])
+def test_pictures_that_are_made_are_written_whatever_becomes_of_the_next(
+    error: BaseException, code: int, recast: Recast, here: Path, monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:  # fmt: skip
+    make, made = work.make, list[Job]()
+
+    def make_two(job: Job, *given: Any, **more: Any) -> Any:
+        made.append(job)
+        if len(made) == 3:
+            raise error
+        return make(job, *given, **more)
+
+    monkeypatch.setattr(work, "make", make_two)
+    assert recast("generate", "x", *SMALL, "-n", "4", "--size", "32x48", "--out", "x.png") == code
+    assert capsys.readouterr().out.split() == ["x-7.png", "x-8.png"]
+    assert sorted(path.name for path in here.iterdir()) == ["x-7.png", "x-8.png"]
+    assert [recipe_of(path).seed for path in ("x-7.png", "x-8.png")] == [7, 8]
+
+
 def test_braces_in_a_file_name_are_no_template(recast: Recast, here: Path) -> None:
     source = picture(here / "{seed}{index}.png")
     assert recast("edit", source, "x", *SMALL, "--out", "new-{name}.png") == 0
@@ -177,7 +217,8 @@ def test_json_is_one_object_with_all_that_was_made(recast: Recast, capsys: pytes
     data = json.loads(out)
     assert list(data) == ["pictures", "warnings", "timings_s"]
     assert list(data["timings_s"]) == ["load", "make", "total"]
-    assert "left out" in data["warnings"][0]
+    (warning,) = data["warnings"]  # told once, and not with each picture
+    assert "left out" in warning
     assert err.startswith("recast: warning: ")
     for entry, seed in zip(data["pictures"], (7, 8), strict=True):
         assert list(entry) == ["path", "seed", "width", "height", "sha256", "recipe"]
