@@ -20,7 +20,7 @@ from torch import Tensor, nn
 
 from recast import cost
 from recast.config import FlowConfig
-from recast.context.text import ByteT5, Text, TextEncoder, byte_ids, pool
+from recast.context.text import ByteT5, CachedEncoder, Text, TextEncoder, byte_ids, pool
 from recast.errors import ConfigError
 from recast.flow.transformer import Condition, FlowTransformer
 from recast.latents.autoencoder import Autoencoder
@@ -103,7 +103,7 @@ class FlowStage:
                 optimiser, lr=optimiser.lr * training.text_rate, matrix_lr=optimiser.matrix_lr * training.text_rate
             )
             self.phases.append(Phase(name="text", networks=("text",), optimiser=slower))
-        elif training.kept_encodings and isinstance(text, ByteT5):
+        elif training.kept_encodings and isinstance(text, CachedEncoder):
             text.cache_entries = training.kept_encodings
         self.averaged = tuple(self.networks)
         self.device = next(flow.parameters()).device

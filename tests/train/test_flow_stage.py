@@ -6,13 +6,15 @@ import pytest
 import torch
 
 from recast import cost
+from recast.context.text import CachedEncoder, Text
 from recast.errors import ConfigError
 from recast.flow.path import interpolate
 from recast.latents.tokens import pack, positions
 from recast.train import objective, optim
-from recast.train.flow_stage import FlowTraining, Prepared
+from recast.train.flow_stage import FlowStage, FlowTraining, Prepared
 from recast.train.initial import initialise
 from recast.train.parallel import Ranks
+from recast.train.presets import kontext_lora, nano_lora
 from recast.train.settings import Optimiser
 from recast.train.stage import trained
 from recast.train.times import TimeLaw
@@ -66,6 +68,34 @@ def test_kept_encodings_are_those_that_are_made_anew(monkeypatch: pytest.MonkeyP
     kept.device = torch.device("cpu")
     per_sample(kept, batch)
     assert len(encoded) > 6
+
+
+class Slow(CachedEncoder):
+    """Another encoder than the byte encoder, as CLIP and T5-XXL are, which counts what it reads."""
+
+    def __init__(self) -> None:
+        super().__init__([torch.nn.Linear(1, 1)], 48, cache_entries=64)
+        self.read: list[str] = []
+
+    def _encode(self, prompt: str) -> Text:
+        self.read.append(prompt)
+        return Text(torch.zeros(1, 3, 48), torch.zeros(1, 48))
+
+
+def test_every_encoder_reads_as_many_prompts_once_as_are_kept():
+    made, slow = stage(EDITS), Slow()
+    parts = {"flow": made.flow, "autoencoder": made.autoencoder, "optimiser": Optimiser(), "run": made.run}
+    keeping = FlowStage(text=slow, training=replace(EDITS, kept_encodings=70), **parts)
+    prompts = [f"make it {n}" for n in range(70)]  # more than an encoder keeps by itself
+    for _ in range(2):
+        keeping.encode(prompts)
+    assert slow.read == prompts
+
+
+def test_adapters_encode_two_hundred_pairs_once():
+    """Their pictures and, of each, an instruction, its inverse and two captions."""
+    assert nano_lora().training.kept_encodings >= 200 * 4
+    assert kontext_lora().training.kept_encodings >= 200 * 4
 
 
 @pytest.mark.parametrize("attention", ["full", "cached"])
