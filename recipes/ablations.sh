@@ -17,4 +17,4 @@ while [ $# -gt 0 ]; do
 done
 [ -n "$minutes" ] || { echo "recipes/ablations.sh: --minutes: missing; minutes of each run accepted" >&2; exit 2; }
 PYTHONPATH=. "${PYTHON:-.venv/bin/python}" benchmarks/ablations.py --minutes "$minutes" \
-  --ae "$base/ae/weights/ae.safetensors" --text "$base/text/weights" "$@"
+  --ae "$base/ae/weights" --text "$base/text/weights" "$@"

@@ -15,8 +15,8 @@
 #            in OUT/score/worldbench-1 and photo-edits-1, with a page each; goes on where it was stopped
 # --text-from FOLDER: no stage text, but a copy of the encoder in FOLDER/text_encoder, as `train text` publishes it.
 # --init RUN: the flow starts from the averaged weights of an earlier run of this recipe, with copies of its text
-# encoder and of its autoencoder, the finished one if there is one; that run may itself have begun so. Copies lie in
-# OUT/text and OUT/ae as if these stages had made them, and what lies there already stays.
+# encoder and of its autoencoder, the finished one if there is one; that run may itself have begun so, and what its
+# pieces hold is enough. Copies lie in OUT/text and OUT/ae as if these stages had made them; what lies there stays.
 # --pieces FOLDER: after each stage its weights, packed and cut into files of at most 16 MiB (`cat flow.tar.* | tar x`);
 # at the end there are eight, of flow and model. What comes after -- goes to every training: -- --set data.workers=4
 set -eu
@@ -44,8 +44,8 @@ esac
 if [ -n "$init" ]; then
   [ -z "$text_from" ] || fail "--text-from $text_from: with --init the flow keeps the encoder it has learned; drop one"
   [ ! "$init" -ef "$out" ] || fail "--init $init: is --out; another folder for --out accepted, or no --init to go on"
-  autoencoder=$init/finish/weights
-  [ -d "$autoencoder" ] || autoencoder=$init/ae/weights
+  autoencoder=$init/ae/weights
+  for each in "$init/model" "$init/finish/weights"; do [ ! -d "$each" ] || autoencoder=$each; done
   for each in "$init/flow/weights/text_encoder" "$autoencoder"; do
     [ -d "$each" ] ||
       fail "--init $init: no ${each#"$init/"} in it; a run whose ae and flow are over accepted; end them first"
@@ -84,11 +84,14 @@ carry() { # carry STAGE FILE...: copies of these as the weights of STAGE, all or
 
 if [ -n "$init" ]; then
   carry text "$init/flow/weights/text_encoder"
-  carry ae "$autoencoder"/*
+  case $autoencoder in
+    */model) carry ae "$autoencoder/ae.safetensors" "$autoencoder/config.json" ;;
+    *) carry ae "$autoencoder"/* ;;
+  esac
 elif [ -n "$text_from" ]; then
   carry text "$text_from/text_encoder"
 fi
-text=$out/text/weights ae=$out/ae/weights/ae.safetensors
+text=$out/text/weights ae=$out/ae/weights
 ! wanted text || train text nano-text "$text_minutes" "$@"
 ! wanted ae || train ae nano-ae "$(share 0.27)" "$@"
 ! wanted flow ||

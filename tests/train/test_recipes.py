@@ -20,9 +20,10 @@ for word; do
   flag=$word
 done
 case "$*" in
-  *"train export"*) mkdir -p "$out" ;;
+  *"train export"*) mkdir -p "$out"; cp "$ae" "$out/ae.safetensors"; touch "$out/config.json" ;;
   *"recast train"*)
-    [ ! -d "$init" ] || init=$init/flow.safetensors
+    [ ! -d "$init" ] || init=$init/$4.safetensors
+    [ ! -d "$ae" ] || ae=$ae/ae.safetensors
     for file in $init $ae $text; do [ -f "$file" ] || exit 1; done
     mkdir -p "$out/weights/text_encoder"
     for made in ae.safetensors flow.safetensors text_encoder/model; do
@@ -105,6 +106,19 @@ def test_a_run_that_began_from_another_can_be_begun_from(python: Path):
         (place / lost).rename(place / f"{lost}.lost")
     assert carry_out("nano.sh", python, "--out", place / "r3", "--stage", "finish").returncode == 0
     assert len(asked(python)) == before + 1
+
+
+def test_a_run_can_be_begun_from_the_pieces_of_another(python: Path):
+    place = python.parent
+    assert carry_out("nano.sh", python, "--out", place / "r1", "--pieces", place / "pieces").returncode == 0
+    (place / "there").mkdir()
+    for each in ("flow", "model"):
+        parts = b"".join(part.read_bytes() for part in sorted((place / "pieces").glob(f"{each}.tar.*")))
+        subprocess.run(["tar", "x", "-C", place / "there"], input=parts, check=True)
+    done = carry_out("nano.sh", python, "--out", place / "r2", "--init", place / "there")
+    assert done.returncode == 0, done.stderr
+    assert (place / "r2/finish/weights/ae.safetensors").read_text() == "r1/ae r1/finish r2/finish\n"
+    assert sorted(each.name for each in (place / "r2/ae/weights").iterdir()) == ["ae.safetensors", "config.json"]
 
 
 def test_a_run_is_begun_from_one_whose_flow_is_over(python: Path):
