@@ -10,7 +10,6 @@ import hashlib
 import json
 import logging
 import platform
-import re
 import secrets
 import time
 from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
@@ -31,6 +30,7 @@ from recast.context.encodings import Encodings, seen
 from recast.context.fitting import Size, fit_pictures
 from recast.context.images import ContextTokens, in_order
 from recast.context.keeping import Carried, Hold, may_change
+from recast.context.references import References, called_by_number, label, named, uncalled
 from recast.context.text import TextEncoder
 from recast.errors import ConfigError, InputError, OutOfMemory, RecastError
 from recast.flow import sampler as samplers
@@ -55,7 +55,6 @@ log = logging.getLogger(__name__)
 BAND_ABOVE_PX = 2 << 20  # larger pictures go through the autoencoder in bands of rows
 BAND_ROWS = 64
 Prompt = str | Sequence[str]
-References = Mapping[str, "Source"] | Sequence["Source | tuple[str | None, Source]"]
 
 
 class Generates(Protocol):
@@ -196,7 +195,7 @@ class Pipeline:
                 "use nano or kontext_dev to edit, or `generate` with this model"
             )
         sources = [(None, image), *named(references)]
-        pictures = [read(source, name=_label(name, i)) for i, (name, source) in enumerate(sources)]
+        pictures = [read(source, name=label(name, i)) for i, (name, source) in enumerate(sources)]
         source, names = pictures[0], [name for name, _ in sources]
         fits = fit_pictures(self.config, [(picture.width, picture.height) for picture in pictures], size)
         free, preserving = None, Preserving()
@@ -208,7 +207,7 @@ class Pipeline:
             preserving = replace(preserving, carried=carried.sha256())
         request = self._request(
             "edit",
-            [_call_by_number(each, names) for each in prompts],
+            [called_by_number(each, names) for each in prompts],
             _of_all(prompts, options),
             fits[0].grid,
             lambda rgb: Picture(geometry.undo(fits[0], rgb), source.alpha),
@@ -221,8 +220,8 @@ class Pipeline:
             names=names,
             size=size if isinstance(size, str) else f"{size[0]}x{size[1]}",
             warnings=request.warnings
-            + [f"{_label(name, i)}: {note}" for i, name in enumerate(names) for note in pictures[i].warnings]
-            + list(dict.fromkeys(note for each in prompts for note in _unused(each, names))),
+            + [f"{label(name, i)}: {note}" for i, name in enumerate(names) for note in pictures[i].warnings]
+            + list(dict.fromkeys(note for each in prompts for note in uncalled(each, names))),
             may_change=free,
             carried=carried,
             encodings=encodings,
@@ -528,50 +527,6 @@ def _of_all(prompts: list[str], options: Mapping[str, Any]) -> Options:
             f"num_images={made.num_images}: a list of {len(prompts)} prompts makes a picture of each; leave it out"
         )
     return replace(made, num_images=len(prompts))
-
-
-def _label(name: str | None, index: int) -> str:
-    """What errors and warnings call the index-th picture: 0 is the source, references count as the prompt does."""
-    return "image" if index == 0 else f"references[{name}]" if name else f"image {index + 1}"
-
-
-def named(references: References) -> list[tuple[str | None, Any]]:
-    """References as (name, picture); a name may hold several pictures."""
-    if isinstance(references, str | bytes) or not isinstance(references, Mapping | Sequence):
-        raise InputError(
-            f"references={references!r}: a list of pictures, or names with pictures, accepted; put one in a list"
-        )
-    if isinstance(references, Mapping):
-        return [
-            (name, one)
-            for name, held in references.items()
-            for one in (held if isinstance(held, list | tuple) else [held])
-        ]
-    return [one if isinstance(one, tuple) else (None, one) for one in references]
-
-
-def _call_by_number(prompt: str, names: Sequence[str | None]) -> str:
-    """The prompt with each @name as "image k", which is how a model was taught to call its k-th picture."""
-    for name in dict.fromkeys(names):
-        if name is not None:
-            if not name.isidentifier():
-                raise InputError(f"references: {name!r} is no name; letters, digits and _ accepted, e.g. logo")
-            numbers = [f"image {number}" for number, other in enumerate(names, start=1) if other == name]
-            prompt = re.sub(rf"(?<!\w)@{name}\b", " and ".join(numbers), prompt)
-    known = [f"@{name}" for name in dict.fromkeys(names) if name is not None]
-    unknown = re.findall(r"(?<!\w)@\w+", prompt)
-    if known and unknown:
-        raise InputError(f"prompt: {unknown[0]} names no reference; {', '.join(known)} accepted; mend the name")
-    return prompt
-
-
-def _unused(prompt: str, names: Sequence[str | None]) -> list[str]:
-    """A warning for each named reference that the prompt does not call; the model sees it all the same."""
-    return [
-        f"references[{name}]: the prompt does not call @{name}"
-        for name in dict.fromkeys(names)
-        if name is not None and not re.search(rf"(?<!\w)@{name}\b", prompt)
-    ]
 
 
 def _untrained(request: Request, config: ModelConfig, guidance: float | None) -> list[str]:

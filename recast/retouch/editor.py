@@ -16,8 +16,9 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from recast.context.references import References, named
 from recast.errors import Cancelled, ConfigError, GateFailed, InputError
-from recast.pipeline import Carried, Generates, References, Size, named
+from recast.pipeline import Carried, Generates, Size
 from recast.pixels.geometry import Fit, pixels_covered
 from recast.pixels.image import Picture
 from recast.pixels.mask import digest

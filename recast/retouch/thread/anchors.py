@@ -71,7 +71,7 @@ class Anchors:
         """
         held, more = self.over({}), dict[str, Any]()
         if held.rides and root is not None:
-            from recast.pipeline import named
+            from recast.context.references import named
 
             more["references"] = [*named(options.get("references", ())), (None, root)]
         if held.carries and tokens is not None:
