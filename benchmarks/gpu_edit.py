@@ -73,6 +73,7 @@ def measure(args: argparse.Namespace, asked: Sequence[Job], until: float | None)
     import gpu_edit_table
     import gpu_state
     import record
+    from gpu_edit_process import CUT_SHORT
 
     out, scratch = Path(args.out or tempfile.mkdtemp()), Path(args.scratch or tempfile.mkdtemp())
     for folder in (out, scratch):
@@ -86,11 +87,9 @@ def measure(args: argparse.Namespace, asked: Sequence[Job], until: float | None)
             samples.append(sample)
 
         keep({**record.where(), "preset": args.preset})
-        said, first_c = "", gpu_state.cool(None, 0)
-        for number, job in enumerate(asked[args.begin :], start=args.begin):
+        done, first_c = args.begin, gpu_state.cool(None, 0)
+        for job in asked[args.begin :]:
             if until is not None and until - time.monotonic() < (0 if args.smoke else LEAST_S):
-                rest = "; ".join(f"{one.arm} ({', '.join(one.cases)}), round {one.round}" for one in asked[number:])
-                said = f"\nleft out after {args.minutes:g} minutes, go on with --from {number}: {rest}"
                 break
             gpu_state.cool(first_c, args.cool)
             with gpu_state.Watch() as watch:
@@ -100,11 +99,17 @@ def measure(args: argparse.Namespace, asked: Sequence[Job], until: float | None)
             add_distances(samples, scratch, keep)
             for row in gpu_edit_table.rows_of(samples):
                 if (row["arm"], row["round"]) == (job.arm, job.round):
-                    print(f"{number + 1} of {len(asked)}: {in_short(row)}", file=sys.stderr, flush=True)
+                    print(f"{done + 1} of {len(asked)}: {in_short(row)}", file=sys.stderr, flush=True)
                     if not args.smoke:
                         record.append("gpu_edit", {"preset": args.preset, **row})
             write(out / "tables.md", gpu_edit_table.document(samples))
-        made = gpu_edit_table.document(samples) + said
+            if any(sample.get("not_run") == CUT_SHORT for sample in samples):
+                break
+            done += 1
+    made = gpu_edit_table.document(samples)
+    if done < len(asked):
+        rest = "; ".join(f"{one.arm} ({', '.join(one.cases)}), round {one.round}" for one in asked[done:])
+        made += f"\nleft out after {args.minutes:g} minutes, go on with --from {done}: {rest}"
         write(out / "tables.md", made)
     return made
 

@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 SAMPLE = '{"arm":'  # how a line with a sample begins
+CUT_SHORT = "cut short: its time was over"
 STDOUT = "stdout: "  # before what else is printed, which may come after the error that ended it
 
 
@@ -56,7 +57,7 @@ def samples_of(
             process.stdout.close()
             process.wait()
     if process.returncode and until is not None and time.monotonic() >= until:
-        yield {"not_run": "cut short: its time was over"}
+        yield {"not_run": CUT_SHORT}
     elif process.returncode:
         lines = log.read_bytes()[begin:].decode(errors="replace").splitlines()
         errors = [line for line in lines if line.strip() and not line.startswith(STDOUT)]

@@ -147,9 +147,11 @@ def test_when_the_minutes_are_over_the_tables_are_there_with_what_was_left_out(
     said = capsys.readouterr().out
     assert "| edit 1024x1024 | lossless | 250 |" in said
     assert "no timed request: fp8: edit 1024x1024" in said
-    assert "\nleft out after 9 minutes, go on with --from 3: lossless (edit 1024x1024), round 1; " in said
+    assert "\nleft out after 9 minutes, go on with --from 2: fp8 (edit 1024x1024), round 0; lossless (" in said
     assert (tmp_path / "tables.md").read_text() == said
     gpu_edit.main(["--tables", str(tmp_path / "samples.jsonl")])
     assert capsys.readouterr().out.strip() == said.partition("\nleft out")[0].strip()
     first = json.loads((tmp_path / "samples.jsonl").read_text().splitlines()[0])
     assert first == {"gpu": "acted", "preset": "kontext_dev"}
+    gpu_edit.main([*asked, "--minutes", "9", "--from", "3"])  # with less time than a process takes
+    assert "go on with --from 3: lossless (edit 1024x1024), round 1; " in capsys.readouterr().out
