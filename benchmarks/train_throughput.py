@@ -38,7 +38,7 @@ from recast.context.text import ByteT5
 from recast.flow.transformer import FlowTransformer
 from recast.latents.autoencoder import Autoencoder
 from recast.latents.tokens import positions
-from recast.train import adapters, objective, optim, parallel, plan
+from recast.train import adapters, objective, optim, parallel, plan, presets
 from recast.train.data.example import Batch, Shape
 from recast.train.ema import Average
 from recast.train.flow_stage import FlowStage
@@ -65,21 +65,24 @@ class Arm:
     step: Callable[[], float]  # the loss
     flops: float  # that must be computed
     flops_unfrozen: float  # 3 x forward
+    examples: int  # in a step
+    uses: int = 1  # of every example
 
 
 def main(argv: Sequence[str] | None = None) -> None:
     """Measure, print, append."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--case", choices=["all", "pairs", "lora"], default="all")
-    parser.add_argument("--preset", help="of both cases (default: nano for pairs, kontext_dev for lora)")
+    parser.add_argument("--preset", help="of both cases (default: that of the recipe for pairs, kontext_dev for lora)")
     parser.add_argument("--size", type=int, help="pixels along one side (default: 256 for pairs, 1024 for lora)")
-    parser.add_argument("--batch", type=int, help="examples a step (default: 416 for pairs, 1 for lora)")
+    parser.add_argument("--batch", type=int, help="examples a step (default: the recipe's for pairs, 1 for lora)")
     parser.add_argument("--steps", type=int, default=20)
     parser.add_argument("--warm-up", type=int, default=5)
     parser.add_argument("--rank", type=int, default=16)
     parser.add_argument("--checkpointing", choices=["none", "selective", "full"], help="default: none; of lora, full")
     parser.add_argument("--compile", action="store_true", help="our blocks; diffusers' are eager, as its script has it")
     parser.add_argument("--precision", choices=["bf16", "fp32"], default="bf16")
+    parser.add_argument("--mixed", action="store_true", help="of pairs: all shapes of the recipe, one after another")
     parser.add_argument("--peer", choices=["diffusers", "none"], default="diffusers")
     parser.add_argument("--device", default="cuda")
     parser.add_argument("--smoke", action="store_true", help="tiny, on a CPU, to see that all of it runs")
@@ -101,19 +104,26 @@ def main(argv: Sequence[str] | None = None) -> None:
 
 
 def measure(
-    case: str, made: tuple[list[Arm], int, str], args: argparse.Namespace, device: torch.device, hardware: Device
+    case: str, made: tuple[list[Arm], str], args: argparse.Namespace, device: torch.device, hardware: Device
 ) -> list[dict[str, Any]]:
     """A row for each arm, which take turns."""
-    arms, batch, peer = made
+    arms, peer = made
     is_cuda = device.type == "cuda"
-    first = {arm.name: arm.step() for arm in arms}
-    for _ in range(args.warm_up):
+    first: dict[str, float] = {}
+    first_s: dict[str, float] = {}
+    graphs = dict.fromkeys((arm.name for arm in arms), 0)
+    for turn in range(1 + args.warm_up):
         for arm in arms:
-            arm.step()
+            before, begun = compiled_graphs(), time.perf_counter()
+            loss = arm.step()
+            if turn == 0:
+                first[arm.name], first_s[arm.name] = loss, time.perf_counter() - begun
+            graphs[arm.name] += compiled_graphs() - before
     seconds: dict[str, list[float]] = {arm.name: [] for arm in arms}
     peaks = dict.fromkeys(seconds, 0.0)
     for _ in range(args.steps):
         for arm in arms:
+            before = compiled_graphs()
             if is_cuda:
                 torch.cuda.reset_peak_memory_stats()
                 torch.cuda.synchronize()
@@ -123,6 +133,7 @@ def measure(
                 torch.cuda.synchronize()
                 peaks[arm.name] = torch.cuda.max_memory_allocated() / 2**30
             seconds[arm.name].append(time.perf_counter() - begun)
+            graphs[arm.name] += compiled_graphs() - before
     rows = []
     for arm in arms:
         ordered = sorted(seconds[arm.name])
@@ -131,28 +142,53 @@ def measure(
             {
                 "case": case,
                 "arm": arm.name,
-                "batch": batch,
+                "batch": arm.examples,
                 "median ms": 1000 * median,
                 "p10 ms": 1000 * ordered[len(ordered) // 10],
                 "p90 ms": 1000 * ordered[-1 - len(ordered) // 10],
-                "examples/s": batch / median,
+                "examples/s": arm.examples / median,
+                "uses/s": arm.examples * arm.uses / median,
                 "MFU %": 100 * arm.flops / median / (hardware.peak_tflops * 1e12),
                 "MFU %, 3 x forward": 100 * arm.flops_unfrozen / median / (hardware.peak_tflops * 1e12),
                 "peak GiB": peaks[arm.name],
                 "first loss": first[arm.name],
+                "first s": first_s[arm.name],
+                "graphs": graphs[arm.name],
                 "peer": peer,
             }
         )
     return rows
 
 
+def compiled_graphs() -> int:
+    """How many graphs this process has compiled."""
+    from torch._dynamo.utils import counters
+
+    return int(counters["stats"]["unique_graphs"])
+
+
 # Pairs.
 
 
-def pairs_arms(args: argparse.Namespace, device: torch.device) -> tuple[list[Arm], int, str]:
-    """The whole stage on edits with one context, pictures drawn at random."""
-    model, side, count = preset(args.preset or "nano"), args.size or 256, args.batch or 416
-    course = Run(steps=1, precision=args.precision, checkpointing=args.checkpointing or "none", compile=args.compile)
+def pairs_arms(args: argparse.Namespace, device: torch.device) -> tuple[list[Arm], str]:
+    """The whole stage, with the recipe's shares of uses and on edits alone; pictures drawn at random."""
+    recipe = presets.nano_flow()
+    alone = replace(recipe.training, edit=1.0, text_to_image=0.0, keep=0.0)
+    arms = [
+        _stage_arm("recipe", recipe, recipe.training, args, device),
+        _stage_arm("edits", recipe, alone, args, device),
+    ]
+    return arms, "none: no stage of diffusers does this"
+
+
+def _stage_arm(
+    name: str, recipe: presets.Preset, training: FlowTraining, args: argparse.Namespace, device: torch.device
+) -> Arm:
+    """A round of optimiser steps, one of every shape: as `loop.run` does them."""
+    model = preset(args.preset) if args.preset else recipe.model
+    course = replace(
+        recipe.run, precision=args.precision, checkpointing=args.checkpointing or "none", compile=args.compile
+    )
     ranks = Ranks(device=device)
     torch.manual_seed(0)
     flow = initialise(FlowTransformer(model.flow), 0)
@@ -161,16 +197,20 @@ def pairs_arms(args: argparse.Namespace, device: torch.device) -> tuple[list[Arm
         flow=parallel.wrap(flow, course, Parallel(), ranks),  # type: ignore[arg-type]
         autoencoder=Autoencoder(model.autoencoder).to(device),
         text=text,
-        training=FlowTraining(edit=1.0, text_to_image=0.0, keep=0.0, train_text=True),
-        optimiser=Optimiser(kind="muon", lr=1e-3, matrix_lr=2e-3),
+        training=training,
+        optimiser=recipe.optimiser,
         run=course,
         ranks=ranks,
     )
     optimisers = {phase.name: optim.build(trained(phase, stage.networks), phase.optimiser) for phase in stage.phases}
     averages = [Average(stage.networks[name]) for name in stage.averaged]
-    batch = _pairs(count, side)
+    count = args.batch or recipe.data.batch_size or 1
+    sizes = shapes(recipe.data.sizes, args.size, model.pixels_per_token)
+    kinds = [(size, contexts) for contexts in (1, 2) for size in sizes] if args.mixed else [(sizes[0], 1)]
+    batches = [_pairs(count, size, contexts) for size, contexts in kinds]
+    drawn = iter(range(0, 1 << 62, count))  # numbers of examples: their uses and times are drawn by these
 
-    def step() -> float:
+    def optimise(batch: Batch) -> float:
         for each in (optimiser for group in optimisers.values() for optimiser in group):
             each.zero_grad(set_to_none=True)
         loss = stage.loss("flow", stage.prepare(batch, 0.5), 0.5)
@@ -185,8 +225,25 @@ def pairs_arms(args: argparse.Namespace, device: torch.device) -> tuple[list[Arm
             average.update(0.999)
         return float(loss.value.detach())
 
-    flops = stage.flops(batch)
-    return [Arm("recast", step, flops, flops)], count, "none: no stage of diffusers does this"
+    def step() -> float:
+        losses = []
+        for batch in batches:
+            start = next(drawn) if args.mixed else 0
+            losses.append(optimise(replace(batch, numbers=tuple(range(start, start + count)))))
+        return statistics.mean(losses)
+
+    flops = sum(stage.flops(batch) for batch in batches)
+    return Arm(name, step, flops, flops, examples=count * len(batches), uses=training.uses)
+
+
+def shapes(sizes: Sequence[tuple[int, int]], side: int | None, token: int) -> list[tuple[int, int]]:
+    """The recipe's sizes (width, height), or as many times smaller as the first one's side must be, in whole tokens."""
+    if side is None:
+        return list(sizes)
+    return [
+        (width * side // sizes[0][0] // token * token, height * side // sizes[0][0] // token * token)
+        for width, height in sizes
+    ]
 
 
 def _encoder(model: ModelConfig) -> T5Config:
@@ -198,21 +255,24 @@ def _encoder(model: ModelConfig) -> T5Config:
     return T5Config(**{name: getattr(sizes, name) for name in names})
 
 
-def _pairs(count: int, side: int) -> Batch:
-    """Random pictures, as a loader hands them out."""
-    target, context = torch.randint(0, 256, (2, count, 3, side, side), dtype=torch.uint8)
+def _pairs(count: int, size: tuple[int, int], contexts: int) -> Batch:
+    """Random pictures, as a loader hands them out; a quarter of each must change."""
+    width, height = size
+    target, *shown = torch.randint(0, 256, (1 + contexts, count, 3, height, width), dtype=torch.uint8)
+    masks = torch.zeros(count, 1, height, width, dtype=torch.bool)
+    masks[:, :, : height // 2, : width // 2] = True
     if torch.cuda.is_available():
-        target, context = target.pin_memory(), context.pin_memory()
+        target, shown, masks = target.pin_memory(), [each.pin_memory() for each in shown], masks.pin_memory()
     return Batch(
         numbers=tuple(range(count)),
         of=count,
         ids=tuple(f"random-{i}" for i in range(count)),
         target=target,
-        contexts=(context,),
+        contexts=tuple(shown),
         instructions=tuple(f"make the shirt of person {i} red" for i in range(count)),
-        inverses=(None,) * count,
-        captions=((None, None),) * count,
-        masks=None,
+        inverses=tuple(f"make the shirt of person {i} blue" for i in range(count)),
+        captions=tuple((*[f"person {i} in blue"] * contexts, f"person {i} in red") for i in range(count)),
+        masks=masks,
         bases=(0,) * count,
     )
 
@@ -220,7 +280,7 @@ def _pairs(count: int, side: int) -> Batch:
 # Adapters.
 
 
-def lora_arms(args: argparse.Namespace, device: torch.device) -> tuple[list[Arm], int, str]:
+def lora_arms(args: argparse.Namespace, device: torch.device) -> tuple[list[Arm], str]:
     """Our network and diffusers', on the same weights, tokens, times and noise."""
     model, side, count = preset(args.preset or "kontext_dev"), args.size or 1024, args.batch or 1
     kind = args.checkpointing or "full"
@@ -244,11 +304,11 @@ def lora_arms(args: argparse.Namespace, device: torch.device) -> tuple[list[Arm]
     shape, hardware = Shape((side, side), ((side, side),)), here(device)
     flops = plan.plan(model, shape, Parallel(), hardware, method).model_flops
     unfrozen = plan.plan(model, shape, Parallel(), hardware, replace(method, lora_rank=None)).model_flops
-    arms = [Arm("recast", _our_step(flow, lora, given, args.precision), flops, unfrozen)]
+    arms = [Arm("recast", _our_step(flow, lora, given, args.precision), flops, unfrozen, count)]
     if twin is not None:
         step = _their_step(twin, model, given, args, kind, sum(p.numel() for p in lora.parameters()))
-        arms.append(Arm("diffusers eager", step, flops, unfrozen))
-    return arms, count, peer or args.peer
+        arms.append(Arm("diffusers eager", step, flops, unfrozen, count))
+    return arms, peer or args.peer
 
 
 def _given(model: ModelConfig, side: int, count: int, device: torch.device) -> dict[str, Tensor]:
