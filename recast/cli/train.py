@@ -29,7 +29,7 @@ HELP = """Train a model, or a part of one. A run lives in a folder: begun again,
   recast train lora --model nano --data folder:my-pictures --out runs/lora --steps 300
   recast train export --flow runs/flow --ae runs/ae/weights --text runs/flow --out models/mine
   recast train lint --data folder:my-pairs
-  recast train plan --model kontext_dev
+  recast train plan --preset kontext-lora --device H200
   recast train watch runs/flow
 
 Each run writes checkpoints/, journal.jsonl, samples/ and, when it is over, weights/. Ctrl-C saves and stops.
@@ -44,7 +44,7 @@ WHAT = {
     "lora": (*RUN, "held_out", "model", "ask"),
     "export": ("flow", "ae", "text", "out", "preset", "take", "limit_mb", "set"),
     "lint": ("data", "count", "first", "size", "out", "set"),
-    "plan": ("model", "size"),
+    "plan": ("model", "size", "preset", "steps", "samples", "minutes", "batch_size", "rank", "device"),
     "watch": ("places", "follow", "width"),
 }
 
@@ -69,6 +69,9 @@ def configure(parser: argparse.ArgumentParser) -> None:
     data.add_argument("--first", type=int, metavar="N", help="lint: the first example (usual: 0)")
     data.add_argument("--count", type=int, metavar="N", help="lint: how many (usual: all, or 100 of the world)")
     training.add_machines(parser)
+    plan = parser.add_argument_group("plan")
+    plan.add_argument("--samples", type=int, metavar="N", help="examples in all, instead of --steps or --minutes")
+    plan.add_argument("--rank", type=int, metavar="N", help="of adapters; 0: without (usual: both, at rank 16)")
     more = parser.add_argument_group("export and watch")
     more.add_argument("--take", metavar="WHICH", help="export: averaged (usual) or raw weights of a checkpoint")
     more.add_argument("--limit-mb", type=float, metavar="MB", help="export: refuse a heavier model")
@@ -195,9 +198,23 @@ def _lint(args: argparse.Namespace) -> None:
 
 
 def _plan(args: argparse.Namespace) -> None:
-    from recast.train import plan
+    from recast import config
+    from recast.train import course
+    from recast.train.plan import Method
+    from recast.train.presets import preset
 
-    print(plan.report(args.model or "nano", size=args.size, is_json=args.json))
+    if args.preset is not None and (args.model or args.rank is not None):
+        raise ConfigError(f"--preset={args.preset}: says which model and rank; leave out --model and --rank")
+    made = course.Course(model=config.preset(args.model or "nano"))
+    if args.preset is not None:
+        made = course.of_preset(preset(args.preset))
+    if args.rank is not None:  # 0: no adapters
+        made = replace(made, methods=(Method(lora_rank=args.rank or None),))
+    length = {name: getattr(args, name) for name in ("steps", "samples", "minutes")}
+    if any(value is not None for value in length.values()):
+        made = replace(made, **length)
+    made = training.changed(made, size=args.size, examples=args.batch_size)
+    print(course.report(made, course.places(args.device, made.model.flow), is_json=args.json))
 
 
 def _watch(args: argparse.Namespace) -> None:

@@ -7,22 +7,16 @@ Source of the memory of weights and optimiser: Rajbhandari et al. 2020 (arXiv 19
 
 from __future__ import annotations
 
-import json
-import math
-from collections.abc import Sequence
-from dataclasses import asdict, dataclass, field, replace
-from typing import Any, Literal
+from dataclasses import dataclass, field, replace
+from typing import Literal
 
-import torch
-
-from recast import config as configs
 from recast import cost
 from recast.config import FlowConfig, ModelConfig
 from recast.errors import ConfigError
 from recast.train.alive import WIDE, Moment, Step, adapter_parameters, adapter_sizes, moments
 from recast.train.data.example import Shape
 from recast.train.flow_stage import ENCODE_PX
-from recast.train.hardware import DEVICES, Device, here
+from recast.train.hardware import Device
 from recast.train.settings import Checkpointing, Parallel, Precision
 
 GIB = 2**30
@@ -115,7 +109,7 @@ def plan(model: ModelConfig, shape: Shape, parallel: Parallel, hardware: Device,
     """
     method = method or Method()
     flow, wide = model.flow, method.precision == "fp32"
-    target, *contexts = (_tokens(model, size) for size in (shape.target, *shape.contexts))
+    target, *contexts = (tokens_of(model, size) for size in (shape.target, *shape.contexts))
     step = Step(
         target=target,
         text=model.text.max_length,
@@ -167,80 +161,27 @@ def plan(model: ModelConfig, shape: Shape, parallel: Parallel, hardware: Device,
     )
 
 
-def advise(model: ModelConfig, shape: Shape, hardware: Device, method: Method | None = None) -> Advice:
+def advise(
+    model: ModelConfig, shape: Shape, hardware: Device, method: Method | None = None, *, examples: int | None = None
+) -> Advice:
     """The least layout that fits: fewest devices first, then least computed again, then the largest batch.
 
     Layouts are shards (FSDP2) by kinds of checkpointing, of a CPU one process; `method.batch` examples a device must
-    fit.
+    fit. examples: that a step takes, all devices together, if that is settled: then a device takes its part of them at
+    once, or, where that does not fit, in as few batches as it must.
     """
     method = method or Method()
     refused: list[Plan] = []
     for shard in SHARDS[:1] if hardware.is_cpu else SHARDS:
+        if examples is not None and examples % shard:
+            continue
         for kind in CHECKPOINTING:
-            made = plan(model, shape, Parallel(shard=shard), hardware, replace(method, checkpointing=kind))
-            if made.fits:
-                return Advice(chosen=_fullest(model, shape, made), refused=refused)
+            for each in [method] if examples is None else _parts(method, examples // shard):
+                made = plan(model, shape, Parallel(shard=shard), hardware, replace(each, checkpointing=kind))
+                if made.fits:
+                    return Advice(chosen=_fullest(model, shape, made) if examples is None else made, refused=refused)
             refused.append(made)
     return Advice(chosen=None, refused=refused)
-
-
-def table(advices: Sequence[Advice]) -> str:
-    """Markdown: a row for each piece of advice; below it, why smaller layouts do not do."""
-    heads = [
-        "model", "trained", "hardware", "devices", "checkpointing", "batch a device", "GiB used", "of",
-        "PFLOP an example", "s a step", "examples/s", "MFU %", "at % of the peak",
-    ]  # fmt: skip
-    rows, reasons = [], []
-    for each in advices:
-        best = each.chosen or each.refused[-1]
-        method = best.method
-        name = [best.model, _trained(method), best.hardware.name]
-        if each.chosen is None:
-            rows.append([*name, f"over {best.parallel.processes}", *["–"] * 9])
-        else:
-            examples = method.batch * method.accumulate
-            rows.append(
-                [
-                    *name, str(best.parallel.processes), method.checkpointing, str(method.batch),
-                    f"{best.peak_gib:.1f}", f"{best.room_gib:.0f}", f"{best.model_flops / examples / 1e15:.3g}",
-                    f"{best.seconds:.3g}", f"{best.examples_s:.3g}", f"{100 * best.mfu:.0f}",
-                    f"{100 * best.utilisation:.0f}",
-                ]
-            )  # fmt: skip
-        if each.refused:
-            reasons.append(f"- {', '.join(name)}, {best.room_gib:.0f} GiB: {_reasons(each.refused)}")
-    lines = ["| " + " | ".join(row) + " |" for row in [heads, ["---"] * len(heads), *rows]]
-    return "\n".join(
-        lines + (["", "Why not fewer, or less checkpointing: GiB needed", "", *reasons] if reasons else [])
-    )
-
-
-def report(model: str, *, size: tuple[int, int] | None, is_json: bool, devices: Sequence[Device] | None = None) -> str:
-    """Full training and LoRA of a preset on every device, in fp32 on a CPU: a table, or the same as JSON.
-
-    size: (width, height) of the target and of one context, the model's own if None. devices: those of the table and
-    the CPU at hand if None.
-    Raises ConfigError for a model that is no preset, or a size that is no whole number of tokens.
-    """
-    made = configs.preset(model)
-    side = size or (made.defaults.width, made.defaults.height)
-    shape = Shape(side, (side,) if made.takes_context else ())
-    places = [*DEVICES, here(torch.device("cpu"))] if devices is None else devices
-    advices = [
-        advise(made, shape, each, Method(lora_rank=rank, precision="fp32" if each.is_cpu else "bf16"))
-        for rank in (None, 16)
-        for each in places
-    ]
-    if is_json:
-        return json.dumps([_as_data(each) for each in advices], indent=1)
-    tokens = _tokens(made, side)
-    parameters = cost.flow_parameters(made.flow)
-    head = (
-        f"{made.name}: {parameters / 1e6:.4g} M parameters; target {side[0]} x {side[1]} ({tokens} tokens), "
-        f"{len(shape.contexts)} context, {made.text.max_length} of text; AdamW; eager.\n"
-        "Time is work over a share of the peak that is assumed (the last column), not measured.\n"
-    )
-    return head + "\n" + table(advices)
 
 
 # Memory.
@@ -280,7 +221,8 @@ def _state_bytes(config: FlowConfig, method: Method) -> float:
 # Work.
 
 
-def _tokens(model: ModelConfig, size: tuple[int, int]) -> int:
+def tokens_of(model: ModelConfig, size: tuple[int, int]) -> int:
+    """Of a picture of (width, height). Raises ConfigError for a size that is no whole number of them."""
     side, (width, height) = model.pixels_per_token, size
     if width % side or height % side or min(size) <= 0:
         raise ConfigError(f"size={width}x{height}: multiples of {side} accepted; try 1024x1024")
@@ -324,6 +266,15 @@ def _encoding(model: ModelConfig, shape: Shape, method: Method) -> float:
 # Advice.
 
 
+def _parts(method: Method, examples: int) -> list[Method]:
+    """The ways to take so many examples in batches of one size, the fewest batches first."""
+    return [
+        replace(method, batch=examples // count, accumulate=count)
+        for count in range(1, examples + 1)
+        if examples % count == 0
+    ]
+
+
 def _fullest(model: ModelConfig, shape: Shape, made: Plan) -> Plan:
     """The same layout with the largest batch that fits, a power of two times the method's."""
     while made.method.batch * 2 <= BATCH_LIMIT:
@@ -333,37 +284,3 @@ def _fullest(model: ModelConfig, shape: Shape, made: Plan) -> Plan:
             break
         made = found
     return made
-
-
-def _trained(method: Method) -> str:
-    return "all" if method.lora_rank is None else f"LoRA, rank {method.lora_rank}"
-
-
-def _reasons(refused: Sequence[Plan]) -> str:
-    """What each number of devices would need of each, with the thriftiest checkpointing tried."""
-    least: dict[int, Plan] = {}
-    for each in refused:
-        count = each.parallel.processes
-        if count not in least or each.peak_gib < least[count].peak_gib:
-            least[count] = each
-    said = [
-        f"{each.peak_gib:.1f} on each of {count} (checkpointing {each.method.checkpointing}, "
-        f"most of it {max(each.memory_gib, key=lambda name: each.memory_gib[name])})"
-        for count, each in sorted(least.items())
-    ]
-    return "; ".join(said)
-
-
-def _as_data(advice: Advice) -> dict[str, Any]:
-    """An advice as JSON data."""
-
-    def one(made: Plan) -> dict[str, Any]:
-        derived = ("peak_gib", "room_gib", "fits", "seconds", "examples_s", "mfu")
-        found = asdict(made) | {name: getattr(made, name) for name in derived}
-        assert all(math.isfinite(each) for each in (made.peak_gib, made.seconds))
-        return found
-
-    return {
-        "chosen": None if advice.chosen is None else one(advice.chosen),
-        "refused": [one(each) for each in advice.refused],
-    }

@@ -146,6 +146,17 @@ def test_a_folder_too_small_to_judge_by_is_trained_on_whole_and_that_is_said(
     assert made.train.length == 9
 
 
+def test_a_plan_says_how_long_a_run_takes(capsys: pytest.CaptureFixture[str]):
+    argv = ["train", "plan", "--preset", "kontext-lora", "--device", "H200", "--json"]
+    assert main([*argv, "--steps", "500", "--batch-size", "8"]) == 0
+    (told,) = json.loads(capsys.readouterr().out)
+    assert told["chosen"]["samples"] == 4000
+    assert told["chosen"]["hours"] == pytest.approx(500 * told["chosen"]["seconds"] / 3600)
+    assert main(["train", "plan", "--model", "kontext_dev", "--rank", "0", "--device", "H200", "--json"]) == 0
+    (told,) = json.loads(capsys.readouterr().out)
+    assert told["chosen"]["method"]["lora_rank"] is None
+
+
 def test_lint_finds_a_shifted_pair_and_lists_the_good_ones(tmp_path: Path, capsys: pytest.CaptureFixture[str]):
     import numpy as np
 
@@ -195,6 +206,8 @@ def test_lint_finds_a_shifted_pair_and_lists_the_good_ones(tmp_path: Path, capsy
         (["lora", "--out", "x", "--init", "."], "leave it out"),
         (["lora", "--out", "x", "--set", "model.flow.context_attention=cached"], "its base's"),
         (["plan", "--set", "run.steps=3"], "--set: not for `train plan`"),
+        (["plan", "--model", "giant"], "no preset of that name"),
+        (["plan", "--preset", "nano-lora", "--rank", "8"], "leave out --model and --rank"),
         (["lint", "--data", "world", "--first", "-1"], "a first example from 0"),
     ],
 )

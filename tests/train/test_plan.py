@@ -18,9 +18,11 @@ from recast.train import adapters, plan
 from recast.train.activations import checkpoint_blocks
 from recast.train.adapters import LoRA
 from recast.train.alive import Step, adapter_parameters, block_parameters, moments
+from recast.train.course import Course, Place, of_preset, places, report, table
 from recast.train.data.example import Shape
 from recast.train.hardware import Device, device
-from recast.train.plan import Method, advise, report, table
+from recast.train.plan import Method, advise
+from recast.train.presets import PRESETS, nano_flow
 from recast.train.settings import Checkpointing, Parallel
 from tests.test_cost import Alive
 from tests.tiny import randomise
@@ -168,7 +170,7 @@ def test_the_least_layout_that_fits_is_advised_and_smaller_ones_are_refused_with
     assert not any(each.fits for each in advice.refused)
     larger = replace(chosen.method, batch=2 * chosen.method.batch)
     assert not plan.plan(kontext_dev(), EDIT, chosen.parallel, H200, larger).fits
-    shown = table([advice])
+    shown = table([advice], Course(model=kontext_dev()))
     assert f"| {chosen.parallel.shard} | {chosen.method.checkpointing} | {chosen.method.batch} |" in shown
     assert f"{min(each.peak_gib for each in smaller if each.parallel.shard == 1):.1f} on each of 1" in shown
 
@@ -177,24 +179,77 @@ def test_a_device_that_nothing_fits_is_said_to_be_too_small():
     small = Device(name="small", memory_gib=3, peak_tflops=1, bandwidth_gb_s=None, source="")
     advice = advise(kontext_dev(), EDIT, small)
     assert advice.chosen is None
-    assert "| kontext_dev | all | small | over 64 |" in table([advice])
+    assert "| kontext_dev | all | small | over 64 |" in table([advice], Course(model=kontext_dev()))
+
+
+def test_a_settled_number_of_examples_is_shared_out_or_taken_in_parts():
+    whole = advise(kontext_dev(), EDIT, H200, Method(lora_rank=16), examples=4).chosen
+    assert whole is not None
+    assert (whole.method.batch, whole.method.accumulate, whole.parallel.shard) == (1, 4, 1)
+    larger = plan.plan(kontext_dev(), EDIT, Parallel(), H200, replace(whole.method, batch=2, accumulate=2))
+    assert not larger.fits
+    many = advise(kontext_dev(), EDIT, H200, examples=12).chosen
+    assert many is not None
+    assert many.method.batch * many.method.accumulate * many.parallel.shard == 12
+    assert Course(model=kontext_dev(), steps=10).samples_of(whole) == 40
+    four = advise(kontext_dev(), EDIT, device("RTX 4090"), Method(lora_rank=16), examples=4).chosen
+    assert four is not None
+    assert four.parallel.shard == 4
+    assert advise(kontext_dev(), EDIT, device("RTX 4090"), Method(lora_rank=16), examples=6).chosen is None
 
 
 def test_a_report_is_a_table_or_the_same_as_json():
     cpu = Device(name="a CPU", memory_gib=16, peak_tflops=0.1, bandwidth_gb_s=None, is_cpu=True, source="")
-    shown = report("tiny", size=(64, 64), is_json=False, devices=[H200, cpu])
+    course, at = Course(model=tiny(), size=(64, 64)), [Place(H200), Place(cpu, share=0.25)]
+    shown = report(course, at, is_json=False)
     assert shown.count("| tiny | all |") == shown.count("| tiny | LoRA, rank 16 |") == 2
-    data = json.loads(report("tiny", size=(64, 64), is_json=True, devices=[H200, cpu]))
+    assert "hours" not in shown
+    data = json.loads(report(course, at, is_json=True))
     chosen = [each["chosen"] for each in data]
     assert [each["method"]["precision"] for each in chosen] == ["bf16", "fp32"] * 2
+    assert [each["utilisation"] for each in chosen] == [0.14, 0.25] * 2
     assert all(each["fits"] and each["seconds"] > 0 for each in chosen)
     assert chosen[0]["peak_gib"] == pytest.approx(sum(chosen[0]["memory_gib"].values()))
 
 
+@pytest.mark.parametrize(
+    ("length", "samples"), [({"steps": 100}, 800), ({"samples": 800}, 800), ({"minutes": 3.0}, None)]
+)
+def test_hours_are_those_of_all_examples_at_their_rate(length: dict[str, Any], samples: int | None):
+    course = Course(model=tiny(), size=(64, 64), examples=8, methods=(Method(),), **length)
+    (told,) = json.loads(report(course, [Place(H200)], is_json=True))
+    found = told["chosen"]
+    assert found["samples"] == pytest.approx(samples or 180 * found["examples_s"])
+    assert found["hours"] == pytest.approx(0.05 if samples is None else 100 * found["seconds"] / 3600)
+    heads, _, row = [line.split(" | ") for line in report(course, [Place(H200)], is_json=False).split("\n")[3:6]]
+    assert row[heads.index("hours")] == f"{found['hours']:.3g}"
+    with pytest.raises(ConfigError, match="one length accepted"):
+        replace(course, steps=1, samples=1, minutes=None)
+
+
+def test_a_preset_is_planned_as_it_is_run():
+    made = of_preset(nano_flow())
+    assert (made.size, made.examples, made.minutes) == ((256, 256), 4 * 104, 20)
+    assert (made.methods[0].optimiser, made.methods[0].precision, made.methods[0].trains_text) == ("muon", "bf16", True)
+    lora = of_preset(PRESETS["kontext-lora"]())
+    assert (lora.shape, lora.examples, lora.steps, lora.methods[0].lora_rank) == (EDIT, 4, 2000, 16)
+    with pytest.raises(ConfigError, match="one for flow or lora"):
+        of_preset(PRESETS["tiny-ae"]())
+
+
+def test_the_device_at_hand_is_measured_and_others_are_not():
+    (here,) = places("cpu", tiny().flow)
+    assert here.device.is_cpu
+    assert 0 < (here.share or 0) <= 1
+    assert places("h200", tiny().flow) == [Place(H200)]
+    with pytest.raises(ConfigError, match="hardware='abacus'"):
+        places("abacus", tiny().flow)
+
+
 def test_what_cannot_be_planned_is_refused():
-    with pytest.raises(ConfigError, match="no preset of that name"):
-        report("giant", size=None, is_json=False, devices=[H200])
     with pytest.raises(ConfigError, match="size=1000x1000: multiples of 16"):
-        report("nano", size=(1000, 1000), is_json=False, devices=[H200])
+        report(Course(model=nano(), size=(1000, 1000)), [Place(H200)], is_json=False)
+    with pytest.raises(ConfigError, match="examples=0"):
+        Course(model=nano(), examples=0)
     with pytest.raises(ConfigError, match=r"utilisation=1\.5"):
         Method(utilisation=1.5)
