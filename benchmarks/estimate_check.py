@@ -1,6 +1,7 @@
 """Is `recast estimate` right? Peak memory and time of real commands with `nano` on this CPU, predicted and measured.
 
-    python benchmarks/estimate_check.py [--runs 3] [--steps 4] [--threads 1] [--cases "NAME;..."] [--plans NAME,...]
+    python benchmarks/estimate_check.py [--runs 3] [--steps 4] [--threads 1] [--dtype fp32] [--cases "NAME;..."]
+        [--plans NAME,...] [--no-keep]
 
 Every run is a command in a process of its own: `recast generate` or `recast edit`, and before it `recast estimate
 --json` with the same flags, which has nothing but the formula and its own probe of the machine. Memory is what the
@@ -8,7 +9,7 @@ process grew by, from the moment before the command (torch and the other librari
 (Linux). Time is from the model in memory to the picture, without loading and writing. On a machine that others use as
 well, the wall clock says little: the processor's time of one thread is compared then, and both are kept. Each figure
 is the median over runs, of memory the least and the most too; each ratio is predicted over measured. Prints a table
-and appends to results/estimate_check.jsonl.
+and appends to results/estimate_check.jsonl, unless told --no-keep.
 """
 
 from __future__ import annotations
@@ -19,6 +20,7 @@ import os
 import subprocess
 import sys
 import tempfile
+from collections.abc import Sequence
 from pathlib import Path
 from statistics import median
 from typing import Any, NamedTuple
@@ -26,7 +28,8 @@ from typing import Any, NamedTuple
 import record
 
 ROOT = Path(__file__).resolve().parents[1]
-PHOTO = ROOT / "examples" / "cat.png"
+PHOTO, PICTURES = ROOT / "examples" / "cat.png", ROOT / "docs" / "pictures"
+OTHER, THIRD = PICTURES / "demo.jpg", PICTURES / "world.jpg"  # each of a shape of its own
 
 
 class Case(NamedTuple):
@@ -41,11 +44,11 @@ def generated(width: int, height: int, *more: str) -> Case:
     return Case(["generate", "a red circle", *flags], flags)
 
 
-def edited(size: str, *more: str, references: int = 1) -> Case:
-    beside = ["--image", str(PHOTO)] * (references - 1)
+def edited(size: str, *more: str, beside: Sequence[Path] = ()) -> Case:
+    further = [word for path in beside for word in ("--image", str(path))]
     asked = ["--size", size, *more]
-    command = ["edit", str(PHOTO), "make it night", "--preserve", "off", *beside, *asked]
-    return Case(command, [str(PHOTO), *asked, "--references", str(references)])
+    command = ["edit", str(PHOTO), "make it night", "--preserve", "off", *further, *asked]
+    return Case(command, [str(PHOTO), *further, *asked])
 
 
 FITTED = {  # the formula was made while looking at these
@@ -65,7 +68,8 @@ UNSEEN = {
     "edit 320x320": edited("320x320"),
     "edit 512x288": edited("512x288"),
     "edit 448x448": edited("448x448"),
-    "edit with a second picture": edited("auto", references=2),
+    "edit with a second picture": edited("auto", beside=[OTHER]),
+    "edit with two further pictures": edited("auto", beside=[OTHER, THIRD]),
 }
 CASES = FITTED | UNSEEN
 PLANS = ("reference", "lossless")
@@ -77,6 +81,8 @@ def main() -> None:
     parser.add_argument("--runs", type=int, default=3, help="processes a case and plan (default 3)")
     parser.add_argument("--steps", type=int, default=4)
     parser.add_argument("--threads", type=int, default=1, help="of torch (default 1)")
+    parser.add_argument("--dtype", default="fp32", help="fp32 (default), bf16 or auto, where a case does not say it")
+    parser.add_argument("--keep", default=True, action=argparse.BooleanOptionalAction, help="append to the results")
     parser.add_argument("--cases", help=f"of: {'; '.join(CASES)}, with ; between; or: fitted, unseen")
     parser.add_argument("--plans", default=",".join(PLANS), help=f"of: {', '.join(PLANS)}")
     parser.add_argument("--child", help=argparse.SUPPRESS)
@@ -100,8 +106,8 @@ def main() -> None:
         ]
         within = sum(abs(share) <= bound for share in off)
         print(f"{name}: {within} of {len(off)} runs within {bound:.0%}; predicted {min(off):+.0%} to {max(off):+.0%}")
-    for (case, plan), found in rows.items():
-        settings = {"steps": args.steps, "threads_asked": args.threads, "load": os.getloadavg()[0]}
+    for (case, plan), found in rows.items() if args.keep else ():
+        settings = {"steps": args.steps, "dtype": args.dtype, "threads_asked": args.threads, "load": os.getloadavg()[0]}
         record.append("estimate_check", {"case": case, "plan": plan, **settings, "samples": found})
 
 
@@ -156,7 +162,7 @@ def planned(plan: str) -> list[str]:
 
 
 def environment(args: argparse.Namespace) -> dict[str, str]:
-    return {**os.environ, "OMP_NUM_THREADS": str(args.threads), "PYTHONPATH": str(ROOT), "RECAST_DTYPE": "fp32"}
+    return {**os.environ, "OMP_NUM_THREADS": str(args.threads), "PYTHONPATH": str(ROOT), "RECAST_DTYPE": args.dtype}
 
 
 def measured(command: list[str]) -> dict[str, float]:

@@ -330,17 +330,18 @@ def kept_bytes(config: ModelConfig, request: Request) -> int:
     after `Pipeline` has put them into the order that convolutions like. And places of the largest block that is not
     given back at once: of a residual block's four that are alive, two are made anew while they lie beside their own
     holes, which an aligned block of the same size does not fit into, so that it takes six places; and after
-    encoding, whose holes the convolutions' own small blocks keep apart, one more.
+    encoding, whose holes the convolutions' own small blocks keep apart, one more. Where a further picture has another
+    shape, its blocks do not fit into the holes of the first, and there are twice as many; of a third they do.
     """
     pictures = [(request.width, request.height), *request.contexts]
+    places = 2 if not request.contexts else 3 if len({*pictures}) == 1 else 6
     sizes = [
         width * height // 4**level * channels * 4
         for width, height in pictures
         for level, channels in enumerate(_widths(config.autoencoder))
     ]
     place = max((size for size in sizes if size < HEAP_BLOCK_BYTES), default=0)
-    holes = 4 * autoencoder_parameters(config.autoencoder) + (3 if request.contexts else 2) * place
-    return TOUCHED_BYTES + holes
+    return TOUCHED_BYTES + 4 * autoencoder_parameters(config.autoencoder) + places * place
 
 
 # The layers of the autoencoder, as arithmetic.

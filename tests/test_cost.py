@@ -221,7 +221,9 @@ def test_a_cpu_keeps_places_of_the_largest_block_that_its_heap_holds() -> None:
 
     assert places(256, 256) == 2
     assert places(256, 256, (256, 256)) == 3  # encoding has left holes as well
-    assert places(256, 256, (512, 256)) == 3 * 2  # a context larger than the picture
+    assert places(256, 256, (256, 256), (256, 256)) == 3
+    assert places(256, 256, (256, 256), (512, 256)) == 6 * 2  # the blocks of another shape do not fit into those holes
+    assert places(256, 256, (256, 256), (512, 256), (128, 128)) == 6 * 2
     assert places(512, 496) == 2 * 4 * 496 / 512
     assert places(512, 512) == 2 * 2  # half the side, twice the channels
 

@@ -21,7 +21,7 @@ FLOW_FLOPS = {"cpu": 5e9, "mps": 5e10, "cuda": 4e12}  # of a block to try: 1,200
 AUTOENCODER_FLOPS = {"cpu": 1e10, "mps": 5e10, "cuda": 1e12}  # of a decoding: on a CPU 128x128 of nano; less is slower
 TURNS, SPREAD_S = 5, 0.5  # a neighbour's burst is shorter than the time over which they are spread
 LEAST_TURNS = 3  # where they take longer than that
-CALLED_S = 0.01  # a turn's time for each call: a short one is made several times
+CALLED_S = 0.03  # for each call of a turn: a short one is made several times, the first of them with cold caches
 COPIED_BYTES = 256 << 20  # to measure the bus with
 
 
