@@ -343,9 +343,9 @@ def step(made, opts: list[torch.optim.Optimizer], each: Pass) -> None:
 
 @pytest.mark.slow
 def test_eight_pairs_are_learned_by_heart_at_every_time():
-    """Loss below 0.03 in each eighth of [0, 1], 0.02 on the whole: at first it is 1."""
+    """Loss below 0.02 in each eighth of [0, 1]: at first it is 1."""
     # Little noise is the hardest to tell.
-    training = replace(EDITS, times=TimeLaw(mu=-2.4, uniform_share=0.3), kept_encodings=24)
+    training = replace(EDITS, times=TimeLaw(mu=-2.0, uniform_share=0.3), kept_encodings=24)
     optimiser = Optimiser(
         kind="muon", lr=1.5e-2, matrix_lr=1.5e-2, betas=(0.9, 0.99), weight_decay=0, warmup_steps=10, decay_from=0.2
     )
@@ -365,8 +365,7 @@ def test_eight_pairs_are_learned_by_heart_at_every_time():
             uses += plan(replace(batch, numbers=tuple(range(first, first + 8))), training, 0)
         step(made, opts, replace(each, uses=tuple(uses), clean=each.clean.repeat(2, 1, 1), context=twice(each.context)))
     after = made.validate()
-    assert after["edit/loss"] < 0.02
-    assert max(after[f"edit/t{i}"] for i in range(8)) < 0.03
+    assert max(after[f"edit/t{i}"] for i in range(8)) < 0.02
 
 
 def twice(context: torch.Tensor | None) -> torch.Tensor:
