@@ -113,8 +113,8 @@ class Examples:
             )
         return found
 
-    def batches(self, examples: list[Example]) -> list[Batch]:
-        """These, one batch a shape, stretched to their buckets as those that are trained on."""
+    def batches(self, examples: list[Example], ranks: Ranks = parallel.ALONE) -> list[Batch]:
+        """These, stretched to their buckets, each batch of one shape and no larger than a process trains on at once."""
         batching = self.batching
 
         def key(example: Example) -> Shape:
@@ -122,8 +122,9 @@ class Examples:
 
         numbers, batches = iter(range(len(examples))), []
         for shape, group in groupby(sorted(examples, key=key), key=key):
-            same = [fitted(example, shape) for example in group]
-            batches.append(collated(same, list(islice(numbers, len(same))), len(examples)))
+            most = max(1, batching.capacity(shape) // ranks.data_size)
+            while same := [fitted(example, shape) for example in islice(group, most)]:
+                batches.append(collated(same, list(islice(numbers, len(same))), len(examples)))
         return batches
 
     def _sides(self, wanted: Sequence[int]) -> list[Sides]:

@@ -207,8 +207,8 @@ def _flow(preset: Preset, starts: Starts, ranks: Ranks, event: Callable[..., Non
         "optimiser": preset.optimiser,
         "run": preset.run,
         "ranks": ranks,
-        "held_out": examples.batches(judged),
-        "panel": examples.batches(judged[: data.shown]),
+        "held_out": examples.batches(judged, ranks),
+        "panel": examples.batches(judged[: data.shown], ranks),
         "panel_settings": Sampling(guidance=model.defaults.guidance or 1.0, shifts_schedule=model.shifts_schedule),
     }
     if lora is None:

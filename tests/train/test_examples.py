@@ -53,6 +53,9 @@ def test_what_is_held_out_of_a_folder_is_never_trained_on_and_told(tmp_path: Pat
     assert told == [{"place": f"folder:{tmp_path / 'a'}", "examples": judged, "trained_on": 16}]
     (batch,) = made.batches(made.held_out(2))
     assert (batch.ids, batch.of) == (tuple(judged[:2]), 2)
+    whole = made.batches(made.held_out())
+    assert [batch.numbers for batch in whole] == [(0, 1), (2, 3)], "no more at once than is trained on at once"
+    assert [name for batch in whole for name in batch.ids] == judged
 
 
 def test_a_resumed_run_goes_on_with_its_split_and_not_with_another(tmp_path: Path):

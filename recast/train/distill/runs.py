@@ -274,8 +274,8 @@ def _reading(
         run=preset.run,
         ranks=ranks,
         adapters=low_rank,
-        held_out=examples.batches(judged) if few is None else [],
-        panel=examples.batches(judged[: data.shown]),
+        held_out=examples.batches(judged, ranks) if few is None else [],
+        panel=examples.batches(judged[: data.shown], ranks),
         panel_settings=shown,
     )
 
