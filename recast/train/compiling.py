@@ -55,7 +55,7 @@ def _compiled(method: Callable[..., Any], **options: Any) -> Callable[..., Any]:
         # Without duck shapes a context as long as the target, at first, is not taken for always as long.
         with (
             config.patch(recompile_limit=GRAPHS, fail_on_recompile_limit_hit=True),
-            symbols.patch(use_duck_shape=False),
+            symbols.patch(use_duck_shape=False),  # type: ignore[attr-defined]  # set when it is imported
         ):
             try:
                 return compiled(*inputs, **named)
