@@ -37,7 +37,7 @@ ACCURACY = {  # measured by benchmarks/estimate_check.py and tests/test_cost.py
     "runs on nano, 17 % at the worst. Python and torch themselves (about 0.3 GiB) and workspaces of GPU libraries come "
     "on top",
     "time": "by a rate measured now, the processor's own where others use the CPU too: mostly within 25 % on nano. "
-    "Loading, and merging an edit into its source, come on top",
+    "Loading, the first use of each kernel (0.1 to 0.2 s on a CPU), and merging an edit into its source, come on top",
 }
 
 
