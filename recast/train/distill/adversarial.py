@@ -323,7 +323,14 @@ class AdversarialStage(PairedStage, ABC, Generic[P, S]):
             with self.reading.autocast():
                 condition, null, scale = asked(self.reading, self.teacher.flow, each, settings.scale_of(each))
                 ends = self.teacher.endpoint(
-                    noise, condition, null, steps=settings.teacher_steps, guidance=scale, mu=self.mu(each)
+                    noise,
+                    condition,
+                    null,
+                    steps=settings.teacher_steps,
+                    guidance=scale,
+                    mu=self.mu(each),
+                    interval=settings.interval,
+                    rescale=settings.rescale,
                 )
             real = torch.where(is_end[:, None, None], ends, real)
         return self._part(each, real, draws.start, is_end & settings.paired_noise, draws)

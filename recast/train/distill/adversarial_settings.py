@@ -9,6 +9,7 @@ from recast.errors import ConfigError
 from recast.train.distill.gate import Blind
 from recast.train.distill.scales import Scales
 from recast.train.distill.student import SAMPLERS, Law, SamplerName
+from recast.train.distill.teacher import ALWAYS
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -23,6 +24,8 @@ class AdversarialSettings(Scales):
     shifts_schedule: bool = True  # by resolution: the student's grid and the noise levels
     accepts_unguided: bool = False  # either scale may be 1
     teacher_steps: int = 25  # of the teacher's walk, where pictures come instead of pairs
+    interval: tuple[float, float] = ALWAYS  # of times at which that walk is guided, where it is by two evaluations
+    rescale: float = 0.0  # share by which its spread is taken back (`teacher.rescaled`)
     pictures: float = 0.0  # share of what counts as real that is pictures themselves; the rest the teacher has made
     paired_noise: bool = True  # the student begins with the noise of the teacher's walk, as Euler keeps it
     on_policy: float = 0.5  # share of states that the student itself came to; the others are real ones, noised
@@ -40,7 +43,10 @@ class AdversarialSettings(Scales):
             raise ConfigError(f"sampler={self.sampler!r}: {' or '.join(SAMPLERS)} accepted; choose one")
         if self.blind not in ("stop", "skip"):
             raise ConfigError(f"blind={self.blind!r}: stop or skip accepted; choose one")
-        self._require_shares("pictures", "on_policy", "generator_from", "accuracy_needed")
+        self._require_shares("pictures", "on_policy", "generator_from", "accuracy_needed", "rescale")
+        low, high = self.interval
+        if not 0 <= low <= high <= 1:
+            raise ConfigError(f"interval={self.interval}: two times with 0 <= first <= second <= 1 accepted")
         self._require_weights("adversarial", "regression", "r1", "mispaired")
         if not (isinstance(self.discriminator_steps, int) and self.discriminator_steps >= 1):
             raise ConfigError(f"discriminator_steps={self.discriminator_steps!r}: a whole number from 1 accepted")

@@ -82,10 +82,24 @@ class Teacher:
         steps: int,
         guidance: Tensor | float,
         mu: float,
+        interval: tuple[float, float] = ALWAYS,
+        rescale: float = 0.0,
         walk: WalkName = "euler",
     ) -> Tensor:
         """The clean tokens (b, n, d) that such a walk as that of `states` ends at from noise (b, n, d)."""
-        return self.states(noise, condition, null, steps=steps, kept=1, guidance=guidance, mu=mu, walk=walk)[:, -1]
+        walked = self.states(
+            noise,
+            condition,
+            null,
+            steps=steps,
+            kept=1,
+            guidance=guidance,
+            mu=mu,
+            interval=interval,
+            rescale=rescale,
+            walk=walk,
+        )
+        return walked[:, -1]
 
     @torch.no_grad()
     def states(

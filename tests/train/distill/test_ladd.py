@@ -17,6 +17,7 @@ from recast.flow.schedule import resolution_shift
 from recast.train import optim
 from recast.train.distill import student
 from recast.train.distill.adversarial_settings import walked_by
+from recast.train.distill.asking import asked
 from recast.train.distill.beside import Mixed
 from recast.train.distill.ladd import LaddStage
 from recast.train.distill.ladd_settings import LaddSettings
@@ -96,6 +97,22 @@ def test_bug_2_what_counts_as_real_was_made_with_the_settings_guidance(monkeypat
     assert (asked[-1]["guidance"], asked[-1]["null"]) == (1.0, None)
     with pytest.raises(ConfigError, match=r"edit_guidance=0\.5"):
         replace(own, edit_guidance=0.5)
+
+
+def test_what_the_teacher_makes_on_the_way_is_guided_at_the_settings_times_and_taken_back_in_spread():
+    of = made(teacher_steps=5, interval=(0.2, 0.9), rescale=0.5)
+    part = part_of(of, pairs(2))
+    with torch.no_grad():
+        condition, null, scale = asked(of.reading, of.teacher.flow, part.each, 3.0)
+    told = {"steps": 5, "kept": 1, "guidance": scale, "mu": of.mu(part.each)}
+    for less in ({}, {"interval": (0.2, 0.9)}, {"rescale": 0.5}):
+        ends = of.teacher.states(part.start, condition, null, **told, **less)[:, -1]
+        assert not torch.allclose(part.real, ends, atol=1e-3)
+    both = {"interval": (0.2, 0.9), "rescale": 0.5}
+    torch.testing.assert_close(part.real, of.teacher.states(part.start, condition, null, **told, **both)[:, -1])
+    for wrong in ({"interval": (0.9, 0.2)}, {"rescale": 1.5}):
+        with pytest.raises(ConfigError, match=next(iter(wrong))):
+            LaddSettings(**wrong)
 
 
 @pytest.mark.parametrize("on_policy", [0.0, 1.0])
