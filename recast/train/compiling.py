@@ -1,8 +1,9 @@
 """Blocks of a transformer, compiled: a few graphs for all shapes that a recipe has.
 
-Batch, sequence and the rows that are read are symbols from the first call on, so pictures of other sizes, other counts
-of context pictures and other batches need no graph of their own. What does need one: each of a block's methods, keys
-and values of a context or none, rows or all, with gradients or without; and a batch of one.
+The first shape of a kind is traced as it is, the second with its sizes as symbols, which serve all others. Kinds are:
+each of a block's methods, keys and values of a context or none, rows or all, with gradients or without, a batch of
+one or of more. Symbols from the first call on (`dynamic=True`) would halve the graphs, but the inductor of torch 2.13
+fails on the last block of `nano` then ("Exponent must be non-negative").
 """
 
 from __future__ import annotations
@@ -19,8 +20,7 @@ from recast.flow.transformer import FlowTransformer
 from recast.train.activations import blocks
 
 GRAPHS = 32
-"""Of one method that are accepted. A single block has 8 at most, or twice as many with batches of one; a teacher of
-other widths has its own."""
+"""Of one method that are accepted; torch's own limit is 8. A single block of cached attention has 8 in training."""
 
 
 def compile_blocks(
@@ -46,17 +46,12 @@ def uncompiled() -> AbstractContextManager[Any]:
 def _compiled(method: Callable[..., Any], **options: Any) -> Callable[..., Any]:
     from torch._dynamo import config  # seconds to import
     from torch._dynamo.exc import FailOnRecompileLimitHit
-    from torch.fx.experimental import _config as symbols
 
-    compiled = torch.compile(method, dynamic=True, **options)
+    compiled = torch.compile(method, **options)
 
     @wraps(method)
     def call(*inputs: Any, **named: Any) -> Any:
-        # Without duck shapes a context as long as the target, at first, is not taken for always as long.
-        with (
-            config.patch(recompile_limit=GRAPHS, fail_on_recompile_limit_hit=True),
-            symbols.patch(use_duck_shape=False),  # type: ignore[attr-defined]  # set when it is imported
-        ):
+        with config.patch(recompile_limit=GRAPHS, fail_on_recompile_limit_hit=True):
             try:
                 return compiled(*inputs, **named)
             except FailOnRecompileLimitHit as problem:
