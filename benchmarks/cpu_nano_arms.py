@@ -57,7 +57,8 @@ class Arm:
         dtype = "bf16" if made.endswith(".bf16") else "fp32"
         found = re.fullmatch(r"(\w+):([1-9]\d*)(?::(0?\.\d*[1-9]))?", walk)
         if walk and not found:
-            raise SystemExit(f"--arms {name}: [MODEL/]WAY[.bf16][@SAMPLER:STEPS[:FIRST]] accepted, as lossless@ab2:8:0.5")
+            form = "[MODEL/]WAY[.bf16][@SAMPLER:STEPS[:FIRST]]"
+            raise SystemExit(f"--arms {name}: {form} accepted, as lossless@ab2:8:0.5")
         sampler, steps, first = found.groups() if found else (None, None, None)
         if way == "diffusers" and (model or first or (sampler or "euler") not in PEER_SAMPLERS):
             raise SystemExit(f"--arms {name}: diffusers walks nano by {' or '.join(PEER_SAMPLERS)} here, at even steps")
@@ -193,7 +194,8 @@ def _pipeline(model: str, way: str, dtype: str) -> Any:
     elif way == "compile":
         made.flow.forward = torch.compile(made.flow.forward, dynamic=False)  # type: ignore[method-assign]
     elif way != "core":
-        raise SystemExit(f"--arms {way}: {', '.join(['core', 'int8', 'tuned', 'cached', 'diffusers', *PLANS])} accepted")
+        ways = "core", "int8", "tuned", "cached", "diffusers", *PLANS
+        raise SystemExit(f"--arms {way}: {', '.join(ways)} accepted")
     return made
 
 
