@@ -59,10 +59,10 @@ def run(
     """Train until the run's steps or minutes are over, from the newest whole checkpoint in `place`, if any.
 
     Where `flat_over` is set and the held-out loss becomes flat, the run is over sooner (`_end_if_flat`).
-    Raises ConfigError if that checkpoint is of another run, TrainingError after `skips_allowed` steps in a row whose
-    gradients cannot be followed, and whatever `state.save` raises; the checkpoints written before stay good.
+    Raises ConfigError if that checkpoint is of another run, or where there is no held-out loss for `flat_over`;
+    TrainingError after `skips_allowed` steps in a row whose gradients cannot be followed, and whatever `state.save`
+    raises; the checkpoints written before stay good.
     """
-    course = settings.run
     journal = journal or Journal(place, ranks)
     try:
         optimisers = {
@@ -81,12 +81,14 @@ def run(
             journal.event("resumed", checkpoint=resumed.name, step=progress.step, samples=progress.samples)
         machine = f"{ranks.size} x {hardware.name(ranks.device)}"
         before, on_it = progress.seconds, progress.hardware.get(machine, 0.0)
+        if settings.run.flat_over:  # asked before a step is taken: none is lost
+            _held_out_loss(stage, settings.run, _validate(stage, averages))
         started, saved = clock(), -1 if resumed is None else progress.step
         stream = iter(batches)
-        meter = Meter(stage, course.peak_tflops, ranks, clock)
+        meter = Meter(stage, settings.run.peak_tflops, ranks, clock)
 
         while True:
-            share = ranks.agree(progress.share(course))
+            share = ranks.agree(progress.share(settings.run))
             is_over = share >= 1
             if is_over or ranks.any(should_stop()):
                 break
@@ -96,7 +98,7 @@ def run(
                 for optimiser in optimisers[phase.name]:
                     optimiser.zero_grad(set_to_none=True)
             names: list[str] = []
-            for _ in range(course.accumulate):
+            for _ in range(settings.run.accumulate):
                 with meter.waiting():
                     batch = next(stream)
                 prepared = stage.prepare(batch, share)
@@ -104,7 +106,7 @@ def run(
                     loss = stage.loss(phase.name, prepared, share)
                     if loss is None:
                         continue
-                    (loss.value / course.accumulate).backward()
+                    (loss.value / settings.run.accumulate).backward()
                     meter.add(phase.name, loss)
                 meter.count(batch)
                 progress.samples += stage.count(batch)
@@ -124,7 +126,7 @@ def run(
                         usual[:] = [*usual, float(norms[phase.name])][-MEDIAN_OF:]
                 progress.in_a_row = 0
                 for average in averages.values():
-                    average.update(_decay(course.average_half_life, progress.step, share))
+                    average.update(_decay(settings.run.average_half_life, progress.step, share))
             else:
                 progress.skipped += 1
                 progress.in_a_row += 1
@@ -133,7 +135,7 @@ def run(
             passed = clock() - started
             progress.seconds = before + passed
             progress.hardware = {**progress.hardware, machine: on_it + passed}
-            if progress.in_a_row >= course.skips_allowed:
+            if progress.in_a_row >= settings.run.skips_allowed:
                 raise TrainingError(
                     f"step {progress.step}: {progress.in_a_row} steps in a row gave gradients that are not finite or "
                     f"more than {SPIKE:g} times their usual size; nothing after step {max(saved, 0)} is kept; continue "
@@ -142,24 +144,24 @@ def run(
                 )
 
             numbers: dict[str, float] = {}
-            if progress.step % course.log_every_steps == 0:
+            if progress.step % settings.run.log_every_steps == 0:
                 numbers |= meter.read() | {
                     f"{name}/lr": each[0].param_groups[0]["lr"] for name, each in optimisers.items()
                 }
             with meter.pausing():
-                if progress.step % course.validate_every_steps == 0:
+                if progress.step % settings.run.validate_every_steps == 0:
                     judged = _validate(stage, averages)
-                    _end_if_flat(stage, course, progress, judged, ranks, journal)
+                    _end_if_flat(stage, settings.run, progress, judged, ranks, journal)
                     numbers |= judged
                 if numbers:
                     journal.log(progress.step, progress.samples, progress.seconds, numbers)
-                if course.sample_every_steps and progress.step % course.sample_every_steps == 0:
+                if settings.run.sample_every_steps and progress.step % settings.run.sample_every_steps == 0:
                     _draw(stage, averages, journal, progress.step)
                 written = None
-                if progress.step % course.save_every_steps == 0:
+                if progress.step % settings.run.save_every_steps == 0:
                     written = state.save(place, kept, progress, batches.state(), settings, ranks)
                     saved = progress.step
-                yield Event(replace(progress), progress.share(course), numbers, written)
+                yield Event(replace(progress), progress.share(settings.run), numbers, written)
 
         written = None
         if progress.step > saved:  # first of all: whoever stops a run may not wait for more
@@ -168,9 +170,9 @@ def run(
         if is_over:
             numbers = _validate(stage, averages)
             journal.log(progress.step, progress.samples, progress.seconds, numbers)
-            if course.sample_every_steps:
+            if settings.run.sample_every_steps:
                 _draw(stage, averages, journal, progress.step)
-        yield Event(replace(progress), progress.share(course), numbers, written, is_last=True)
+        yield Event(replace(progress), progress.share(settings.run), numbers, written, is_last=True)
     except RuntimeError as problem:
         if not ranks.has_lost(problem):
             raise
@@ -224,30 +226,36 @@ def _validate(stage: Stage, averages: Mapping[str, Average]) -> dict[str, float]
 
 
 def _end_if_flat(
-    stage: Stage, course: Run, progress: Progress, judged: Mapping[str, float], ranks: Ranks, journal: Journal
+    stage: Stage, run: Run, progress: Progress, judged: Mapping[str, float], ranks: Ranks, journal: Journal
 ) -> None:
     """Begin the end of a run whose held-out loss, by the averaged weights where there are some, is flat.
 
     It is flat if the best of the last `flat_over` validations is less than `flat_gain`, as a share, below the one
     before them. The run then stands where its rates begin to decay, and goes through the rest as much faster: what
-    a decay gains is not lost. Rates that do not decay end at once, and those that already do go on as planned.
-    Raises ConfigError for a stage without a held-out loss.
+    a decay gains is not lost. Rates that do not decay end at once, and those that already do go on as planned: those
+    of a cosine, from the first step on.
     """
-    if not course.flat_over:
+    if not run.flat_over:
         return
+    loss = ranks.agree(_held_out_loss(stage, run, judged))
+    progress.judged = [*progress.judged, loss][-run.flat_over - 1 :]
+    first, *last = progress.judged
+    share = ranks.agree(progress.share(run))
+    end = min(phase.optimiser.full_until for phase in stage.phases)
+    if share < end and len(last) == run.flat_over and first - min(last) < run.flat_gain * first:
+        journal.event("flat", step=progress.step, samples=progress.samples, share=share, losses=progress.judged)
+        progress.pace, progress.judged = progress.pace * end / share, []
+
+
+def _held_out_loss(stage: Stage, run: Run, judged: Mapping[str, float]) -> float:
+    """The one that `flat_over` looks at. Raises ConfigError for a stage that measures none."""
     loss = judged.get("val_ema/loss", judged.get("val/loss"))
     if loss is None:
         raise ConfigError(
-            f"flat_over={course.flat_over}: stage {stage.name} measures no held-out loss; 0 accepted, or a flow with "
+            f"flat_over={run.flat_over}: stage {stage.name} measures no held-out loss; 0 accepted, or a flow with "
             "data.held_out above 0"
         )
-    progress.judged = [*progress.judged, ranks.agree(loss)][-course.flat_over - 1 :]
-    first, *last = progress.judged
-    share = ranks.agree(progress.share(course))
-    end = min(p.optimiser.decay_from if p.optimiser.schedule == "wsd" else 1.0 for p in stage.phases)
-    if share < end and len(last) == course.flat_over and first - min(last) < course.flat_gain * first:
-        journal.event("flat", step=progress.step, samples=progress.samples, share=share, losses=progress.judged)
-        progress.pace, progress.judged = progress.pace * end / share, []
+    return loss
 
 
 def _draw(stage: Stage, averages: Mapping[str, Average], journal: Journal, step: int) -> None:

@@ -49,6 +49,11 @@ class Optimiser:
                 f"warmup_steps={self.warmup_steps}, weight_decay={self.weight_decay}: numbers from 0 accepted"
             )
 
+    @property
+    def full_until(self) -> float:
+        """The share of the run from which the rate falls: 1 if it never does, 0 if it does from the first step on."""
+        return {"constant": 1.0, "cosine": 0.0, "wsd": self.decay_from}[self.schedule]
+
 
 @dataclass(frozen=True, kw_only=True)
 class Run:

@@ -6,6 +6,7 @@ import math
 from collections.abc import Callable, Mapping
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -71,11 +72,12 @@ def test_a_run_that_was_stopped_on_the_way_ends_at_the_same_step(stop_at: int, t
         (lambda step: 0.98**step, {}),  # 5.9 % in three validations
         (lambda step: math.nan, {}),
         (lambda step: 1.0 + max(0, 19 - step), {}),  # flat when the rates decay already
+        (falls_until_4, {"schedule": "cosine"}),
         (falls_until_4, {"flat_over": 0}),
     ],
 )
 def test_a_run_that_gains_or_decays_or_is_not_asked_takes_its_whole_length(
-    loss: Callable[[int], float], changes: dict[str, object], tmp_path: Path
+    loss: Callable[[int], float], changes: dict[str, Any], tmp_path: Path
 ):
     last, journal = gone(tmp_path, loss, **changes)
     assert last.progress.step == 40
@@ -87,9 +89,11 @@ def test_a_rate_that_does_not_decay_ends_at_once(tmp_path: Path):
     assert last.progress.step in (7, 8)  # by the rounding of a share
 
 
-def test_a_stage_without_a_held_out_loss_is_refused(tmp_path: Path):
+def test_a_stage_without_a_held_out_loss_is_refused_before_it_takes_a_step(tmp_path: Path):
+    made = Line()
     with pytest.raises(ConfigError, match="flat_over=2: stage line measures no held-out loss"):
-        list(run(Line(), Numbers(), short(validate_every_steps=1, flat_over=2), tmp_path, journal=Recorder()))
+        list(run(made, Numbers(), short(validate_every_steps=3, flat_over=2), tmp_path, journal=Recorder()))
+    assert made.seen == []
     for change in ({"flat_over": -1}, {"flat_gain": 0.0}):
         with pytest.raises(ConfigError, match="accepted"):
             Run(steps=1, **change)
