@@ -13,9 +13,9 @@ from recast.train import objective, panel, validation
 from recast.train.adapters import Adapters
 from recast.train.data.example import Batch, Example
 from recast.train.data.loader import collated
-from recast.train.flow_stage import FlowStage
+from recast.train.flow_stage import FlowStage, picture_of
 from recast.train.panel import Ask
-from recast.train.uses import TARGET, Pass, fixed
+from recast.train.uses import Pass, fixed
 
 
 class AdapterStage(FlowStage):
@@ -47,8 +47,8 @@ class AdapterStage(FlowStage):
         for batches, is_known in ((self.panel, True), (self.prompts, False)):
             for batch in batches:
                 for use, made in self.answers(batch, validation.one_each(fixed(batch))):
-                    contexts = tuple(_picture(batch, slot, use.example) for slot in use.contexts)
-                    answer = _picture(batch, use.target, use.example) if is_known else None
+                    contexts = tuple(picture_of(batch, slot, use.example) for slot in use.contexts)
+                    answer = picture_of(batch, use.target, use.example) if is_known else None
                     found.append((Ask(prompt=use.prompt, contexts=contexts, answer=answer), made))
         return found
 
@@ -73,9 +73,3 @@ def _batch(prompts: Sequence[str], usual: Defaults) -> Batch:
     white = np.full((usual.height, usual.width, 3), 255, np.uint8)
     examples = [Example(id=f"prompt-{n}", target=white, captions=(prompt,)) for n, prompt in enumerate(prompts)]
     return collated(examples, range(len(prompts)), len(prompts))
-
-
-def _picture(batch: Batch, slot: int, example: int) -> np.ndarray:
-    """One picture (H, W, 3) uint8 of an example."""
-    pictures = batch.target if slot == TARGET else batch.contexts[slot]
-    return np.ascontiguousarray(pictures[example].permute(1, 2, 0).numpy())

@@ -190,10 +190,10 @@ class FlowStage:
         """One picture: a row for each example of the panel, of contexts, instruction, result and truth."""
         rows = [
             validation.Row(
-                contexts=tuple(_picture(batch, slot, use.example) for slot in use.contexts),
+                contexts=tuple(picture_of(batch, slot, use.example) for slot in use.contexts),
                 text=use.prompt,
                 result=result,
-                truth=_picture(batch, use.target, use.example),
+                truth=picture_of(batch, use.target, use.example),
             )
             for batch in self.panel
             for use, result in self.answers(batch, validation.one_each(fixed(batch)))
@@ -421,7 +421,8 @@ def parts(losses: Tensor, kinds: Sequence[str], t: Tensor) -> dict[str, Tensor]:
     return {name: (own * place.to(own.device)).sum() / int(place.sum()) for name, place in places.items()}
 
 
-def _picture(batch: Batch, slot: int, example: int) -> np.ndarray:
+def picture_of(batch: Batch, slot: int, example: int) -> np.ndarray:
+    """A picture (H, W, 3) uint8 of an example: a context by its number, or TARGET."""
     pictures = batch.target if slot == TARGET else batch.contexts[slot]
     return np.ascontiguousarray(pictures[example].permute(1, 2, 0).cpu().numpy())
 
