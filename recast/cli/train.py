@@ -132,7 +132,7 @@ def _train(args: argparse.Namespace) -> int:
 def _export(args: argparse.Namespace) -> None:
     from recast.config import AutoencoderConfig
     from recast.train import export
-    from recast.train.card import Card, course
+    from recast.train.card import Card, history
     from recast.train.overrides import override
     from recast.train.presets import preset
     from recast.weights import open_checkpoint
@@ -157,7 +157,7 @@ def _export(args: argparse.Namespace) -> None:
         text=existing(args.text) or "",
         config=config,
         take=args.take or "averaged",
-        card=Card(made=course(flow)),
+        card=Card(made=history(flow)),
         limit_bytes=None if args.limit_mb is None else int(args.limit_mb * 1e6),
     )
     total = sum(file.stat().st_size for file in out.rglob("*") if file.is_file())

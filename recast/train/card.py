@@ -25,7 +25,7 @@ class Card:
     limits: Sequence[str] = ()  # what it does not do, a line each
 
 
-def course(run: Path) -> dict[str, str]:
+def history(run: Path) -> dict[str, str]:
     """How a run went, in rows for `Card.made`, from its newest checkpoint and its journal; none without a checkpoint.
 
     samples: uses of examples by this run alone, not by one that it began from. The held-out loss, of the averaged
