@@ -19,8 +19,12 @@ from recast.errors import TrainingError
 from recast.flow.transformer import FlowTransformer
 from recast.train.activations import blocks
 
-GRAPHS = 32
-"""Of one method that are accepted; torch's own limit is 8. A single block of cached attention has 8 in training."""
+GRAPHS = 64
+"""Of one method that are accepted, of all networks of a run together; torch's own limit is 8.
+
+Of cached attention a single block's has 11 in training, with batches of one among the shapes; 19 with passes without
+gradients, as a student's are; and 27 with a teacher in bf16 beside it.
+"""
 
 
 def compile_blocks(
@@ -29,8 +33,8 @@ def compile_blocks(
     """Compile what the blocks compute, in place; parameter names stay. Hooks around the blocks are left alone.
 
     is_whole: a method that is not one graph is an error; False for blocks that talk with other processes inside.
-    backend: as `torch.compile` takes it. A block raises TrainingError where a method needs more than GRAPHS: torch
-    would go on uncompiled instead, and say so once in a log.
+    backend: as `torch.compile` takes it. A block raises TrainingError where a method needs more than GRAPHS, which
+    those of other networks in the process count among: torch would go on uncompiled instead, and say so once in a log.
     """
     for block in blocks(network):
         for name in ("forward", "context_alone"):

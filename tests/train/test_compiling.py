@@ -108,6 +108,10 @@ def test_inputs_that_are_never_alike_are_an_error_and_not_a_silent_way_back(monk
     single(x, vector, rotary)
     with pytest.raises(TrainingError, match=r"SingleStreamBlock.forward was compiled 1 times.*run.compile=false"):
         single(x, vector, rotary, None, slice(1, 3))
+    other = small_flow(depth_single_blocks=1).to(torch.bfloat16)  # a teacher beside it, whose graphs count too
+    compile_blocks(other, backend=Counted())
+    with pytest.raises(TrainingError, match=r"SingleStreamBlock.forward was compiled 1 times"):
+        other.single_blocks[0](x.bfloat16(), vector.bfloat16(), rotary)
 
 
 def test_a_run_compiles_its_blocks_where_asked(monkeypatch: pytest.MonkeyPatch):
