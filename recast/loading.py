@@ -150,7 +150,7 @@ def pick_device(device: str) -> torch.device:
 
 
 def pick_dtype(dtype: str | torch.dtype, device: torch.device) -> torch.dtype:
-    """The dtype of the flow transformer and the text encoder; the autoencoder stays in fp32.
+    """The dtype of the flow transformer and the text encoder; the core's autoencoder stays in fp32.
 
     "auto" is bf16 on CUDA, and on a CPU that multiplies bf16 faster than fp32; fp32 elsewhere.
     Pictures of `nano` in bf16 are 52 to 61 dB from those in fp32 (docs/log.md).

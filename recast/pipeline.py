@@ -32,6 +32,7 @@ from recast.context.images import ContextTokens, in_order
 from recast.context.keeping import Carried, Hold, may_change
 from recast.context.references import References, called_by_number, label, named, uncalled
 from recast.context.text import TextEncoder
+from recast.cpu_units import cpu_units
 from recast.errors import ConfigError, InputError, OutOfMemory, RecastError
 from recast.flow import sampler as samplers
 from recast.flow import schedule
@@ -387,7 +388,7 @@ class Pipeline:
         except (OSError, RecastError):  # the recipe says so
             return None
         rows = getattr(self.autoencoder, "rows", None)  # of one that works in smaller bands under a cap
-        about = {"weights": weights, "rows": rows, **self._arithmetic()}
+        about = {"weights": weights, "rows": rows, "autoencoder": self.autoencoder.computes, **self._arithmetic()}
         return hashlib.sha256(json.dumps(about, sort_keys=True).encode()).hexdigest() if weights else None
 
     @torch.inference_mode()
@@ -554,7 +555,9 @@ def _band(width: int, height: int) -> int | None:
 
 
 def _device_name(device: torch.device) -> str:
-    return torch.cuda.get_device_name(device) if device.type == "cuda" else f"{device.type} {platform.machine()}"
+    if device.type == "cuda":
+        return torch.cuda.get_device_name(device)
+    return " ".join((device.type, platform.machine(), *(cpu_units() if device.type == "cpu" else ())))
 
 
 def _hashes(pending: Future[Mapping[str, str]]) -> tuple[Mapping[str, str], tuple[str, ...]]:

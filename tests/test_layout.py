@@ -8,7 +8,7 @@ from pathlib import Path
 
 PACKAGE = Path(__file__).parent.parent / "recast"
 CORE = {"errors", "config", "pixels", "latents", "flow", "context", "weights", "recipe", "options", "cost"}
-CORE |= {"run", "pipeline", "loading", "models", "selftest", "nano"}
+CORE |= {"run", "pipeline", "loading", "models", "selftest", "nano", "cpu_units"}
 ROOMS = {"quality", "retouch", "safety", "serve", "speed", "studio", "thumbnails", "train", "world"}
 MAY = {
     "errors": set(),
@@ -18,6 +18,7 @@ MAY = {
     "flow": {"config", "errors"},
     "context": {"latents", "pixels", "config", "errors"},
     "weights": {"config", "errors"},
+    "cpu_units": set(),
     "recipe": {"config", "errors"},
     "options": {"config", "errors"},
     "cost": {"config", "errors"},

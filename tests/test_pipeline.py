@@ -35,6 +35,17 @@ def test_an_edit_has_exactly_the_size_of_its_source(model, size):
     assert (result.pictures[0].width, result.pictures[0].height) == size
 
 
+def test_a_recipe_says_which_units_of_a_cpu_made_the_bits(model, monkeypatch):
+    recipes = []
+    for units in (("AVX2",), ("AVX512", "bf16", "AMX")):
+        monkeypatch.setattr("recast.pipeline.cpu_units", lambda units=units: units)
+        recipes.append(model.edit(photo(), "red", steps=1, seed=0).recipes[0])
+    (told,) = recipes[0].differences(recipes[1])
+    assert told.startswith("device: 'cpu")
+    assert "AVX2'" in told
+    assert "AVX512 bf16 AMX'" in told
+
+
 @pytest.mark.parametrize("asked", ["source", (96, 64)])
 def test_a_size_asked_for_changes_the_model_s_grid_and_not_the_result_s(model, asked):
     run = model.start_edit(photo(70, 50), "red", steps=1, seed=0, size=asked)

@@ -25,6 +25,8 @@ if TYPE_CHECKING:
 
 def carry_out(args: argparse.Namespace, job: Job, model: Model, replay: Replay | None = None) -> Exit:
     """Make what the job asks for and write it where the flags say."""
+    from recast.speed.cap import but_for_the_host
+
     started, here = time.perf_counter(), args.here
     paths, parts = list[str](), list[str]()
     if args.out is not None:
@@ -63,7 +65,7 @@ def carry_out(args: argparse.Namespace, job: Job, model: Model, replay: Replay |
         batches = job.batches() if here is None else [(slice(None), job)]
         for index, (which, batch) in enumerate(batches):
             make_it = partial(make, batch, progress=progress, replay=replay, part=(index, len(batches)))
-            result, lowered = ready.run(make_it)
+            result, lowered = but_for_the_host(ready.run, make_it)
             if here is not None:
                 here.wait()  # nothing is written unless all of them have made it
                 if not here.is_first:

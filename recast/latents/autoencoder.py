@@ -25,6 +25,9 @@ Bands = list[Tensor]  # each (b, c, rows, w)
 class Autoencoder(nn.Module):
     """Encoder and decoder, with the shift and scale that bring latents to zero mean and unit variance."""
 
+    computes = "core"
+    """By what, in words: another way gives other bits."""
+
     def __init__(self, config: AutoencoderConfig) -> None:
         super().__init__()
         self.config = config

@@ -3,15 +3,14 @@
 from __future__ import annotations
 
 import math
-import time
 from collections.abc import Callable
-from functools import cache
 
 import torch
 from torch import Tensor
 from torch.nn import functional as F
 from torch.nn.attention import SDPBackend, sdpa_kernel
 
+from recast.cpu_units import cpu_units
 from recast.loading import has_fast_bf16
 
 Attend = Callable[[Tensor, Tensor, Tensor], Tensor]
@@ -49,29 +48,16 @@ def by_length(q: Tensor, k: Tensor, v: Tensor) -> Tensor:
 
 
 def fastest(device: torch.device, dtype: torch.dtype) -> tuple[Attend, str]:
-    """What to attend with on a device, and why. The same on every call of a process: the last bits depend on it.
+    """What to attend with on a device, and why. The same in every process: the last bits depend on it.
 
-    In bf16 on a CPU a trial decides, since CPUs differ: 656 tokens of 5 heads 64 wide take 1.7 ms of a core by the
-    library where there are AMX units and 2.8 written out; with AVX-512 alone, 576 tokens take 8.0 and 2.8. In fp32
-    written out takes 0.9 to 2 times as long.
+    In bf16 on a CPU its units decide: 656 tokens of 5 heads 64 wide take 1.6 ms of a core by the library where there
+    are AMX units and 2.8 written out; with AVX-512 alone, 576 tokens take 8.0 and 2.8. In fp32 written out takes 0.9 to
+    2 times as long.
     """
     if device.type == "cuda":
         return cudnn_first, "the library's cuDNN kernel where it takes the shape"
     if device.type == "cpu" and dtype == torch.bfloat16 and has_fast_bf16():
-        if _is_written_faster():
-            return by_length, f"written out below {WRITTEN_BELOW} tokens: the library's is slow in bf16 here"
-        return plain, "the library's, which a trial finds the faster here"
+        if "AMX" in cpu_units():
+            return plain, "the library's, which uses this CPU's AMX units"
+        return by_length, f"written out below {WRITTEN_BELOW} tokens: the library's is slow in bf16 without AMX"
     return plain, "the library's"
-
-
-@cache
-def _is_written_faster() -> bool:
-    """Whether `written` takes less time than `plain` on this CPU in bf16: by trying, about 10 ms."""
-    q = torch.ones(1, 384, 4, 64, dtype=torch.bfloat16)
-    samples: dict[Attend, list[float]] = {plain: [], written: []}
-    for _ in range(4):  # the first call of each makes its kernels
-        for attend, seconds in samples.items():
-            begun = time.perf_counter()
-            attend(q, q, q)
-            seconds.append(time.perf_counter() - begun)
-    return min(samples[written]) < min(samples[plain])

@@ -65,6 +65,7 @@ class FastAutoencoder(Autoencoder):
         self.config = autoencoder.config
         first = autoencoder.decoder.conv_in.weight
         make = _Maker(device or first.device, dtype or first.dtype, norm_silu or by_library, attend or in_one)
+        self.computes = f"fast, {make.dtype}, {make.norm_silu.__name__}, {make.attend.__name__}"
         self.encoder: Any = FastEncoder(autoencoder, make)
         self.decoder: Any = FastDecoder(autoencoder, make)
 

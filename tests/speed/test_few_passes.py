@@ -108,14 +108,14 @@ def test_a_plan_takes_it_unless_it_promises_the_core_s_rounding():
         assert type(accelerate(pipeline, plan).pipeline.network.ops) is Plain
 
 
-def test_a_trial_chooses_the_attention_of_bf16_and_no_other(monkeypatch):
+def test_the_units_of_a_cpu_choose_the_attention_of_bf16_and_no_other(monkeypatch):
     monkeypatch.setattr(attention, "has_fast_bf16", lambda: True)
-    for is_written, wanted in ((True, attention.by_length), (False, attention.plain)):
-        monkeypatch.setattr(attention, "_is_written_faster", lambda is_written=is_written: is_written)
+    for units, wanted in ((("AVX512", "bf16"), attention.by_length), (("AVX512", "bf16", "AMX"), attention.plain)):
+        monkeypatch.setattr(attention, "cpu_units", lambda units=units: units)
         assert attention.fastest(CPU, BF16)[0] is wanted
         assert attention.fastest(CPU, torch.float32)[0] is attention.plain
     monkeypatch.setattr(attention, "has_fast_bf16", lambda: False)
-    monkeypatch.setattr(attention, "_is_written_faster", lambda: True)
+    monkeypatch.setattr(attention, "cpu_units", lambda: ("AVX512", "bf16"))
     assert attention.fastest(CPU, BF16)[0] is attention.plain
 
 
@@ -125,24 +125,6 @@ def test_attention_is_written_out_below_a_thousand_tokens(monkeypatch):
     q = torch.zeros(1, 2, 1, 4)
     assert attention.by_length(q, torch.zeros(1, attention.WRITTEN_BELOW - 1, 1, 4), q) == "written"
     assert attention.by_length(q, torch.zeros(1, attention.WRITTEN_BELOW, 1, 4), q) == "plain"
-
-
-def test_the_trial_times_both(monkeypatch):
-    for slow in ("written", "plain"):
-        attention._is_written_faster.cache_clear()
-        at = {"now": 0.0}
-        monkeypatch.setattr(attention.time, "perf_counter", lambda at=at: at["now"])
-
-        def spend(seconds, at=at):
-            def attend(q, k, v):
-                at["now"] += seconds
-
-            return attend
-
-        monkeypatch.setattr(attention, "written", spend(2.0 if slow == "written" else 1.0))
-        monkeypatch.setattr(attention, "plain", spend(1.5))
-        assert attention._is_written_faster() is (slow == "plain")
-    attention._is_written_faster.cache_clear()
 
 
 @pytest.mark.parametrize("bands", [1, 2])

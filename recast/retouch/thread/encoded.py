@@ -11,6 +11,7 @@ from __future__ import annotations
 import hashlib
 import json
 import os
+import time
 from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
@@ -45,7 +46,7 @@ class Encoded:
         found = self._read(picture) if self.looks else None
         if found is not None and found[0] == by():
             with suppress(OSError):
-                os.utime(self.folder / picture)  # used last, and so removed last
+                _mark_used(self.folder / picture)
             return torch.from_numpy(found[1])
         tokens = encode()
         self._new[picture] = by, tokens
@@ -59,6 +60,7 @@ class Encoded:
                 if made_by is not None:
                     self.folder.mkdir(exist_ok=True)
                     write_whole(self.folder / picture, _file(made_by, tokens.float().cpu().numpy()))
+                    _mark_used(self.folder / picture)
             self._trim()
         except OSError as error:
             self.warnings.append(f"encoded: not kept ({error.strerror}); the next edit encodes its pictures again")
@@ -85,6 +87,11 @@ class Encoded:
             total += size
             if total > self.limit_bytes:
                 place.unlink(missing_ok=True)
+
+
+def _mark_used(place: Path) -> None:
+    """Used last, and so removed last. By this clock: a file system's own may stand still for some milliseconds."""
+    os.utime(place, ns=(time.time_ns(), time.time_ns()))
 
 
 def _file(by: str, tokens: np.ndarray) -> bytes:

@@ -13,6 +13,7 @@ from recast.retouch.editor import Editor
 from recast.retouch.thread import Anchors, Node, Thread
 from recast.retouch.thread.anchors import TOKENS
 from recast.retouch.thread.encoded import Encoded
+from recast.speed.autoencoder import FastAutoencoder
 from tests.tiny import tiny_pipeline
 
 ROOT = Picture(skimage.data.astronaut()[:48, :64].copy())
@@ -92,6 +93,22 @@ def test_what_was_encoded_otherwise_is_not_trusted(thread, changes):
     assert (held.read_bytes() != before) == (changes.get("checksums") is not dict), (
         "kept anew, if its weights are known"
     )
+
+
+def test_tokens_of_another_autoencoder_or_of_another_cpu_are_not_trusted(thread, monkeypatch):
+    watched = Watched()
+    fast = FastAutoencoder(watched.pipeline.autoencoder, dtype=torch.bfloat16)
+    other = Watched(autoencoder=fast)
+    assert fast.computes != watched.pipeline.autoencoder.computes
+    second(thread, other)
+    assert other.encoded[-1] == (48, 64)
+    monkeypatch.setattr("recast.pipeline.cpu_units", lambda: ("AVX9000",))
+    elsewhere = Watched(autoencoder=FastAutoencoder(watched.pipeline.autoencoder, dtype=torch.bfloat16))
+    second(thread, elsewhere)
+    assert elsewhere.encoded[-1] == (48, 64)
+    again = Watched(autoencoder=FastAutoencoder(watched.pipeline.autoencoder, dtype=torch.bfloat16))
+    second(thread, again)
+    assert again.encoded == []
 
 
 def test_a_damaged_file_is_told_once_and_written_again(thread):
