@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from recast.speed.processes import Process
 
 Found = TypeVar("Found")
-Step = TypeVar("Step")
+Yielded = TypeVar("Yielded")
 Say = Callable[[str], None]
 
 
@@ -32,8 +32,8 @@ class Ready(NamedTuple):
         return (ask(self.pipeline), None) if self.fast is None else self.fast.run(ask)
 
     def steps(
-        self, ask: Callable[[Pipeline], Generator[Step, None, Found]]
-    ) -> Generator[Step, None, tuple[Found, str | None]]:
+        self, ask: Callable[[Pipeline], Generator[Yielded, None, Found]]
+    ) -> Generator[Yielded, None, tuple[Found, str | None]]:
         """As `run`, of work that yields its steps; those of the second time follow, from its beginning."""
         return ((yield from ask(self.pipeline)), None) if self.fast is None else (yield from self.fast.steps(ask))
 

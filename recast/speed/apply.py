@@ -36,7 +36,7 @@ from recast.speed.several import Several
 log = logging.getLogger(__name__)
 
 Found = TypeVar("Found")
-Step = TypeVar("Step")
+Yielded = TypeVar("Yielded")
 
 
 @dataclass
@@ -61,8 +61,8 @@ class Accelerated:
         return retrying(lambda: ask(self.pipeline), self.lower)
 
     def steps(
-        self, ask: Callable[[Pipeline], Generator[Step, None, Found]]
-    ) -> Generator[Step, None, tuple[Found, str | None]]:
+        self, ask: Callable[[Pipeline], Generator[Yielded, None, Found]]
+    ) -> Generator[Yielded, None, tuple[Found, str | None]]:
         """As `run`, of work that yields its steps; those of the second time follow, from its beginning."""
         return retrying_steps(lambda: ask(self.pipeline), self.lower)
 

@@ -22,7 +22,7 @@ UNITS = {"gb": 1e9, "gib": 2**30, "mb": 1e6, "mib": 2**20}
 LOWER = 0.85  # of the peak that did not fit: what the next recipe is made for
 Found = TypeVar("Found")
 Given = TypeVar("Given")
-Step = TypeVar("Step")
+Yielded = TypeVar("Yielded")
 Failed = TypeVar("Failed", bound=Exception)
 
 
@@ -86,8 +86,8 @@ def retrying(run: Callable[[], Found], lower: Callable[[], str | None]) -> tuple
 
 
 def retrying_steps(
-    run: Callable[[], Generator[Step, None, Found]], lower: Callable[[], str | None]
-) -> Generator[Step, None, tuple[Found, str | None]]:
+    run: Callable[[], Generator[Yielded, None, Found]], lower: Callable[[], str | None]
+) -> Generator[Yielded, None, tuple[Found, str | None]]:
     """As `retrying`, of work that yields its steps: those of a second one follow, from its beginning.
 
     Not for a MemoryError of the host's, as `but_for_the_host` has it.
