@@ -209,7 +209,7 @@ def _flow(preset: Preset, starts: Starts, ranks: Ranks, event: Callable[..., Non
         "ranks": ranks,
         "held_out": examples.batches(judged, ranks),
         "panel": examples.batches(judged[: data.shown], ranks),
-        "panel_settings": Sampling(guidance=model.defaults.guidance or 1.0, shifts_schedule=model.shifts_schedule),
+        "panel_settings": _sampling(model),
     }
     if lora is None:
         stage = FlowStage(**parts)
@@ -232,6 +232,15 @@ def _flow(preset: Preset, starts: Starts, ranks: Ranks, event: Callable[..., Non
         return files
 
     return Ready(stage, batches, _settings(preset, about), write)
+
+
+def _sampling(model: ModelConfig) -> Sampling:
+    """How the panel's pictures are made; by a model distilled for few steps, in these."""
+    usual = model.defaults
+    few: dict[str, Any] = {}
+    if model.is_few_step:
+        few = {"steps": usual.steps, "sampler": usual.sampler}
+    return Sampling(guidance=usual.guidance or 1.0, shifts_schedule=model.shifts_schedule, **few)
 
 
 # Networks, new or read.

@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from recast import loading
 from recast.errors import InputError
 from recast.pixels import image
 from recast.train.adapter_stage import AdapterStage
@@ -16,6 +17,8 @@ from recast.train.adapters import LoRA, attach
 from recast.train.journal import Journal
 from recast.train.panel import GAP, LINE, PAPER, Ask, answers, before_after, published, sheet
 from recast.train.parallel import ALONE
+from recast.train.presets import Data, nano_lora
+from recast.train.runs import Starts, ready
 from recast.train.settings import Optimiser, Run
 from recast.train.uses import FlowTraining
 from recast.train.validation import Sampling
@@ -114,3 +117,14 @@ def test_a_run_of_adapters_shows_its_base_beside_them(tmp_path: Path) -> None:
     kept = published(tmp_path)
     assert kept is not None
     assert np.array_equal(np.asarray(image.read(kept).rgb), shown[:40])
+
+
+@pytest.mark.parametrize("is_few_step", [True, False])
+def test_a_base_of_few_steps_is_shown_in_its_own(is_few_step: bool, monkeypatch: pytest.MonkeyPatch) -> None:
+    base = tiny_pipeline()
+    usual = replace(base.config.defaults, steps=4, sampler="renoise")
+    base.config = replace(base.config, defaults=usual, is_few_step=is_few_step)
+    monkeypatch.setattr(loading, "load", lambda *_, **__: base)
+    preset = replace(nano_lora(), data=Data(held_out=0, shown=0))
+    sampling = ready(preset, Starts(base="few")).stage.sampling
+    assert (sampling.steps, sampling.sampler) == ((4, "renoise") if is_few_step else (12, "euler"))
