@@ -96,7 +96,7 @@ text=$out/text/weights ae=$out/ae/weights
 ! wanted ae || train ae nano-ae "$(share 0.27)" "$@"
 ! wanted flow ||
   train flow nano-flow "$(share 0.65)" --ae "$ae" --text "$text" ${init:+--init "$init/flow/weights"} \
-    --set run.flat_over=10 "$@"
+    --set run.validate_every_steps=150 --set run.flat_over=10 "$@"
 ! wanted finish || train finish nano-finish "$(share 0.08)" --init "$ae" "$@"
 if wanted model; then
   rm -rf "$out/model"

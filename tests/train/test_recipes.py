@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import subprocess
 from pathlib import Path
@@ -9,6 +10,9 @@ from pathlib import Path
 import pytest
 
 from recast.cli.main import parser_of
+from recast.cli.train import resolved
+from recast.train.course import Place, of_preset, report
+from recast.train.hardware import device
 
 RECIPES = Path(__file__).parents[2] / "recipes"
 PYTHON = """#!/bin/sh
@@ -106,6 +110,16 @@ def test_a_run_that_began_from_another_can_be_begun_from(python: Path):
         (place / lost).rename(place / f"{lost}.lost")
     assert carry_out("nano.sh", python, "--out", place / "r3", "--stage", "finish").returncode == 0
     assert len(asked(python)) == before + 1
+
+
+def test_a_flow_of_the_usual_length_can_be_flat_before_its_rates_decay(python: Path):
+    carry_out("nano.sh", python, "--minutes", "22")
+    (line,) = (line for line in asked(python) if " train flow " in line)
+    preset = resolved(parser_of("train").parse_args(line.split()[3:]))
+    (plan,) = json.loads(report(of_preset(preset), [Place(device("H200"))], is_json=True))
+    needed = (preset.run.flat_over + 1) * preset.run.validate_every_steps * plan["chosen"]["seconds"]
+    full = 60 * preset.run.minutes * preset.optimiser.full_until
+    assert 0.9 * full < needed < full  # docs/train.md tells this length
 
 
 def test_a_run_can_be_begun_from_the_pieces_of_another(python: Path):
