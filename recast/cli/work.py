@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import argparse
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
@@ -55,7 +57,11 @@ def carry_out(args: argparse.Namespace, job: Job, model: Model, replay: Replay |
         result = replace(result, warnings=new)
         deliver(output, report, result, paths[which], recipe_paths[which], text, parts[which])
 
-    with Progress(quiet=args.quiet) as progress, Writer(lambda name, error: False) as writer:
+    with (
+        finished_early(report, started),
+        Progress(quiet=args.quiet) as progress,
+        Writer(lambda name, error: False) as writer,
+    ):
         report.aside = progress.aside
         progress.note(f"loading {outline.config.name}")
         ready = planned.load(
@@ -80,6 +86,18 @@ def carry_out(args: argparse.Namespace, job: Job, model: Model, replay: Replay |
     report.timings_s = {"load": loaded - started, "make": made - loaded, "total": time.perf_counter() - started}
     report.finish()
     return Exit.GATE if (args.exact and not is_same) or getattr(result, "failures", {}) else Exit.DONE
+
+
+@contextmanager
+def finished_early(report: Report, started: float) -> Iterator[None]:
+    """Have what was made by then reported where the work ends by an error, or Ctrl-C, which goes on."""
+    try:
+        yield
+    except BaseException:
+        if report.pictures:
+            report.timings_s = {"total": time.perf_counter() - started}
+            report.finish()
+        raise
 
 
 def check_all(args: argparse.Namespace, job: Job, paths: list[str], parts: list[str]) -> None:

@@ -179,9 +179,10 @@ def test_several_pictures_from_words_are_those_of_one_request(
 
 
 @pytest.mark.parametrize(("error", "code"), [(OutOfMemory("memory: ran out"), Exit.MEMORY), (KeyboardInterrupt(), 130)])
-def test_pictures_that_are_made_are_written_whatever_becomes_of_the_next(
-    error: BaseException, code: int, recast: Recast, here: Path, monkeypatch: pytest.MonkeyPatch,
-    capsys: pytest.CaptureFixture[str],
+@pytest.mark.parametrize("as_json", [(), ("--json",)], ids=" ".join)
+def test_pictures_that_are_made_are_written_and_named_whatever_becomes_of_the_next(
+    error: BaseException, code: int, as_json: tuple[str, ...], recast: Recast, here: Path,
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str],
 ) -> None:  # fmt: skip
     make, made = work.make, list[Job]()
 
@@ -192,8 +193,10 @@ def test_pictures_that_are_made_are_written_whatever_becomes_of_the_next(
         return make(job, *given, **more)
 
     monkeypatch.setattr(work, "make", make_two)
-    assert recast("generate", "x", *SMALL, "-n", "4", "--size", "32x48", "--out", "x.png") == code
-    assert capsys.readouterr().out.split() == ["x-7.png", "x-8.png"]
+    assert recast("generate", "x", *SMALL, "-n", "4", "--size", "32x48", *as_json, "--out", "x.png") == code
+    said = capsys.readouterr().out
+    named = [one["path"] for one in json.loads(said)["pictures"]] if as_json else said.split()
+    assert named == ["x-7.png", "x-8.png"]
     assert sorted(path.name for path in here.iterdir()) == ["x-7.png", "x-8.png"]
     assert [recipe_of(path).seed for path in ("x-7.png", "x-8.png")] == [7, 8]
 
