@@ -130,7 +130,15 @@ def _load_among(model: Model, say: Say, parallel: str, here: Process) -> Ready:
         context_attention=model.context_attention,
     )
     say(f"plan {plan}, {parallel} by {here.size} processes")
-    fast = accelerate(pipeline, plan, device=here.device, approximate=model.approximate, several=several, here=here)
+    fast = accelerate(
+        pipeline,
+        plan,
+        device=here.device,
+        approximate=model.approximate,
+        several=several,
+        here=here,
+        gives_away=True,
+    )
     for line in fast.report:
         say(f"  {line}")
     return Ready(fast.pipeline, fast)

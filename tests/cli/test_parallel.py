@@ -18,10 +18,12 @@ from unittest import mock
 import numpy as np
 import pytest
 
-from recast import weights
-from recast.cli import main
+from recast import loading, weights
+from recast.cli import main, planned
+from recast.cli.job import Model
 from recast.config import tiny
 from recast.pixels import image
+from recast.speed.processes import Process
 from tests.cli.conftest import picture
 from tests.tiny import tiny_pipeline, tiny_text
 from tests.train.processes import Meeting, together, values
@@ -197,6 +199,14 @@ def test_an_error_of_either_is_told_once_and_nothing_is_written(two, name, code,
     assert (first[name][0], first[name][1]) == (code, "")
     assert second[name] == (0, "", ""), "the first has said it"
     assert not (place / "no.png").exists()
+
+
+def test_what_several_load_is_given_away_for_the_eight_bits_made_of_it(divisible, monkeypatch):
+    load, given = loading.load, []
+    monkeypatch.setattr("recast.loading.load", lambda *words, **more: given.append(load(*words, **more)) or given[0])
+    ready = planned.load(Model(str(divisible), device="cpu", dtype="fp32", plan="fp8"), here=Process())
+    assert all(parameter.is_meta for parameter in given[0].flow.double_blocks.parameters())
+    assert ready.pipeline.generate("a dog", width=32, height=32, steps=1, seed=1).pictures
 
 
 def test_one_process_alone_is_told_how_to_start_several(photo, recast, capsys, monkeypatch):
