@@ -61,7 +61,9 @@ def configure(parser: argparse.ArgumentParser) -> None:
         "--dtype", metavar="NAME", help="bf16 or fp32; usual: bf16 where the device is fast at it, else fp32"
     )
     parser.add_argument(
-        "--plan", metavar="NAME", help="try this plan alone; compile, which takes its minute, is tried only so"
+        "--plan",
+        metavar="NAME",
+        help="try this plan alone, named as the full run names it; compile, which takes its minute, is tried only so",
     )
     parser.add_argument("--json", action="store_true", help="print one JSON object")
 

@@ -18,11 +18,10 @@ def checks(device: str, dtype: str, name: str | None) -> Iterator[Check]:
     """What each plan applies on this device, or the one of this name, and how far its numbers are."""
     from recast.loading import pick_device, pick_dtype
     from recast.selftest import one_thread
-    from recast.speed.plan import plan_of
     from recast.speed.selftest import check
 
     place = pick_device(device)
-    names = () if name is None else (plan_of(name).name,)
+    names = () if name is None else (name,)
     with one_thread():
         for found in check(place, pick_dtype(dtype, place), names):
             yield _of_plan(found)
@@ -75,6 +74,7 @@ def _of_plan(finding: Finding) -> Check:
 def _plan_cure(finding: Finding) -> str:
     if finding.suspects == ("engine",) or not finding.plan.engine:
         return "use --plan reference; report it with `recast doctor --json`"
-    return (
-        "update torch, triton and the driver; until it passes use --plan exact; report it with `recast doctor --json`"
-    )
+    passing = "memory" in finding.suspects  # `exact` has its weights pass through by the same code
+    others = set(finding.suspects) - {"memory"}
+    until = " and ".join(["use --plan exact"] * bool(others) + ["leave --vram out"] * passing)
+    return f"update torch, triton and the driver; until it passes {until}; report it with `recast doctor --json`"

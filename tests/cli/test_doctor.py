@@ -13,13 +13,16 @@ import pytest
 import torch
 
 from recast import selftest
-from recast.cli import doctor
+from recast.cli import doctor, plan_checks
 from recast.config import PRESETS
 from recast.errors import ConfigError
 from recast.selftest import EDITS, Finding, Report
 from recast.speed import quantize
 from recast.speed import selftest as speed_selftest
 from recast.speed.plan import PLANS
+from recast.speed.selftest import Finding as Fault
+from recast.speed.selftest import Measured
+from recast.speed.streaming import Held
 from tests.cli.conftest import Recast
 
 
@@ -88,6 +91,24 @@ def test_a_plan_whose_numbers_differ_fails_with_the_technique_to_blame(
     assert "--plan exact" in plan["advice"]
     assert plan["data"]["distances"]["velocity"] > plan["data"]["limits"]["velocity"]
     assert plan["data"]["not_here"]["graph"] == "needs CUDA"
+
+
+@pytest.mark.usefixtures("quick")
+def test_a_plan_under_a_cap_is_tried_by_its_name_and_its_cure_is_to_leave_the_cap_out(
+    recast: Recast, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(speed_selftest, "PLANS", PLANS)
+    monkeypatch.setattr(Held, "send", lambda self, index, group, slot: lambda: slot.run.zero_())
+    assert recast("doctor", "--json", "--plan", "fp8 under a cap") == 1
+    plan = checks(capsys.readouterr().out)["plan fp8 under a cap"]
+    assert plan["found"].endswith("suspect: memory")
+    assert "until it passes leave --vram out;" in plan["advice"]
+
+
+def test_a_plan_with_two_faults_has_two_cures() -> None:
+    whole = Measured({"velocity": 1.0}, {"velocity": 0.1})
+    of_both = Fault(PLANS["fp8"], whole, ("kernels", "memory"))
+    assert "until it passes use --plan exact and leave --vram out;" in plan_checks._of_plan(of_both).advice
 
 
 @pytest.mark.usefixtures("quick")
