@@ -214,7 +214,7 @@ def _plan(args: argparse.Namespace) -> None:
     if any(value is not None for value in length.values()):
         made = replace(made, **length)
     made = training.changed(made, size=args.size, examples=args.batch_size)
-    print(course.report(made, course.places(args.device, made.model.flow), is_json=args.json))
+    print(course.report(made, course.places(args.device, made.model.flow, made.on_cpu), is_json=args.json))
 
 
 def _watch(args: argparse.Namespace) -> None:

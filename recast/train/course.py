@@ -19,6 +19,7 @@ from recast.train.data.example import Shape
 from recast.train.hardware import DEVICES, Device, device, here
 from recast.train.plan import Advice, Method, Plan, advise, tokens_of
 from recast.train.presets import Preset
+from recast.train.settings import Checkpointing, Precision
 from recast.train.uses import FlowTraining
 
 PROBE_FLOPS, PROBE_TOKENS, PROBE_S = 2e9, 512, 1.0
@@ -31,7 +32,7 @@ class Course:
 
     size: (width, height) of the target and of one context; None for the model's own. examples: that a step takes, all
     devices together. steps, samples or minutes: how long it is. methods: how the transformer may be trained, each a row
-    of the table on each device. On a CPU all are in fp32.
+    of the table on each device; on a CPU all of them in `on_cpu`. checkpointing: None for the least that fits.
     """
 
     model: ModelConfig
@@ -41,6 +42,8 @@ class Course:
     samples: int | None = None
     minutes: float | None = None
     methods: tuple[Method, ...] = (Method(), Method(lora_rank=16))
+    on_cpu: Precision = "fp32"
+    checkpointing: Checkpointing | None = None
 
     def __post_init__(self) -> None:
         for name in ("examples", "steps", "samples", "minutes"):
@@ -89,6 +92,7 @@ def of_preset(preset: Preset) -> Course:
         trains_text=preset.training.train_text,
         precision=run.precision,
         optimiser=preset.optimiser.kind,
+        accumulate=run.accumulate,
     )
     return Course(
         model=preset.model,
@@ -97,33 +101,38 @@ def of_preset(preset: Preset) -> Course:
         steps=run.steps,
         minutes=run.minutes if run.steps is None else None,
         methods=(method,),
+        on_cpu=run.precision,
+        checkpointing=run.checkpointing,
     )
 
 
-def places(name: str | None, flow: FlowConfig) -> list[Place]:
+def places(name: str | None, flow: FlowConfig, on_cpu: Precision = "fp32") -> list[Place]:
     """Devices by name: cpu or cuda for the one at hand, one of `hardware.DEVICES`, or None for all of these.
 
-    What is at hand is measured, on a block of the transformer. Raises ConfigError for another name.
+    What is at hand is measured, on a block of the transformer: a CPU in `on_cpu`. Raises ConfigError for another name.
     """
     kinds = ["cpu", *(["cuda"] if torch.cuda.is_available() else [])]
     if name is not None and name not in kinds:
         return [Place(device(name))]
     found = [] if name is not None else [Place(each) for each in DEVICES]
     for kind in kinds if name is None else [name]:
-        made = here(torch.device(kind))
-        rate = measured(flow, torch.device(kind))
+        made = here(torch.device(kind), on_cpu)
+        rate = measured(flow, torch.device(kind), on_cpu)
         label = made.name if made.is_cpu else f"this {made.name}"
         found.append(Place(replace(made, name=label), min(1.0, rate / (1e12 * made.peak_tflops))))
     return found
 
 
-def measured(flow: FlowConfig, kind: torch.device) -> float:
-    """FLOP/s of a forward and a backward pass of one block, of fewer heads where that of the model would take long."""
+def measured(flow: FlowConfig, kind: torch.device, on_cpu: Precision = "fp32") -> float:
+    """FLOP/s of a forward and a backward pass of one block, of fewer heads where that of the model would take long.
+
+    In bf16 on an accelerator, in `on_cpu` on a CPU.
+    """
     heads = flow.num_heads
     while heads > 4 and _block_flops(replace(flow, num_heads=heads, hidden_size=heads * flow.head_dim)) > PROBE_FLOPS:
         heads //= 2
     flow = replace(flow, num_heads=heads, hidden_size=heads * flow.head_dim)
-    precision = torch.float32 if kind.type == "cpu" else torch.bfloat16
+    precision = torch.float32 if kind.type == "cpu" and on_cpu == "fp32" else torch.bfloat16
     block = SingleStreamBlock(flow).to(kind, precision)
     x = torch.randn(1, PROBE_TOKENS, flow.hidden_size, device=kind, dtype=precision, requires_grad=True)
     vector = torch.randn(1, flow.hidden_size, device=kind, dtype=precision)
@@ -152,8 +161,17 @@ def report(course: Course, at: Sequence[Place], *, is_json: bool) -> str:
     for method in course.methods:
         for place in at:
             exact = replace(method, utilisation=place.share)
-            exact = replace(exact, precision="fp32") if place.device.is_cpu else exact
-            advices.append(advise(course.model, course.shape, place.device, exact, examples=course.examples))
+            exact = replace(exact, precision=course.on_cpu) if place.device.is_cpu else exact
+            advices.append(
+                advise(
+                    course.model,
+                    course.shape,
+                    place.device,
+                    exact,
+                    examples=course.examples,
+                    checkpointing=course.checkpointing,
+                )
+            )
     if is_json:
         return json.dumps([_as_data(each, course) for each in advices], indent=1)
     side, contexts = course.shape
@@ -171,7 +189,7 @@ def table(advices: Sequence[Advice], course: Course) -> str:
     """Markdown: a row for each piece of advice; below it, why smaller layouts do not do."""
     has_length = course.steps or course.samples or course.minutes
     heads = [
-        "model", "trained", "hardware", "devices", "checkpointing", "batch a device", "GiB used", "of",
+        "model", "trained", "hardware", "devices", "checkpointing", "batch a device", "precision", "GiB used", "of",
         "PFLOP an example", "s a step", "examples/s", *(["examples in all", "hours"] if has_length else []), "MFU %",
         "at % of the peak",
     ]  # fmt: skip
@@ -189,8 +207,8 @@ def table(advices: Sequence[Advice], course: Course) -> str:
             rows.append(
                 [
                     *name, str(best.parallel.processes), method.checkpointing, f"{method.batch}{times}",
-                    f"{best.peak_gib:.1f}", f"{best.room_gib:.0f}", f"{best.model_flops / examples / 1e15:.3g}",
-                    f"{best.seconds:.3g}", f"{best.examples_s:.3g}",
+                    method.precision, f"{best.peak_gib:.1f}", f"{best.room_gib:.0f}",
+                    f"{best.model_flops / examples / 1e15:.3g}", f"{best.seconds:.3g}", f"{best.examples_s:.3g}",
                     *([] if samples is None else [f"{samples:.0f}"]), *([] if hours is None else [f"{hours:.3g}"]),
                     f"{100 * best.mfu:.0f}", f"{100 * best.utilisation:.0f}",
                 ]

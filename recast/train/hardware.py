@@ -17,6 +17,8 @@ from recast.errors import ConfigError
 if TYPE_CHECKING:
     import torch
 
+    from recast.train.settings import Precision
+
 
 @dataclass(frozen=True, kw_only=True)
 class Device:
@@ -28,7 +30,7 @@ class Device:
 
     name: str
     memory_gib: float
-    peak_tflops: float  # bf16, dense; of a CPU fp32, measured
+    peak_tflops: float  # bf16, dense; of a CPU measured, in fp32 unless `source` says otherwise
     bandwidth_gb_s: float | None  # of its memory; None where nobody measured it
     link: str | None = None
     link_gb_s: float | None = None
@@ -113,8 +115,11 @@ def name(kind: torch.device) -> str:
     return f"{kind.type.upper()} ({platform.machine()}, {torch.get_num_threads()} threads)"
 
 
-def here(kind: torch.device) -> Device:
-    """The device at hand. Its memory is what it has; its peak is the table's, or measured in a product (a second)."""
+def here(kind: torch.device, on_cpu: Precision = "fp32") -> Device:
+    """The device at hand. Its memory is what it has; its peak is the table's, or measured in a product (a second).
+
+    on_cpu: the precision of that product, if the device is a CPU.
+    """
     import torch
 
     from recast.train.parallel import Ranks
@@ -133,8 +138,8 @@ def here(kind: torch.device) -> Device:
     return Device(
         name=f"this {name(kind)}",
         memory_gib=gib,
-        peak_tflops=Ranks(device=kind).measure_peak(),
+        peak_tflops=Ranks(device=kind).measure_peak(on_cpu),
         bandwidth_gb_s=None,
         is_cpu=True,
-        source="fp32, measured in a product",
+        source=f"{on_cpu}, measured in a product",
     )

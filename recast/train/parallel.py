@@ -31,7 +31,7 @@ from recast.train import context_parallel, tensor_parallel
 from recast.train.activations import blocks, checkpoint_blocks
 from recast.train.allocator import keep_freed_memory
 from recast.train.compiling import compile_blocks
-from recast.train.settings import Parallel, Run
+from recast.train.settings import Parallel, Precision, Run
 
 log = logging.getLogger(__name__)
 
@@ -98,11 +98,11 @@ class Ranks:
         """Wait until all processes are here."""
         self.any(False)
 
-    def measure_peak(self) -> float:
-        """TFLOP/s of all processes together in a large matrix product: bf16 on an accelerator, fp32 on a CPU."""
-        on_cpu = self.device.type == "cpu"
-        side = 1024 if on_cpu else 8192
-        matrix = torch.randn(side, side, device=self.device, dtype=torch.float32 if on_cpu else torch.bfloat16)
+    def measure_peak(self, on_cpu: Precision = "fp32") -> float:
+        """TFLOP/s of all processes together in a large matrix product: bf16 on an accelerator, `on_cpu` on a CPU."""
+        is_cpu = self.device.type == "cpu"
+        side, is_wide = (1024, on_cpu == "fp32") if is_cpu else (8192, False)
+        matrix = torch.randn(side, side, device=self.device, dtype=torch.float32 if is_wide else torch.bfloat16)
         fastest = float("inf")
         for _ in range(8):
             self._wait()

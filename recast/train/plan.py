@@ -162,20 +162,27 @@ def plan(model: ModelConfig, shape: Shape, parallel: Parallel, hardware: Device,
 
 
 def advise(
-    model: ModelConfig, shape: Shape, hardware: Device, method: Method | None = None, *, examples: int | None = None
+    model: ModelConfig,
+    shape: Shape,
+    hardware: Device,
+    method: Method | None = None,
+    *,
+    examples: int | None = None,
+    checkpointing: Checkpointing | None = None,
 ) -> Advice:
     """The least layout that fits: fewest devices first, then least computed again, then the largest batch.
 
     Layouts are shards (FSDP2) by kinds of checkpointing, of a CPU one process; `method.batch` examples a device must
     fit. examples: that a step takes, all devices together, if that is settled: then a device takes its part of them at
-    once, or, where that does not fit, in as few batches as it must.
+    once (in `method.accumulate` batches), or, where that does not fit, in as few batches as it must. checkpointing: the
+    one kind to look at, if that is settled.
     """
     method = method or Method()
     refused: list[Plan] = []
     for shard in SHARDS[:1] if hardware.is_cpu else SHARDS:
         if examples is not None and examples % shard:
             continue
-        for kind in CHECKPOINTING:
+        for kind in CHECKPOINTING if checkpointing is None else (checkpointing,):
             for each in [method] if examples is None else _parts(method, examples // shard):
                 made = plan(model, shape, Parallel(shard=shard), hardware, replace(each, checkpointing=kind))
                 if made.fits:
@@ -267,12 +274,9 @@ def _encoding(model: ModelConfig, shape: Shape, method: Method) -> float:
 
 
 def _parts(method: Method, examples: int) -> list[Method]:
-    """The ways to take so many examples in batches of one size, the fewest batches first."""
-    return [
-        replace(method, batch=examples // count, accumulate=count)
-        for count in range(1, examples + 1)
-        if examples % count == 0
-    ]
+    """The ways to take so many examples in batches of one size: as many as the method says, then the fewest first."""
+    counts = sorted(range(1, examples + 1), key=lambda count: count != method.accumulate)
+    return [replace(method, batch=examples // count, accumulate=count) for count in counts if examples % count == 0]
 
 
 def _fullest(model: ModelConfig, shape: Shape, made: Plan) -> Plan:

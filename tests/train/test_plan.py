@@ -14,7 +14,7 @@ from recast.config import FlowConfig, kontext_dev, nano, tiny
 from recast.errors import ConfigError
 from recast.flow.transformer import FlowTransformer
 from recast.latents.tokens import positions
-from recast.train import adapters, plan
+from recast.train import adapters, course, plan
 from recast.train.activations import checkpoint_blocks
 from recast.train.adapters import LoRA
 from recast.train.alive import Step, adapter_parameters, block_parameters, moments
@@ -22,7 +22,7 @@ from recast.train.course import Course, Place, of_preset, places, report, table
 from recast.train.data.example import Shape
 from recast.train.hardware import Device, device
 from recast.train.plan import Method, advise
-from recast.train.presets import PRESETS, nano_flow
+from recast.train.presets import PRESETS, nano_finetune, nano_flow
 from recast.train.settings import Checkpointing, Parallel
 from tests.test_cost import Alive
 from tests.tiny import randomise
@@ -30,6 +30,7 @@ from tests.tiny import randomise
 MEGAPIXEL = (1024, 1024)
 EDIT, TEXT_TO_IMAGE = Shape(MEGAPIXEL, (MEGAPIXEL,)), Shape(MEGAPIXEL)
 H200 = device("H200")
+CPU = Device(name="a CPU", memory_gib=16, peak_tflops=0.1, bandwidth_gb_s=None, is_cpu=True, source="")
 
 
 def step_of(
@@ -199,12 +200,12 @@ def test_a_settled_number_of_examples_is_shared_out_or_taken_in_parts():
 
 
 def test_a_report_is_a_table_or_the_same_as_json():
-    cpu = Device(name="a CPU", memory_gib=16, peak_tflops=0.1, bandwidth_gb_s=None, is_cpu=True, source="")
-    course, at = Course(model=tiny(), size=(64, 64)), [Place(H200), Place(cpu, share=0.25)]
-    shown = report(course, at, is_json=False)
+    planned, at = Course(model=tiny(), size=(64, 64)), [Place(H200), Place(CPU, share=0.25)]
+    shown = report(planned, at, is_json=False)
+    assert (shown.count("| bf16 |"), shown.count("| fp32 |")) == (2, 2)
     assert shown.count("| tiny | all |") == shown.count("| tiny | LoRA, rank 16 |") == 2
     assert "hours" not in shown
-    data = json.loads(report(course, at, is_json=True))
+    data = json.loads(report(planned, at, is_json=True))
     chosen = [each["chosen"] for each in data]
     assert [each["method"]["precision"] for each in chosen] == ["bf16", "fp32"] * 2
     assert [each["utilisation"] for each in chosen] == [0.14, 0.25] * 2
@@ -216,15 +217,15 @@ def test_a_report_is_a_table_or_the_same_as_json():
     ("length", "samples"), [({"steps": 100}, 800), ({"samples": 800}, 800), ({"minutes": 3.0}, None)]
 )
 def test_hours_are_those_of_all_examples_at_their_rate(length: dict[str, Any], samples: int | None):
-    course = Course(model=tiny(), size=(64, 64), examples=8, methods=(Method(),), **length)
-    (told,) = json.loads(report(course, [Place(H200)], is_json=True))
+    planned = Course(model=tiny(), size=(64, 64), examples=8, methods=(Method(),), **length)
+    (told,) = json.loads(report(planned, [Place(H200)], is_json=True))
     found = told["chosen"]
     assert found["samples"] == pytest.approx(samples or 180 * found["examples_s"])
     assert found["hours"] == pytest.approx(0.05 if samples is None else 100 * found["seconds"] / 3600)
-    heads, _, row = [line.split(" | ") for line in report(course, [Place(H200)], is_json=False).split("\n")[3:6]]
+    heads, _, row = [line.split(" | ") for line in report(planned, [Place(H200)], is_json=False).split("\n")[3:6]]
     assert row[heads.index("hours")] == f"{found['hours']:.3g}"
     with pytest.raises(ConfigError, match="one length accepted"):
-        replace(course, steps=1, samples=1, minutes=None)
+        replace(planned, steps=1, samples=1, minutes=None)
 
 
 def test_a_preset_is_planned_as_it_is_run():
@@ -233,14 +234,24 @@ def test_a_preset_is_planned_as_it_is_run():
     assert (made.methods[0].optimiser, made.methods[0].precision, made.methods[0].trains_text) == ("muon", "bf16", True)
     lora = of_preset(PRESETS["kontext-lora"]())
     assert (lora.shape, lora.examples, lora.steps, lora.methods[0].lora_rank) == (EDIT, 4, 2000, 16)
+    (told,) = json.loads(report(lora, [Place(H200)], is_json=True))
+    method = told["chosen"]["method"]
+    assert (method["batch"], method["accumulate"], method["checkpointing"]) == (1, 4, "full")  # 4 at once, or none, fit
+    assert told["chosen"]["peak_gib"] < 40
+    finer = of_preset(nano_finetune())
+    (told,) = json.loads(report(finer, [Place(CPU, share=0.25)], is_json=True))
+    assert told["chosen"]["method"]["precision"] == "bf16"
     with pytest.raises(ConfigError, match="one for flow or lora"):
         of_preset(PRESETS["tiny-ae"]())
 
 
-def test_the_device_at_hand_is_measured_and_others_are_not():
-    (here,) = places("cpu", tiny().flow)
-    assert here.device.is_cpu
-    assert 0 < (here.share or 0) <= 1
+def test_the_device_at_hand_is_measured_and_others_are_not(monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr(course, "PROBE_S", 0.1)
+    for precision in ("fp32", "bf16"):
+        (here,) = places("cpu", tiny().flow, precision)
+        assert here.device.is_cpu
+        assert here.device.source.startswith(precision)
+        assert 0 < (here.share or 0) <= 1
     assert places("h200", tiny().flow) == [Place(H200)]
     with pytest.raises(ConfigError, match="hardware='abacus'"):
         places("abacus", tiny().flow)
