@@ -7,8 +7,9 @@
 One process per arm and round, arms taking turns (A B C A B C ...), random normal weights of the true shapes from one
 seed, the same pictures, text features and noise. Every request brings a picture not seen before, so that what is kept
 between requests takes part in none; keys and values of a cached context count as sampling. Three warm-up requests
-(the first is the cold one, reported on its own), then the timed ones: median, p10 and p90 of each stage. Compiled
-kernels are kept in a folder of each arm, so that `cold s`, of round 0, has them compiled anew if --scratch is new.
+(the first is the cold one, reported on its own), then the timed ones: median, p10 and p90 of each stage. `cold s` is
+the first request of a case in its process, with the model in memory. Compiled kernels are kept in a folder of each arm
+in --scratch; where an earlier case or process had left some there, `cold s` says `kernels kept`.
 Before an arm the GPU may cool down to where it began, `--cool` seconds at most; its temperature, clock and power are
 sampled while the arm runs. Three tables, never mixed: lossless, near-lossless,
 approximate; each with the ratio to diffusers eager and to its regional compile measured in the same run, and
@@ -21,9 +22,10 @@ are not looked at and what depends on data (`first-block`) is not timed here but
 With --smoke: `tiny`, two steps, 64 x 64, on a CPU: that the script runs from end to end. Arms that cannot run are
 printed with the reason.
 
---out has three files: samples.jsonl, every request as it ends (what is there when the machine is gone can be made
+--out has three files: samples.jsonl, every request as it ends (what is there when the run ends early can be made
 tables of by --tables); workers.log, all that the processes said, their tracebacks above all; tables.md, anew after
-every arm. Rows are appended to benchmarks/results/gpu_edit.jsonl as well, at the end of an arm.
+every arm. At the end of the run, by --minutes, an error, Ctrl-C or SIGTERM too, a row for each process and case is
+appended to benchmarks/results/gpu_edit.jsonl.
 With --minutes: what claims are made of comes first (`MUST`), then the rest; three timed requests, one warm-up, no wait
 for a cool GPU, unless asked for otherwise. When the time is over, what is under way is cut short, its samples are kept,
 and what was left out is said, with the --from that goes on there.
@@ -88,24 +90,27 @@ def measure(args: argparse.Namespace, asked: Sequence[Job], until: float | None)
 
         keep({**record.where(), "preset": args.preset})
         done, first_c = args.begin, gpu_state.cool(None, 0)
-        for job in asked[args.begin :]:
-            if until is not None and until - time.monotonic() < (0 if args.smoke else LEAST_S):
-                break
-            gpu_state.cool(first_c, args.cool)
-            with gpu_state.Watch() as watch:
-                for sample in run_worker(args, job, out, scratch, until):
-                    keep(sample)
-            keep({"arm": job.arm, "round": job.round, "gpu_state": watch.said})
-            add_distances(samples, scratch, keep)
-            for row in gpu_edit_table.rows_of(samples):
-                if (row["arm"], row["round"]) == (job.arm, job.round):
-                    print(f"{done + 1} of {len(asked)}: {in_short(row)}", file=sys.stderr, flush=True)
-                    if not args.smoke:
-                        record.append("gpu_edit", {"preset": args.preset, **row})
-            write(out / "tables.md", gpu_edit_table.document(samples))
-            if any(sample.get("not_run") == CUT_SHORT for sample in samples):
-                break
-            done += 1
+        try:
+            for job in asked[args.begin :]:
+                if until is not None and until - time.monotonic() < (0 if args.smoke else LEAST_S):
+                    break
+                about = {"job": done, "arm": job.arm, "round": job.round}
+                gpu_state.cool(first_c, args.cool)
+                with gpu_state.Watch() as watch:
+                    for sample in run_worker(args, job, out, scratch, until):
+                        keep(about | sample)
+                keep(about | {"gpu_state": watch.said})
+                add_distances(samples, scratch, keep)
+                for row in gpu_edit_table.rows_of(samples):
+                    if row["job"] == done:
+                        print(f"{done + 1} of {len(asked)}: {in_short(row)}", file=sys.stderr, flush=True)
+                write(out / "tables.md", gpu_edit_table.document(samples))
+                if any(sample.get("not_run") == CUT_SHORT for sample in samples):
+                    break
+                done += 1
+        finally:  # not before: distances come with the reference
+            for row in gpu_edit_table.rows_of(samples) if not args.smoke else ():
+                record.append("gpu_edit", {"preset": args.preset, **row})
     made = gpu_edit_table.document(samples)
     if done < len(asked):
         rest = "; ".join(f"{one.arm} ({', '.join(one.cases)}), round {one.round}" for one in asked[done:])
@@ -127,11 +132,10 @@ def add_distances(samples: Sequence[dict[str, Any]], scratch: Path, keep: Callab
     import gpu_edit_table
 
     known = {(one["arm"], one["case"]) for one in samples if "distance" in one}
-    measured = {(one["arm"], one["case"]): one["round"] for one in samples if "kind" in one}
-    for (arm, case), number in measured.items():
+    for arm, case in dict.fromkeys((one["arm"], one["case"]) for one in samples if "kind" in one):
         far = None if (arm, case) in known else gpu_edit_table.distance(scratch, arm, case)
         if far is not None:
-            keep({"arm": arm, "case": case, "round": number, "distance": far})
+            keep({"arm": arm, "case": case, "distance": far})
 
 
 def write(path: Path, text: str) -> None:
@@ -185,7 +189,7 @@ def run_worker(
     what = ["--worker", job.arm, "--cases", ",".join(job.cases), "--scratch", str(scratch)]
     command = [sys.executable, __file__, *flags, *what, *["--distance-in-fp32"] * args.distance_in_fp32]
     here = str(Path(__file__).resolve().parent.parent)
-    kernels = scratch / f"kernels-{slug(job.arm)}"
+    kernels = kernels_of(job.arm, scratch)
     environment = {
         **os.environ,
         "TRITON_CACHE_DIR": f"{kernels}/triton",
@@ -194,9 +198,12 @@ def run_worker(
         "PYTHONFAULTHANDLER": "1",  # a crash of a kernel says where it was
     }
     title = f"{job.arm}, round {job.round}"
-    found = samples_of(command, log=out / "workers.log", title=title, environment=environment, until=until)
-    for sample in found:
-        yield {"arm": job.arm, "round": job.round, **sample}
+    yield from samples_of(command, log=out / "workers.log", title=title, environment=environment, until=until)
+
+
+def kernels_of(arm: str, scratch: Path) -> Path:
+    """The folder of the kernels that an arm has compiled."""
+    return scratch / f"kernels-{slug(arm)}"
 
 
 # A worker: one arm, in a process of its own.
@@ -219,7 +226,8 @@ def work(args: argparse.Namespace) -> None:
         if arm.approximate == "context-reuse" and not case.references:
             continue  # there is no context to reuse
         steps = case.steps or args.steps
-        about |= {"steps": steps, "variants": case.variants}
+        has_kernels = any(path.is_file() for path in kernels_of(args.worker, scratch).rglob("*"))
+        about |= {"steps": steps, "variants": case.variants, "has_kernels": has_kernels}
         if device.type == "cuda":
             torch.cuda.reset_peak_memory_stats()
         for kind in ("cold", *["warm-up"] * args.warm_ups, *["timed"] * args.repeats):

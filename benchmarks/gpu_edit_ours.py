@@ -79,7 +79,8 @@ def ours(args: argparse.Namespace, arm: Arm, config: Any, device: Any) -> Ours:
         for name in args.cases.split(","):
             exact = velocity_of(random_flow(config, home, dtype).float(), (CASES | SMOKE)[name])
             torch.save(exact, Path(args.scratch) / f"fp32-{slug(name)}.pt")
-    made = accelerate(pipeline, arm.plan, device=device, vram=arm.vram, approximate=arm.approximate)
+    asked = {"device": device, "vram": arm.vram, "approximate": arm.approximate}
+    made = accelerate(pipeline, arm.plan, **asked, gives_away=True)  # as the commands do
     return Ours(made.pipeline, {"report": [str(line) for line in made.report]})
 
 

@@ -12,25 +12,32 @@ from gpu_edit_arms import ARMS, CASES, SMOKE, STAGES, evaluations, slug
 
 
 def rows_of(samples: Iterable[dict[str, Any]]) -> list[dict[str, Any]]:
-    """A row for each round, arm and case, and one for each process that failed; in the order of their first sample.
+    """A row for each process and case, and one for each process that failed; in the order of their first sample.
 
-    samples: as `gpu_edit.py` keeps them. A case that was cut short has the samples that there are, maybe none timed.
+    samples: as `gpu_edit.py` keeps them, of one run after another. A case that was cut short has the samples that
+    there are, maybe none timed. The distance of an arm and case is that of all its rows of a run.
     """
-    rows: dict[tuple[int, str, str | None], dict[str, Any]] = {}
+    rows: dict[tuple[int, int, str | None], dict[str, Any]] = {}
+    distances: dict[tuple[int, str, str | None], str] = {}
+    run = 0
     for sample in samples:
-        if "arm" not in sample:
-            continue  # where it was measured
-        number, arm, case = sample["round"], sample["arm"], sample.get("case")
-        if "gpu_state" in sample:
-            for row in rows.values():
-                if (row["round"], row["arm"]) == (number, arm):
+        if "arm" not in sample:  # where it was measured
+            run += 1
+        elif "distance" in sample:
+            distances[run, sample["arm"], sample["case"]] = sample["distance"]
+        elif "gpu_state" in sample:
+            for key, row in rows.items():
+                if key[:2] == (run, sample["job"]):
                     row["gpu_state"] = sample["gpu_state"]
-            continue
-        row = rows.setdefault((number, arm, case), {"gpu_state": {}})
-        kind = sample.get("kind")
-        row |= {name: value for name, value in sample.items() if name not in (*STAGES, "kind")}
-        for stage in STAGES if kind else ():
-            row.setdefault(stage, []).extend([sample[stage]] if kind == "timed" else [])
+        else:
+            row = rows.setdefault((run, sample["job"], sample.get("case")), {"gpu_state": {}})
+            kind = sample.get("kind")
+            row |= {name: value for name, value in sample.items() if name not in (*STAGES, "kind")}
+            for stage in STAGES if kind else ():
+                row.setdefault(stage, []).extend([sample[stage]] if kind == "timed" else [])
+    for (run, _, case), row in rows.items():
+        if (run, row["arm"], case) in distances:
+            row["distance"] = distances[run, row["arm"], case]
     return list(rows.values())
 
 
@@ -78,7 +85,7 @@ def lines(rows: Sequence[dict[str, Any]], table: str, case: str) -> Iterator[dic
             "in all s": statistics.median(
                 sum(parts) for row in mine for parts in zip(*(row[name] for name in STAGES), strict=True)
             ),
-            "cold s": mine[0]["cold_s"],  # later rounds find their kernels compiled
+            "cold s": cold(mine),
             "peak GiB": max(row["peak_gib"] for row in mine),
             "MHz": in_the_middle(mine, "clock_mhz"),
             "W": in_the_middle(mine, "power_w"),
@@ -87,6 +94,12 @@ def lines(rows: Sequence[dict[str, Any]], table: str, case: str) -> Iterator[dic
             line[f"x {name}"] = "–" if peer is None else f"{peer / ms:.2f}"
         line["distance"] = next((row["distance"] for row in mine if "distance" in row), "–")
         yield line
+
+
+def cold(rows: Sequence[dict[str, Any]]) -> float | str:
+    """Seconds of the first request of the first process that had all its kernels to compile, or as it says."""
+    anew = [row["cold_s"] for row in rows if not row["has_kernels"]]
+    return anew[0] if anew else f"{rows[0]['cold_s']:.4g}, kernels kept"
 
 
 def in_the_middle(rows: Sequence[dict[str, Any]], name: str) -> float | str:
