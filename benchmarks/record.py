@@ -50,7 +50,7 @@ def _commit() -> str:
     command = ["git", "-C", str(RESULTS.parent), "describe", "--always", "--dirty"]
     try:
         answer = subprocess.run(command, capture_output=True, text=True, check=False)
-    except OSError:  # no git, as on a machine that is lent for its GPU alone
+    except OSError:  # no git: the files alone were copied
         return "unknown"
     return answer.stdout.strip() or "unknown"
 
