@@ -94,8 +94,9 @@ def flagged(preset: T, args: argparse.Namespace) -> T:
     data, course, share = made.data, made.run, made.parallel
     data = changed(data, places=args.data and tuple(args.data), seed=args.seed)
     data = changed(data, batch_size=args.batch_size, workers=args.workers)
-    if args.size:  # with its weights: those of several sizes do not fit it
-        data = replace(data, sizes=(args.size,), size_weights=())
+    if args.size:  # with its weights: those of several sizes do not fit it; and not to be stretched to another bucket
+        buckets = (*data.buckets, args.size) if data.buckets else ()
+        data = replace(data, sizes=(args.size,), size_weights=(), buckets=buckets)
     if args.steps is not None and args.minutes is None:
         course = replace(course, steps=args.steps, minutes=None)
     elif args.minutes is not None and args.steps is None:
