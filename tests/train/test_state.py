@@ -22,6 +22,7 @@ from recast.train.distill.direct import DirectSettings
 from recast.train.ema import Average
 from recast.train.parallel import ALONE, Ranks
 from recast.train.settings import Optimiser, Parallel, Run, Settings
+from recast.train.uses import FlowTraining
 from tests.train.processes import Meeting, small_flow, together, values
 
 SETTINGS = Settings(run=Run(steps=10, keep=2), stage={"lr": 0.1, "law": [1, 2]}, data={"seed": 3})
@@ -108,6 +109,15 @@ def test_what_an_earlier_version_did_not_know_is_what_a_dataclass_has_by_default
     other = replace(now, stage={"what": "direct", "settings": DirectSettings(towards="states")})
     with pytest.raises(ConfigError, match=r"settings: stage\.settings\.towards was 'end' and is 'states'; continue"):
         state._same_run(tmp_path, there, other)
+
+
+def test_what_is_memory_alone_may_differ(tmp_path: Path):
+    """A run of adapters that began before its preset kept encodings."""
+    now = replace(SETTINGS, stage={"training": FlowTraining(kept_encodings=1000)})
+    there = json.loads(json.dumps(replace(now, stage={"training": FlowTraining()}).as_data()))
+    state._same_run(tmp_path, there, now)
+    del there["stage"]["training"]["kept_encodings"]
+    state._same_run(tmp_path, there, now)
 
 
 def test_averages_are_read_in_the_places_of_the_weights(tmp_path: Path):
