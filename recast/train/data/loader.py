@@ -23,7 +23,7 @@ from recast.errors import ConfigError, InputError, RecastError, TrainingError
 from recast.train.data import pictures
 from recast.train.data.buckets import Batching, Planner
 from recast.train.data.example import Batch, Example, Shape, Source
-from recast.train.data.order import Selected, Shuffled
+from recast.train.data.order import Shuffled
 
 if TYPE_CHECKING:
     from recast.train.parallel import Ranks
@@ -38,12 +38,11 @@ Skipped = Callable[..., None]
 class Loader:
     """The batches of this process. Implements `stage.Batches`.
 
-    source: what the examples are; a finite one is seen in a new order every epoch, by `seed`. only: ids of its examples
-    to be used, and no others. workers: processes that make examples; 0 makes them here. ahead: batches each keeps
-    ready. on_bad: what to do about an example that cannot be used: "stop" raises its InputError; "skip" tells `event`
-    ("bad example", with its number, the reason and which number's example stands in for it, the next of its shape),
-    counts it and goes on. When it is closed it tells `event` how many pictures were stretched ("resized"). Raises
-    ConfigError for a batch that cannot be cut into equal parts.
+    source: what the examples are; a finite one is seen in a new order every epoch, by `seed`. workers: processes that
+    make examples; 0 makes them here. ahead: batches each keeps ready. on_bad: what to do about an example that cannot
+    be used: "stop" raises its InputError; "skip" tells `event` ("bad example", with its number, the reason and which
+    number's example stands in for it, the next of its shape), counts it and goes on. When it is closed it tells `event`
+    how many pictures were stretched ("resized"). Raises ConfigError for a batch that cannot be cut into equal parts.
     """
 
     def __init__(
@@ -56,7 +55,6 @@ class Loader:
         workers: int = 0,
         ahead: int = 2,
         on_bad: Literal["stop", "skip"] = "stop",
-        only: Sequence[str] | None = None,
         event: Skipped | None = None,
     ) -> None:
         if on_bad not in ("stop", "skip"):
@@ -69,8 +67,7 @@ class Loader:
                 f"{name}={getattr(batching, name)}: cannot be cut into {ranks.data_size} equal parts; a multiple of "
                 f"{ranks.data_size} accepted"
             )
-        chosen = source if only is None else Selected(source, only)
-        self.stream: Source = chosen if chosen.length is None else Shuffled(chosen, seed)
+        self.stream: Source = source if source.length is None else Shuffled(source, seed)
         self.batching, self.ranks = batching, ranks
         self.workers, self.ahead = workers, ahead
         self.on_bad, self.event = on_bad, event

@@ -141,11 +141,6 @@ def test_what_stands_in_for_a_broken_example_is_the_same_on_any_number_of_proces
     assert [one.ids + other.ids for one, other in zip(*parts, strict=True)] == [batch.ids for batch in whole]
 
 
-def test_only_what_a_lint_kept_is_used():
-    batches = taken(loader(source=memory(9), only=["memory-0", "memory-3", "memory-6"]), 6)
-    assert {each for batch in batches for each in batch.ids} == {"memory-0", "memory-3", "memory-6"}
-
-
 def test_pictures_are_stretched_to_their_bucket_and_counted():
     told = []
     batches = loader(
