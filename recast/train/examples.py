@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from itertools import groupby, islice
 from pathlib import Path
@@ -20,7 +20,7 @@ from recast.train.data.mixture import Mixture, shares
 from recast.train.data.order import Permutation, Selected
 from recast.train.data.pictures import fitted, shape_of
 from recast.train.data.public import SCHEMAS, schema
-from recast.train.data.record import Traced
+from recast.train.data.record import Identified, Traced
 from recast.train.data.shards import ShardSource
 from recast.train.data.sheets import SheetSource
 from recast.train.data.split import split
@@ -44,6 +44,7 @@ class Sides:
     judged: Source | None
     wanted: int
     length: int | None  # of the whole place
+    is_shared_out: bool = False  # by `data.held_out_share`; else all that is there may judge
 
 
 class Examples:
@@ -82,11 +83,17 @@ class Examples:
             multiple=self.data.multiple,
         )
 
-    def loader(self, ranks: Ranks = parallel.ALONE, event: Callable[..., None] | None = None) -> Loader:
-        """The batches that are trained on, from the first."""
+    def loader(
+        self,
+        ranks: Ranks = parallel.ALONE,
+        event: Callable[..., None] | None = None,
+        *,
+        batch_size: int | None = None,
+    ) -> Loader:
+        """The batches that are trained on, from the first. batch_size: instead of `data.batch_size`."""
         return Loader(
             self.train,
-            batching=self.batching,
+            batching=self.batching if batch_size is None else replace(self.batching, batch_size=batch_size),
             ranks=ranks,
             seed=self.data.seed,
             workers=self.data.workers,
@@ -97,15 +104,23 @@ class Examples:
     def held_out(self, count: int | None = None) -> list[Example]:
         """What the run is judged by: `data.held_out` examples, fewer of few files, or the first `count` of these.
 
-        Raises ConfigError where there are fewer than `least`, or fewer drawn ones than asked for.
+        Any beginning of them is of all places, in proportion. Raises ConfigError where there are fewer than `least`, or
+        fewer drawn ones than asked for.
         """
+        turns = sorted(((n + 0.5) / side.wanted, k) for k, side in enumerate(self.sides) for n in range(side.wanted))
+        streams = [self._readable(side) for side in self.sides]
         found: list[Example] = []
-        for side in self.sides:
-            wanted = side.wanted if count is None else min(side.wanted, count - len(found))
-            new = list(islice(self._readable(side), wanted))
-            found += new
-            if wanted and kind_of(side.place)[0] not in DRAWN:
-                self._tell(side, new, wanted)
+        each: list[list[Example]] = [[] for _ in self.sides]
+        short: set[int] = set()
+        for _, k in turns:
+            if len(found) == count:
+                break
+            new = list(islice(streams[k], 1))
+            found, each[k] = found + new, each[k] + new
+            short |= set() if new else {k}
+        for k, side in enumerate(self.sides):
+            if (each[k] or k in short) and kind_of(side.place)[0] not in DRAWN:
+                self._tell(side, each[k], is_short=k in short)
         if len(found) < self.least:
             raise ConfigError(
                 f"held_out: {len(found)} of {self.least} needed to judge by can be held out of "
@@ -127,6 +142,25 @@ class Examples:
                 batches.append(collated(same, list(islice(numbers, len(same))), len(examples)))
         return batches
 
+    def require_apart(self, ids: Iterable[str], what: str) -> None:
+        """Raises ConfigError where one of these examples, by which `what` judges, is trained on; of files, by its id.
+
+        What is drawn is judged by another split than it is trained on, by whomever.
+        """
+        left = set(ids)
+        for side in self.sides:
+            if isinstance(side.judged, Identified):
+                is_drawn = kind_of(side.place)[0] in DRAWN
+                left -= set(_names(side.judged, len(left) if is_drawn else None))
+        for side in self.sides if left else []:  # they may be of other places: look at what is trained on
+            trained = _names(side.train) if isinstance(side.train, Traced) else iter(())
+            if found := next((name for name in trained if name in left), None):
+                raise ConfigError(
+                    f"held_out={self.data.held_out}: {found} of {side.place} is trained on, and {what} judges by it; "
+                    "data.held_out, held_out_share and held_out_from as when that was written accepted; set them, or "
+                    "take others"
+                )
+
     def _sides(self, wanted: Sequence[int]) -> list[Sides]:
         limit, found = self.model.text.max_length - 1, []
         for place, count in zip(self.data.places, wanted, strict=True):
@@ -142,8 +176,8 @@ class Examples:
         files = [(n, side.train) for n, side in enumerate(found) if side.judged is None]
         sources = [source for _, source in files if isinstance(source, Traced)]
         parted = split(sources, [found[n].wanted for n, _ in files], self.data.held_out_share)
-        for (n, _), (train, judged) in zip(files, parted, strict=True):
-            found[n] = replace(found[n], train=train, judged=judged)
+        for (n, _), source, (train, judged) in zip(files, sources, parted, strict=True):
+            found[n] = replace(found[n], train=train, judged=judged, is_shared_out=source.published() is None)
         return found
 
     def _apart(self, place: str) -> Sides:
@@ -174,29 +208,35 @@ class Examples:
         order = Permutation(count, 0) if is_listed else range(count)  # neighbours in a list are often alike
         for place in range(count):
             try:
-                yield side.judged.example(order[place])
+                example = side.judged.example(order[place])
+                self.batching.key(shape_of(example))  # it has a place in a batch
             except InputError as error:
                 if self.data.on_bad == "stop":
                     raise
                 log.warning("bad example held_out=%d reason=%s", place, error)
                 if self.event is not None:
                     self.event("bad example", number=place, instead=None, reason=str(error))
+            else:
+                yield example
 
-    def _tell(self, side: Sides, judged: list[Example], wanted: int) -> None:
+    def _tell(self, side: Sides, judged: list[Example], *, is_short: bool) -> None:
         """What is held out of files, and why it is less than wanted."""
         if self.event is not None:
             names = [example.id for example in judged]
             self.event("held out", place=side.place, examples=names, trained_on=side.train.length)
-        if len(judged) < wanted:
+        if is_short:
+            why = "there are no more that can be read"
+            if side.is_shared_out:
+                why = f"at most a share of {self.data.held_out_share:g} is, in whole source pictures"
+            none = ", so it is trained on all and not judged" if side.judged is None else ", so it is not judged"
             log.warning(
-                "held out: %d of the %s examples of %s, not %d, to judge the run by%s: at most a share of %g is, in "
-                "whole source pictures; --held-out names others",
+                "held out: %d of the %s examples of %s, not %d, to judge the run by%s: %s; --held-out names others",
                 len(judged),
                 side.length,
                 side.place,
-                wanted,
-                "" if judged else ", so it is trained on all and not judged",
-                self.data.held_out_share,
+                side.wanted,
+                "" if judged else none,
+                why,
             )
 
 
@@ -258,8 +298,9 @@ def _one(place: str, data: Data, limit_bytes: int, side: str = "train") -> Sourc
     wanted = schema(kind)
     files = sorted(Path(path).rglob("*.parquet")) if Path(path).is_dir() else [Path(path)]
     if wanted.storage == "parquet":
-        return ParquetSource(files, wanted, pictures=Path(path) if Path(path).is_dir() else None)
-    return ListSource([Path(path)], wanted)
+        pictures = Path(path) if Path(path).is_dir() else None
+        return ParquetSource(files, wanted, pictures=pictures, on_bad=data.on_bad)
+    return ListSource([Path(path)], wanted, on_bad=data.on_bad)
 
 
 def _weight(place: str) -> float:
@@ -291,6 +332,11 @@ def _sheets(data: Data, split: str) -> SheetSource:
     if len(data.sizes) > 1:
         raise ConfigError(f"sizes={data.sizes}: one accepted of sheets; leave one")
     return SheetSource(things=data.things, colours=data.colours, size=data.sizes[0], split=split, seed=data.seed)
+
+
+def _names(source: Identified, most: int | None = None) -> Iterator[str]:
+    """The ids of the first `most` examples of a source, or of all of a finite one."""
+    return map(source.id, range(min(each for each in (source.length, most) if each is not None)))
 
 
 def _ids(path: str) -> list[str]:

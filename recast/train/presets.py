@@ -49,7 +49,7 @@ class Data:
     held_out: int = 64  # examples that the run is judged by; of files, at most that share of them
     held_out_share: float = 0.1
     held_out_from: str | None = None  # a place to judge by, instead of some of these
-    shown: int = 8  # of them, in sample grids
+    shown: int = 8  # of them, in sample grids, or all there are
     statistics: int = 10_000  # pictures that an autoencoder's latents are measured on, at the end
 
     def __post_init__(self) -> None:
@@ -57,8 +57,9 @@ class Data:
             raise ConfigError(f"places={self.places}, sizes={self.sizes}: one or more of each accepted")
         if self.size_weights and len(self.size_weights) != len(self.sizes):
             raise ConfigError(f"size_weights={self.size_weights}: one for each of {len(self.sizes)} sizes accepted")
-        if not 0 <= self.shown <= self.held_out:
-            raise ConfigError(f"shown={self.shown}: 0 to held_out={self.held_out} accepted")
+        for name in ("held_out", "shown"):
+            if getattr(self, name) < 0:
+                raise ConfigError(f"{name}={getattr(self, name)}: a whole number from 0 accepted")
 
     @property
     def weighted_sizes(self) -> dict[tuple[int, int], float]:

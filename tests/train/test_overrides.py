@@ -48,10 +48,11 @@ def test_a_word_or_a_list_of_them():
 
 
 def test_fields_that_must_agree_are_changed_together():
-    for words in (["held_out=2", "shown=2"], ["shown=2", "held_out=2"]):
-        assert override(Data(), words).held_out == 2
-    with pytest.raises(ConfigError, match="shown=8"):
-        override(Data(), ["held_out=2"])
+    two, weights = "sizes=[[64, 64], [32, 32]]", "size_weights=[1, 3]"
+    for words in ([two, weights], [weights, two]):
+        assert override(Data(), words).weighted_sizes == {(64, 64): 1, (32, 32): 3}
+    with pytest.raises(ConfigError, match="one for each of 1 sizes"):
+        override(Data(), [weights])
     assert override(Run(steps=5), ["steps=7", "steps=9"]).steps == 9
     with pytest.raises(ConfigError, match=r"did you mean parallel\.shard"):
         override(Settings(run=Run(steps=5)), ["parallel.shart=2"])

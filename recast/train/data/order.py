@@ -140,6 +140,11 @@ class Chosen:
         every = list(self.source.origins())
         return (every[index] for index in self.indices)
 
+    def published(self) -> Sequence[bool] | None:
+        """As of the source."""
+        every = self.source.published() if isinstance(self.source, Traced) else None
+        return None if every is None else [every[index] for index in self.indices]
+
     def about(self) -> Mapping[str, Any]:
         return {"kind": "chosen", "indices": mixed(*self.indices), "source": dict(self.source.about())}
 

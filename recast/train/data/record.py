@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, NamedTuple, Protocol, runtime_checkable
@@ -28,11 +28,10 @@ class Origin(NamedTuple):
     """Where an example comes from, as far as a split asks.
 
     pictures: what names its source picture, and its target where that may be another's source: examples that share one
-    stay on one side. () where nobody can tell. is_held_out: by the set's own split; None where it has none.
+    stay on one side. () where nobody can tell.
     """
 
     pictures: tuple[bytes, ...] = ()
-    is_held_out: bool | None = None
 
 
 @runtime_checkable
@@ -41,6 +40,10 @@ class Traced(Identified, Protocol):
 
     def origins(self) -> Iterator[Origin]:
         """The origin of every example, in order."""
+        ...
+
+    def published(self) -> Sequence[bool] | None:
+        """Of every example whether those who published the set hold it out; None where they do not say. Fast."""
         ...
 
 
@@ -143,3 +146,6 @@ class Records(ABC):
 
     def id(self, index: int) -> str:
         return self.record(index).id
+
+    def published(self) -> Sequence[bool] | None:
+        return None

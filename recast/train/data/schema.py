@@ -13,6 +13,7 @@ from recast.errors import InputError
 from recast.train.data.folder import inside
 from recast.train.data.order import mixed
 from recast.train.data.record import Encoded, Origin, Record
+from recast.train.data.split import named
 
 Row = Mapping[str, Any]
 BETWEEN = "|"
@@ -95,7 +96,10 @@ class Schema:
         return self.group or self.contexts[:1] or (self.target,)
 
     def origin(self, row: Row, place: str) -> Origin:
-        """Where a row comes from. Raises InputError for one that does not say."""
+        """Where a row comes from: the name of its source picture, or a hash of its bytes where the row holds these.
+
+        Raises InputError for one that does not say.
+        """
         parts = []
         for each in self.grouping:
             found = value(row, each)
@@ -106,8 +110,8 @@ class Schema:
                 )
             if isinstance(found, Mapping):
                 found = found.get("bytes") or found.get("path")
-            parts.append(found if isinstance(found, bytes) else str(found).encode())
-        return Origin((hashlib.sha256(b"\0".join(parts)).digest(),))
+            parts.append(named(found) if isinstance(found, bytes) else hashlib.sha256(str(found).encode()).digest())
+        return Origin((parts[0] if len(parts) == 1 else hashlib.sha256(b"".join(parts)).digest(),))
 
     def _said(self, row: Row, place: str) -> list[str]:
         said: list[str] = []

@@ -8,6 +8,8 @@ is told by a hash of the pictures: the same on every machine, whatever the order
 from __future__ import annotations
 
 import hashlib
+import io
+import re
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -21,8 +23,9 @@ from recast.train.data.order import Blocked, Chosen, mixed
 from recast.train.data.record import Origin, Traced
 
 TAIL = 4096
-"""Bytes at the end of a picture's file that, with its length, tell it from others. Two that are taken for one only
-stay on one side together."""
+"""Bytes at the end of a compressed picture that, with its length, tell it from others."""
+COMPRESSED = re.compile(rb"\x89PNG|\xff\xd8\xff|RIFF....WEBP", re.DOTALL)
+"""How files of PNG, JPEG and WebP begin. Of others the end may be plain, as in a BMP with a white edge."""
 
 
 class Part(Chosen):
@@ -44,18 +47,20 @@ class Part(Chosen):
 def split(sources: Sequence[Traced], counts: Sequence[int], share: float) -> list[tuple[Source, Chosen | None]]:
     """Of each source what is trained on, and what is judged by, None for nothing.
 
-    A set that is published in two splits is taken in these. Of any other, as many examples as `counts` says are held
-    out, or a few more, for pictures are held out with all their examples, but no more than `share` of all; where even
-    one is too many, nothing is, and the source is trained on as it is. What is judged by stands in an order of which
-    any beginning is of all sorts. Raises ConfigError for a share that leaves nothing on one side.
+    A set that is published in two splits is taken in these, whatever `counts` says, and its pictures are not compared.
+    Of any other, as many examples as `counts` says are held out, or a few more, for pictures are held out with all
+    their examples, but no more than `share` of all; where even one is too many, nothing is, and the source is trained
+    on as it is. Nothing is read where `counts` are 0. What is judged by stands in an order of which any beginning is of
+    all sorts. Raises ConfigError for a share that leaves nothing on one side.
     """
     if not 0 < share < 1:
         raise ConfigError(f"held_out_share={share}: a share above 0 and below 1 accepted")
-    is_published = [next(source.origins(), Origin()).is_held_out is not None for source in sources]
+    published = [source.published() for source in sources]
+    judged = [sorted((n for n, is_out in enumerate(own or ()) if is_out), key=mixed) for own in published]
     origins = [
-        list(source.origins()) if any(counts) or own else [] for source, own in zip(sources, is_published, strict=True)
+        list(source.origins()) if any(counts) and own is None else []
+        for source, own in zip(sources, published, strict=True)
     ]
-    judged = [sorted((n for n, each in enumerate(known) if each.is_held_out), key=mixed) for known in origins]
     most = [int(share * len(known)) for known in origins]
     places = [(source, number) for source, known in enumerate(origins) for number in range(len(known))]
     for family in families([origin for known in origins for origin in known]):
@@ -100,15 +105,17 @@ def families(origins: Sequence[Origin]) -> list[list[int]]:
     return [found[name] for name in sorted(found)]
 
 
-def named(path: Path, offset: int = 0, length: int | None = None) -> bytes:
-    """A hash that tells a picture from others: a file, or `length` bytes of one from `offset` on.
+def named(picture: Path | bytes, offset: int = 0, length: int | None = None) -> bytes:
+    """A hash that tells a picture from others: a file or its bytes, or `length` of these from `offset` on.
 
     Raises InputError for a file that cannot be read.
     """
     try:
-        with path.open("rb") as file:
-            size = path.stat().st_size - offset if length is None else length
-            file.seek(offset + max(0, size - TAIL))
-            return hashlib.sha256(size.to_bytes(8, "big") + file.read(min(size, TAIL))).digest()
+        with io.BytesIO(picture) if isinstance(picture, bytes) else picture.open("rb") as file:
+            size = file.seek(0, io.SEEK_END) - offset if length is None else length
+            file.seek(offset)
+            told = min(size, TAIL) if COMPRESSED.match(file.read(min(size, 12))) else size
+            file.seek(offset + size - told)
+            return hashlib.sha256(size.to_bytes(8, "big") + file.read(told)).digest()
     except OSError as error:
-        raise InputError(f"{path}: cannot be read ({error.strerror}); check that it is still there") from error
+        raise InputError(f"{picture!s}: cannot be read ({error.strerror}); check that it is still there") from error

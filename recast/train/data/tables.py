@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import hashlib
 import json
+import logging
 import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from functools import lru_cache
 from itertools import groupby
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 
@@ -18,8 +19,13 @@ from recast.train.data.folder import lines
 from recast.train.data.record import Origin, Record, Records
 from recast.train.data.schema import Row, Schema, tops
 
+log = logging.getLogger(__name__)
+
 SPLIT = re.compile(r"(?:dev|val|validation|test)[-_.]")
 """How the hub names the files of a split that is not to be trained on: dev-00000-of-00004.parquet."""
+EARLIER: Mapping[str, Any] = {"part": "all", "held_out": 0.01}
+"""What `about` of a whole set has said from the first, so that runs that began by it go on."""
+OnBad = Literal["stop", "skip"]
 GROUPS_KEPT = 2
 """Row groups that a process holds in memory: the one it reads from, and the one before."""
 
@@ -27,8 +33,9 @@ GROUPS_KEPT = 2
 class ParquetSource(Records):
     """The rows of Parquet files, one example each, or one for each turn; read by row groups, the last ones kept.
 
-    pictures: the folder of those that are not in the table. Raises InputError for no files, a file that is no Parquet,
-    or one that lacks a column of the schema.
+    pictures: the folder of those that are not in the table. on_bad: "stop" or "skip": whether a row that does not name
+    its source picture stops a split. Raises InputError for no files, a file that is no Parquet, or one that lacks a
+    column of the schema.
     """
 
     def __init__(
@@ -37,9 +44,10 @@ class ParquetSource(Records):
         schema: Schema,
         *,
         pictures: Path | str | None = None,
+        on_bad: OnBad = "stop",
     ) -> None:
         _check(schema, files, ("parquet",))
-        self.files, self.schema = [Path(each) for each in files], schema
+        self.files, self.schema, self.on_bad = [Path(each) for each in files], schema, on_bad
         self.pictures = Path(pictures) if pictures is not None else None
         self.columns = [self._columns(path) for path in self.files]
         self.rows, self.blocks = self._placed()
@@ -60,19 +68,21 @@ class ParquetSource(Records):
         return self.schema.record(row, index, where, self.pictures)
 
     def origins(self) -> Iterator[Origin]:
-        """By the names of the files where they tell a split; else by the schema, of which only these columns are read.
+        """By the schema, of which only these columns are read: where one is the picture itself, the whole set."""
+        return _origins(self._named_rows(), self.schema, self.on_bad)
 
-        Where the column is the picture itself, the whole set is read.
-        """
+    def published(self) -> Sequence[bool] | None:
+        """By the names of the files, where some have the name of such a split and some have not."""
         own = [SPLIT.match(path.name) is not None for path in self.files]
-        if any(own) and not all(own):
-            yield from (Origin(is_held_out=own[file]) for file in self.rows[:, 0])
-            return
+        return [own[file] for file in self.rows[:, 0]] if any(own) and not all(own) else None
+
+    def _named_rows(self) -> Iterator[tuple[str, Row]]:
+        """Of every example its place and the columns that name its source picture."""
         needed = {top for each in self.schema.grouping for top in tops(each)}
         for (file, group), rows in groupby(self.rows, key=lambda row: (int(row[0]), int(row[1]))):
             read = self._read(file, group, tuple(name for name in self.columns[file] if name in needed))
             for place in (int(row[2]) for row in rows):
-                yield self.schema.origin(read[place], f"{self.files[file]}: row group {group}, row {place}")
+                yield f"{self.files[file]}: row group {group}, row {place}", read[place]
 
     def about(self) -> Mapping[str, Any]:
         """Its schema, and a hash of the names, lengths and row counts of its files."""
@@ -83,6 +93,7 @@ class ParquetSource(Records):
             "kind": "parquet",
             "schema": self.schema.name,
             "place": str(self.files[0].parent),
+            **EARLIER,
             "examples": self.length,
             "sha256": digest.hexdigest(),
             "licence": self.schema.licence,
@@ -147,8 +158,8 @@ class ParquetSource(Records):
 class ListSource(Records):
     """The rows of JSON files, one example each, or one for each turn; their pictures are files in a folder.
 
-    pictures: that folder; None for that of the first file. Raises InputError for no files, and for one that cannot be
-    read, naming the line.
+    pictures: that folder; None for that of the first file. on_bad: as of ParquetSource. Raises InputError for no files,
+    and for one that cannot be read, naming the line.
     """
 
     def __init__(
@@ -157,9 +168,10 @@ class ListSource(Records):
         schema: Schema,
         *,
         pictures: Path | str | None = None,
+        on_bad: OnBad = "stop",
     ) -> None:
         _check(schema, files, ("lines", "list"))
-        self.files, self.schema = [Path(each) for each in files], schema
+        self.files, self.schema, self.on_bad = [Path(each) for each in files], schema, on_bad
         self.pictures = Path(pictures) if pictures is not None else self.files[0].parent
         self.rows: list[tuple[str, Row]] = []
         for path in self.files:
@@ -185,7 +197,7 @@ class ListSource(Records):
         return self.schema.record(row, index, where, self.pictures)
 
     def origins(self) -> Iterator[Origin]:
-        return (self.schema.origin(row, where) for where, row in self.rows)
+        return _origins(self.rows, self.schema, self.on_bad)
 
     def about(self) -> Mapping[str, Any]:
         """Its schema, and a hash of its files."""
@@ -194,10 +206,24 @@ class ListSource(Records):
             "kind": self.schema.storage,
             "schema": self.schema.name,
             "place": str(self.pictures),
+            **EARLIER,
             "examples": self.length,
             "sha256": digest.hexdigest(),
             "licence": self.schema.licence,
         }
+
+
+def _origins(rows: Iterable[tuple[str, Row]], schema: Schema, on_bad: OnBad) -> Iterator[Origin]:
+    """Where rows come from, each with its place; nobody knows of those that do not say, where these are skipped."""
+    for where, row in rows:
+        try:
+            origin = schema.origin(row, where)
+        except InputError as error:
+            if on_bad == "stop":
+                raise
+            log.warning("source picture not known reason=%s", error)
+            origin = Origin()
+        yield origin
 
 
 def _check(schema: Schema, files: Sequence[Path | str], storages: tuple[str, ...]) -> None:

@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Callable
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +12,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from recast.errors import ConfigError, InputError
+from recast.train.data.order import Selected
 from recast.train.data.public import SCHEMAS, schema
 from recast.train.data.split import families, split
 from recast.train.data.tables import ListSource, ParquetSource
@@ -187,8 +189,48 @@ def test_a_set_that_is_published_in_two_splits_is_taken_in_these(tmp_path):
         ((train, judged),) = split([source], [count], 0.1)
         assert {train.id(n) for n in range(train.length)} == {f"task_{n}" for n in range(4)}
         assert {judged.id(n) for n in range(judged.length)} == {f"task_{n}" for n in range(4, 8)}
+    every = {origin.pictures for origin in source.origins()}
+    assert len(every) == 8, "its pictures are known, for others to be compared with"
+    assert [origin.pictures for origin in train.origins()] == [each.pictures for each in islice(source.origins(), 4, 8)]
+    ((train, judged),) = split([Selected(source, ["task_1", "task_6"])], [2], 0.5)
+    assert (train.id(0), judged.id(0)) == ("task_1", "task_6"), "of some of its rows too"
     alone = ParquetSource([tmp_path / "dev-00000-of-00001.parquet"], schema("omniedit"))
     assert split([alone], [0], 0.1) == [(alone, None)]
+
+
+def test_rows_that_do_not_name_their_picture_stop_a_split_or_are_trained_on(tmp_path, monkeypatch):
+    rows = [TABLES["magicbrush"](n) for n in range(20)]
+    rows[7]["img_id"] = None
+    pq.write_table(pa.Table.from_pylist(rows), tmp_path / "a.parquet")
+    source = ParquetSource([tmp_path / "a.parquet"], schema("magicbrush"))
+    with pytest.raises(InputError, match=r"row 7: no img_id, .* or data\.held_out=0"):
+        split([source], [4], 0.5)
+    skipping = ParquetSource([tmp_path / "a.parquet"], schema("magicbrush"), on_bad="skip")
+    assert [n for n, origin in enumerate(skipping.origins()) if not origin.pictures] == [7]
+    ((train, judged),) = split([skipping], [4], 0.5)
+    assert 7 in train.indices
+    assert judged.length == 4
+    monkeypatch.setattr(ParquetSource, "_read", lambda *asked: pytest.fail("nothing is held out, nothing is read"))
+    assert split([source], [0], 0.5) == [(source, None)]
+
+
+def test_runs_of_whole_sets_are_known_by_what_they_have_always_said(tmp_path):
+    """`about` decides whether a checkpoint goes on."""
+    pq.write_table(pa.Table.from_pylist([TABLES["relighting"](0)]), tmp_path / "a.parquet")
+    (tmp_path / "list.json").write_text(json.dumps(lists(tmp_path)["gpt-image-edit"]))
+    table = ParquetSource([tmp_path / "a.parquet"], schema("relighting"))
+    listed = ListSource([tmp_path / "list.json"], schema("gpt-image-edit"))
+    for source in (table, listed):
+        assert source.about() | {"sha256": "", "place": ""} == {
+            "kind": source.schema.storage,
+            "schema": source.schema.name,
+            "place": "",
+            "part": "all",
+            "held_out": 0.01,
+            "examples": source.length,
+            "sha256": "",
+            "licence": source.schema.licence,
+        }
 
 
 @pytest.mark.parametrize("name", TABLES)

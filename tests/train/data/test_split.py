@@ -11,7 +11,7 @@ from recast.train.data.folder import FolderSource
 from recast.train.data.order import Selected
 from recast.train.data.record import Origin
 from recast.train.data.shards import ShardSource
-from recast.train.data.split import families, split
+from recast.train.data.split import families, named, split
 from tests.train.data.sets import pair, picture, png, tar
 
 
@@ -87,6 +87,32 @@ def test_what_is_too_few_is_trained_on_as_it_is(tmp_path):
     assert split([source], [0], 0.5) == [(source, None)]
     with pytest.raises(ConfigError, match="held_out_share=1"):
         split([source], [1], 1)
+
+
+def test_uncompressed_pictures_are_told_apart_by_all_their_bytes(tmp_path):
+    """Of a BMP with a white top the last bytes are white, whatever it shows."""
+    rows = []
+    for n in range(24):
+        pixels = picture(n, 48, 64)
+        pixels[:32] = 255
+        (tmp_path / f"{n}.bmp").write_bytes(png(pixels, "BMP"))
+        rows.append({"source": f"{n}.bmp", "target": f"{n}.bmp", "instruction": "go"})
+    (tmp_path / "metadata.jsonl").write_text("\n".join(map(json.dumps, rows)))
+    ((train, judged),) = split([FolderSource(tmp_path)], [4], 0.25)
+    assert (train.length, judged.length) == (20, 4)
+
+
+@pytest.mark.parametrize("kind", ["PNG", "JPEG", "WEBP", "BMP"])
+def test_a_picture_is_one_in_a_file_in_a_shard_and_as_bytes(tmp_path, kind):
+    data = png(picture(3, 96, 96), kind)
+    (tmp_path / "alone").write_bytes(data)
+    (tmp_path / "shard").write_bytes(b"before" + data + b"after")
+    assert named(data) == named(tmp_path / "alone") == named(tmp_path / "shard", 6, len(data))
+    assert named(data) != named(png(picture(4, 96, 96), kind))
+    one, other = tmp_path / "one", tmp_path / "other"
+    one.write_bytes(b"before" + data[:12] + b"1" * 5000)
+    other.write_bytes(b"before" + data[:12] + b"2" + b"1" * 4999)
+    assert (named(one, 6, 5012) == named(other, 6, 5012)) == (kind != "BMP"), "of compressed ones the end is read"
 
 
 def test_a_part_says_which_it_is(tmp_path):
