@@ -61,6 +61,7 @@ def write_pairs(
     )
     teacher = Teacher(base.flow)
     chosen = Examples(preset.data, base.config, least=min(1, preset.data.held_out))
+    require_apart(chosen, judged_by(place, makers), place)
     if preset.data.held_out and not (place / HELD_OUT / MANIFEST).is_file():
         apart = chosen.held_out()
         judged = chosen.batches(apart)
@@ -126,6 +127,11 @@ def judged_by(place: Path | None, makers: Mapping[str, str]) -> list[PairBatch]:
     if place is None or not (place / HELD_OUT / MANIFEST).is_file():
         return []
     return Pairs(place / HELD_OUT, batch=JUDGED_AT_ONCE, made_by=makers).once()
+
+
+def require_apart(examples: Examples, judged: Sequence[PairBatch], place: Path | None) -> None:
+    """Raises ConfigError where one of the pairs that judge, of the run in `place`, is of an example trained on."""
+    examples.require_apart((name for batch in judged for name in batch.ids), f"pairs={str(place)!r}")
 
 
 class _Listed:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -107,9 +107,10 @@ def ready(
         target = wrapped(start.whole(flow).requires_grad_(False))
     wrapped(flow)
     teacher = None if preset.what == "direct" else Teacher(wrapped(base.flow))  # its teacher has said all in its pairs
-    reading = _reading(preset, base, flow, low_rank, few, ranks)
+    examples = Examples(preset.data, base.config, event=event)
+    reading = _reading(preset, base, examples, flow, low_rank, few, ranks)
     stage, said = _stage(preset, starts, reading, teacher, target, judged, ranks)
-    batches = _batches(preset, starts, base.config, makers, ranks, event)
+    batches = _batches(preset, starts, examples, judged, makers, ranks, event)
     about |= {"examples": _about(batches), **said}
 
     def write(place: Path, folder: Path) -> list[Path]:
@@ -249,6 +250,7 @@ def _described(base: ModelConfig, flow: FlowConfig, few: _Few | None) -> ModelCo
 def _reading(
     preset: Distillation,
     base: Pipeline,
+    examples: Examples,
     flow: FlowTransformer,
     low_rank: adapters.Adapters | None,
     few: _Few | None,
@@ -256,7 +258,6 @@ def _reading(
 ) -> FlowStage:
     """The flow stage around the student, with what it is judged by and the walk that its panel shows."""
     data, usual = preset.data, base.config.defaults
-    examples = Examples(data, base.config)
     judged = examples.held_out(None if few is None else data.shown)
     if few is None:
         guidance = max(usual.generate_true_guidance, usual.edit_true_guidance)
@@ -320,16 +321,21 @@ def _stage(
 def _batches(
     preset: Distillation,
     starts: Starts,
-    model: ModelConfig,
+    examples: Examples,
+    judged: Sequence[PairBatch],
     makers: Makers,
     ranks: Ranks,
     event: Callable[..., None] | None,
 ) -> Batches:
-    """Pictures, or pairs where there are some, or for a discriminator that is shown both, both side by side."""
+    """Pictures, or pairs where there are some, or for a discriminator that is shown both, both side by side.
+
+    Raises ConfigError where pictures are trained on that are among the `judged` pairs.
+    """
     data, settings = preset.data, preset.settings
     is_real = isinstance(settings, AdversarialSettings) and settings.pictures == 1  # pairs are there to judge by
     if starts.pairs is None or is_real:
-        return Examples(data, model).loader(ranks, event)
+        pair_runs.require_apart(examples, judged, starts.pairs)
+        return examples.loader(ranks, event)
     assert data.batch_size is not None
     pairs, pictures = data.batch_size, 0
     if isinstance(settings, AdversarialSettings) and settings.pictures:
@@ -337,7 +343,8 @@ def _batches(
     found = pair_runs.stream(starts.pairs, batch=pairs, seed=data.seed, ranks=ranks, makers=makers)
     if not pictures:
         return found
-    return beside.Beside(found, Examples(replace(data, batch_size=pictures), model).loader(ranks, event))
+    pair_runs.require_apart(examples, judged, starts.pairs)
+    return beside.Beside(found, examples.loader(ranks, event, batch_size=pictures))
 
 
 def _about(batches: Any) -> dict[str, Any]:

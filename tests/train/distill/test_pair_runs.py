@@ -10,16 +10,19 @@ from typing import Any
 import pytest
 
 from recast import config, loading
+from recast.errors import ConfigError
 from recast.train import journal
 from recast.train.distill import pair_runs
 from recast.train.distill.pair_writing import PairSettings
 from recast.train.distill.presets import Distillation, preset
 from recast.train.examples import Examples
 from recast.train.parallel import ALONE
+from recast.train.presets import Data
 from tests.tiny import tiny_autoencoder, tiny_text
 from tests.train.distill.toy import reading
 from tests.train.pairs import pairs
 from tests.train.small_runs import Stream
+from tests.train.test_examples import folder
 
 
 class Clock:
@@ -73,3 +76,21 @@ def test_minutes_count_loading_and_held_out_pairs_and_speed_does_not(tmp_path: P
         assert pair_runs.spent_s(tmp_path) == seconds
     lines = [each for each in journal.read(tmp_path) if "perf/images_s" in each]
     assert [each["perf/images_s"] for each in lines] == [pytest.approx(4 / 5)] * 2
+
+
+def test_what_a_run_judges_by_is_not_written_to_learn_from(
+    tmp_path: Path, clock: Clock, monkeypatch: pytest.MonkeyPatch
+):
+    """Begun with other held-out examples, and stopped before the first shard to learn from."""
+    of = told()
+    data = replace(of.data, places=(folder(tmp_path / "a", 20),), things=(), colours=(), held_out_share=0.25)
+    left = next(iter(split_of(data, held_out=4) - split_of(data, held_out=2)))
+    monkeypatch.setattr(pair_runs, "judged_by", lambda *asked: [SimpleNamespace(ids=(left,))])
+    with pytest.raises(ConfigError, match=rf"held_out=2: {left} of .* is trained on"):
+        next(pair_runs.write_pairs(replace(of, data=data), "a model", tmp_path / "run"))
+
+
+def split_of(data: Data, held_out: int) -> set[str]:
+    """The ids of what is held out."""
+    judged: Any = Examples(replace(data, held_out=held_out), config.tiny()).sides[0].judged
+    return {judged.id(n) for n in range(judged.length)}

@@ -15,17 +15,21 @@ from recast.errors import ConfigError, MissingWeights, WeightsError
 from recast.latents.tokens import positions
 from recast.train import export
 from recast.train import plan as training_plan
-from recast.train.distill import plan, result, runs, start
+from recast.train.distill import pair_runs, plan, result, runs, start
 from recast.train.distill.pairs import noise_of
 from recast.train.distill.presets import PRESETS, preset
+from recast.train.examples import Examples
 from recast.train.hardware import device
 from recast.train.parallel import Ranks
+from recast.train.presets import Data
 from recast.train.settings import Parallel
 from tests import students
 from tests.test_cost import Alive
 from tests.tiny import randomise, tiny_autoencoder, tiny_flow, tiny_text
 from tests.train.distill import adversaries
 from tests.train.distill.toy import ends, pairs_of, picked, reading, teacher_of
+from tests.train.small_runs import Stream
+from tests.train.test_examples import folder
 
 WORDS = torch.randn(2, 8, config.tiny().flow.context_in_dim, generator=torch.Generator().manual_seed(1))
 
@@ -245,6 +249,31 @@ def test_a_teacher_that_is_shared_out_is_read_on_the_host_and_its_encoders_to_th
     assert next(several.autoencoder.parameters()).is_meta
     assert start.teacher("nano", "fp32", Ranks(device=there)).flow.device == there
     assert read == ["cpu", "meta"]
+
+
+@pytest.mark.parametrize("pictures", [0.5, 1.0])
+def test_pictures_among_the_pairs_that_judge_are_not_trained_on(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, pictures: float
+):
+    """Pairs of a run that held out more than the student does, or none of its own."""
+    of = preset("ladd", "tiny")
+    settings = replace(of.settings, pictures=pictures)  # type: ignore[arg-type]
+    place = folder(tmp_path / "a", 20)
+
+    def batches(held_out: int, starts: runs.Starts) -> Any:
+        data = Data(places=(place,), batch_size=4, held_out=held_out, held_out_share=0.25)
+        examples = Examples(data, config.tiny())
+        told = replace(of, settings=settings, data=data)
+        return runs._batches(told, starts, examples, judged, {}, Ranks(), None)
+
+    monkeypatch.setattr(pair_runs, "stream", lambda *asked, **rest: Stream(Ranks()))
+    apart = Examples(Data(places=(place,), held_out=4, held_out_share=0.25), config.tiny()).held_out()
+    judged: Any = [SimpleNamespace(ids=tuple(each.id for each in apart))]
+    made = batches(4, runs.Starts(pairs=tmp_path))
+    pictured = made.pictures if pictures < 1 else made
+    assert pictured.batching.batch_size == (2 if pictures < 1 else 4)
+    with pytest.raises(ConfigError, match=r"held_out=2: .* is trained on, and pairs=.* judges by it"):
+        batches(2, runs.Starts(pairs=tmp_path))
 
 
 def test_the_text_encoder_of_a_student_is_not_trained():
