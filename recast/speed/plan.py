@@ -4,7 +4,7 @@
     exact           the engine, rounding where the core rounds
     compile         the core's blocks through torch.compile
     lossless        the same precision, other orders of sums: fused kernels, views for joined matrices, graphs; beside
-                    bf16 weights the autoencoder too is in bf16 where there are units for it, which the core keeps in fp32
+                    bf16 weights the autoencoder too is in bf16, where there are units for it: the core's is in fp32
     fp8             near-lossless: products in eight bits, the most sensitive layers kept in bf16
     fp8-attention   near-lossless: attention in eight bits as well
 
