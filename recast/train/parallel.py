@@ -29,7 +29,6 @@ from recast.flow.layers import attention
 from recast.flow.transformer import FlowTransformer
 from recast.train import context_parallel, tensor_parallel
 from recast.train.activations import blocks, checkpoint_blocks
-from recast.train.allocator import keep_freed_memory
 from recast.train.compiling import compile_blocks
 from recast.train.settings import Parallel, Precision, Run
 
@@ -162,8 +161,6 @@ def start(
     own = torch.device(kind, local_rank) if kind == "cuda" else torch.device(device)
     if kind == "cuda":
         torch.cuda.set_device(own)
-    elif kind == "cpu":
-        keep_freed_memory()
     if size == 1:
         return Ranks(device=own)
     dist.init_process_group(
