@@ -97,13 +97,16 @@ def test_it_is_where_bf16_is_native_and_nowhere_else(monkeypatch):
         assert autoencoder.dtype_on("cuda", torch.float32) == BF16
 
 
-@needs_units
-def test_a_plan_takes_it_unless_it_promises_the_core_s_rounding():
+def test_a_plan_takes_it_unless_it_promises_the_core_s_rounding(monkeypatch):
+    """Asked of a CPU with units for bf16, whatever this one has: nothing is computed."""
+    for module in (few_passes, autoencoder, attention):
+        monkeypatch.setattr(module, "has_fast_bf16", lambda: True)
     pipeline = tiny_pipeline()
     pipeline.network = pipeline.network.to(BF16)
     fast = accelerate(pipeline, "lossless")
     assert isinstance(fast.pipeline.network.ops, FewPasses)
     assert {"kernels", "autoencoder"} <= {line.technique for line in fast.report if line.is_applied}
+    assert "bfloat16, by_library_narrow" in fast.pipeline.autoencoder.computes
     for plan in (PLANS["exact"], replace(PLANS["lossless"], kernels=False)):
         assert type(accelerate(pipeline, plan).pipeline.network.ops) is Plain
 
