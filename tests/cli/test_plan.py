@@ -2,10 +2,12 @@
 
 import json
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 
+from recast.cli import work
 from recast.cli.main import Exit
 from recast.pixels import image
 from tests.cli.conftest import Recast, runs_out
@@ -131,3 +133,20 @@ def test_a_thread_whose_memory_runs_out_under_a_cap_is_tried_once_more(
     assert recast("thread", "edit", "trip", "make it red", *SMALL, "--at", "root", "--out", "plain.png") == 0
     plain, low = (image.read(name).rgb.astype(int) for name in ("plain.png", "low.png"))
     assert np.abs(plain - low).max() <= 1
+
+
+def test_where_the_host_s_memory_runs_out_an_edit_is_not_tried_with_less(
+    recast: Recast, photo: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """In a merge, say, which no lower recipe of the device helps."""
+    made = []
+
+    def merging(*_: Any, **__: Any) -> Any:
+        made.append(None)
+        raise MemoryError("Unable to allocate 9 GiB")
+
+    monkeypatch.setattr(work, "make", merging)
+    under = ("--plan", "exact", "--vram", "9mb")
+    assert recast("edit", photo, "make it red", *SMALL, *under, "--out", "no.png") == Exit.MEMORY
+    assert len(made) == 1
+    assert "tried again" not in capsys.readouterr().err
