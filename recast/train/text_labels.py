@@ -268,6 +268,10 @@ def _slips(words: str) -> Iterator[str]:
             yield words[:i] + words[i + 1 :]
 
 
+_BETWEEN = (" above ", " over ", *(f" {each} " for each in _slips("above")))
+"""What stands between the two lines of a title, each in quotation marks; a slip of the fingers may have met it, too."""
+
+
 def spans(said: Said) -> dict[str, list[tuple[int, int]]]:
     """Where the title's characters stand: under "new" and "old", (place in the text, place in the string) pairs.
 
@@ -288,7 +292,7 @@ def _find(text: str, string: str) -> list[tuple[int, int]]:
     """(place in the text, place in the string) of a quoted string's characters; empty if it is not in the text."""
     lines = string.split("\n")
     for left, right in QUOTES:
-        for between in (" above ", " over "):
+        for between in _BETWEEN:
             at = text.find(between.join(f"{left}{line}{right}" for line in lines))
             if at < 0:
                 continue

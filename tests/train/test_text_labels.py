@@ -178,6 +178,16 @@ def test_slips_leave_quoted_strings_alone():
     assert all("“WORLD”" in text and "“hello”" in text for text in texts)
 
 
+def test_lines_of_a_title_are_found_where_the_slip_is_between_them():
+    said = Said(text='"SWIM" above "BREAD"', new="SWIM\nBREAD", old=None)
+    texts = {slipped(said, Dice(n)).text for n in range(60)}
+    assert {said.text.replace("above", each) for each in ("aobve", "aove", "abbove")} <= texts
+    for text in texts:
+        places = spans(Said(text=text, new=said.new, old=None))["new"]
+        assert [text[at] for at, _ in places] == list("SWIMBREAD")
+        assert [n for _, n in places] == [0, 1, 2, 3, 5, 6, 7, 8, 9]
+
+
 def test_strings_are_classes_up_to_their_end():
     assert spelled("A\n") == [labels.CHARACTERS.index("A"), 0] + [labels.END] * 23
     assert spelled(None) == [labels.END] * 25
