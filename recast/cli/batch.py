@@ -12,8 +12,8 @@ import time
 import traceback
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager, suppress
-from dataclasses import dataclass, replace
+from contextlib import contextmanager, nullcontext, suppress
+from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -46,7 +46,8 @@ UNASKED = {"threads", "device", "versions", "timings_s", "output_sha256", "warni
 def run(args: argparse.Namespace) -> Exit:
     """Edit every picture in the folder; FAILED if one of them could not be.
 
-    An error of writing that is not of one picture alone ends the batch, with its own exit code and the report so far.
+    An error that is not of one picture alone ends the batch, with its own exit code; it and Ctrl-C leave the report
+    of what was finished by then, and of what was not.
     """
     from recast.speed.cap import but_for_the_host
 
@@ -63,18 +64,27 @@ def run(args: argparse.Namespace) -> Exit:
     outline = model.outline()
     ready: planned.Ready | None = None
     report = Report(args.json)
-    done: list[str] = []
-    skipped: list[str] = []
-    failed: list[dict[str, str]] = []
+    tally = Tally(sources)
     plans: list[dict[str, Any]] = []
     ended: list[Exception] = []
-    with Progress(quiet=args.quiet) as progress:
+
+    def tell() -> None:
+        report.timings_s = {"total": time.perf_counter() - started}
+        report.more = tally.to_dict()
+        report.finish()
+        if not args.quiet or tally.failed or tally.unwritten:
+            say(tally.line())
+
+    with (
+        told_if_it_ends(tell, tally) if not args.dry_run else nullcontext(),
+        Progress(quiet=args.quiet) as progress,
+    ):
         report.aside = progress.aside
 
         def fail(source: str, error: Exception) -> bool:
             """Say what is wrong with a picture; whether others may go well."""
             text = one_line(error)
-            failed.append({"image": source, "error": text})
+            tally.failed.append({"image": source, "error": text})
             if isinstance(error, BrokenPipeError):
                 return False
             with progress.aside():
@@ -88,8 +98,8 @@ def run(args: argparse.Namespace) -> Exit:
 
         def write(source: str, item: Item, result: Result) -> None:
             deliver(output, report, result, item.paths, item.recipe_paths, parts=item.parts)
-            done.append(source)
-            failed.extend({"image": source, "error": why} for why in getattr(result, "failures", {}).values())
+            tally.done.append(source)
+            tally.failed.extend({"image": source, "error": why} for why in getattr(result, "failures", {}).values())
 
         def item_of(source: str) -> Item:
             return Item.of(job_of(args, source, references, options), names[source], args, output, outline)
@@ -107,7 +117,7 @@ def run(args: argparse.Namespace) -> Exit:
                         plan = describe(item.request, outline, model)
                         plans.append(plan | {"out": item.paths, "is_done": item.is_done(output, outline, model)})
                     elif item.is_done(output, outline, model):
-                        skipped.append(source)
+                        tally.skipped.append(source)
                     else:
                         planned.check(model, item.request, outline)
                         if ready is None:
@@ -119,21 +129,69 @@ def run(args: argparse.Namespace) -> Exit:
                         result, lowered = but_for_the_host(ready.run, make_it)
                         if lowered:
                             report.warn([f"{source}: {lowered}"])
+                        tally.made.append(source)
                         writer.put(source, partial(write, source, item, result))
                         del result  # it is the writer's
                 except OF_ONE as error:
                     fail(source, error)
     if args.dry_run:
-        print_json({"edits": plans, "failed": failed})
+        print_json({"edits": plans, "failed": tally.failed})
     else:
-        report.timings_s = {"total": time.perf_counter() - started}
-        report.more = {"skipped": skipped, "failed": failed}
-        report.finish()
-        if not args.quiet or failed:
-            say(f"{len(done)} done, {len(skipped)} skipped as finished before, {len(failed)} failed")
+        tell()
     if ended:
         return exit_code(ended[0])
-    return Exit.FAILED if failed else Exit.DONE
+    return Exit.FAILED if tally.failed else Exit.DONE
+
+
+@dataclass(frozen=True)
+class Tally:
+    """What has become of each source of a batch so far."""
+
+    sources: Sequence[str]
+    skipped: list[str] = field(default_factory=list)  # finished by a former run
+    made: list[str] = field(default_factory=list)  # handed to the writer
+    done: list[str] = field(default_factory=list)  # written
+    failed: list[dict[str, str]] = field(default_factory=list)  # each with its "image" and the "error"
+
+    @property
+    def unwritten(self) -> list[str]:
+        """Those that were made and lie nowhere: writing ended before their turn."""
+        return [source for source in self.made if source not in {*self.done, *self._troubled()}]
+
+    @property
+    def left(self) -> list[str]:
+        """Those that were not made, the one that was under way among them."""
+        seen = {*self.skipped, *self.made, *self._troubled()}
+        return [source for source in self.sources if source not in seen]
+
+    def to_dict(self) -> dict[str, Any]:
+        """What a report says beside the pictures that were written."""
+        return {"skipped": self.skipped, "failed": self.failed, "unwritten": self.unwritten, "left": self.left}
+
+    def line(self) -> str:
+        """How many there are of each, in words."""
+        counts = {"made and not written": len(self.unwritten), "left": len(self.left)}
+        early = "".join(f", {count} {what}" for what, count in counts.items() if count)
+        before = f"{len(self.skipped)} skipped as finished before"
+        return f"{len(self.done)} done, {before}, {len(self.failed)} failed{early}"
+
+    def _troubled(self) -> Iterator[str]:
+        return (one["image"] for one in self.failed)
+
+
+@contextmanager
+def told_if_it_ends(tell: Callable[[], None], tally: Tally) -> Iterator[None]:
+    """Have `tell` called where a batch ends by Ctrl-C, or by an error with something to tell; either goes on.
+
+    Not for a BrokenPipeError: nobody reads any more.
+    """
+    try:
+        yield
+    except BaseException as error:
+        has_begun = tally.left != list(tally.sources)
+        if isinstance(error, KeyboardInterrupt) or (has_begun and not isinstance(error, BrokenPipeError)):
+            tell()
+        raise
 
 
 @contextmanager

@@ -151,7 +151,8 @@ def test_a_run_that_was_stopped_goes_on_where_it_was(
     process.send_signal(how)
     _, err = process.communicate(timeout=90)
     if how == signal.SIGINT:
-        assert (process.returncode, err) == (130, "recast: cancelled\n")
+        assert process.returncode == 130
+        assert err == "recast: 1 done, 0 skipped as finished before, 0 failed, 2 left\nrecast: cancelled\n"
     before = times()
     assert list(before) == ["a.png"]
     assert recast(*NIGHT) == 0
@@ -277,30 +278,40 @@ def test_a_picture_that_cannot_be_written_is_named_and_does_not_stop_the_rest(
     ]
 
 
-def test_an_unexpected_error_of_writing_is_said_once_and_what_is_done_is_still_listed(
+def test_an_unexpected_error_of_writing_is_said_once_and_what_came_of_each_picture_is_still_listed(
     recast: Recast, photos: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    write = image.write_bytes
+    """Writing the second fails while the third is made, and the fourth never is."""
+    picture(photos / "d.png", 4)
+    write, make, made = image.write_bytes, batch.make, []
 
     def broken(data: bytes, path: str) -> Path:
         if path.endswith("b.png"):
+            while len(made) < 3:
+                time.sleep(0.01)
             raise RuntimeError("no such luck")
         return write(data, path)
 
+    def counted(*given: Any, **more: Any) -> Any:
+        made.append(None)
+        return make(*given, **more)
+
     monkeypatch.setattr(image, "write_bytes", broken)
+    monkeypatch.setattr(batch, "make", counted)
     assert recast(*NIGHT, "--json") == Exit.FAILED
     out, err = capsys.readouterr()
     data = json.loads(out)
     assert [one["path"] for one in data["pictures"]] == ["results/a.png"]
     assert [one["image"] for one in data["failed"]] == ["photos/b.jpg"]
+    assert (data["unwritten"], data["left"]) == (["photos/c.webp"], ["photos/d.png"])
     first, *rest = err.splitlines()
     assert first.startswith("recast: error: photos/b.jpg: unexpected RuntimeError: no such luck")
-    assert rest == ["recast: 1 done, 0 skipped as finished before, 1 failed"]
+    assert rest == ["recast: 1 done, 0 skipped as finished before, 1 failed, 1 made and not written, 1 left"]
     assert recast(*NIGHT, "--traceback") == Exit.FAILED
     assert "in broken" in capsys.readouterr().err
 
 
-def test_a_picture_is_written_while_the_next_is_made_and_ctrl_c_waits_for_it(
+def test_a_picture_is_written_while_the_next_is_made_and_ctrl_c_waits_for_it_and_reports_it(
     recast: Recast, photos: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     """Writing the first takes long; the second is stopped while it is made. The first lies there whole, alone."""
@@ -320,10 +331,33 @@ def test_a_picture_is_written_while_the_next_is_made_and_ctrl_c_waits_for_it(
 
     monkeypatch.setattr(image, "write_bytes", slowly)
     monkeypatch.setattr(batch, "make", stopped)
-    assert recast(*NIGHT) == Exit.CANCELLED
-    assert capsys.readouterr().out.split() == ["results/a.png"]
+    assert recast(*NIGHT, "--json") == Exit.CANCELLED
+    data = json.loads(capsys.readouterr().out)
+    assert [one["path"] for one in data["pictures"]] == ["results/a.png"]
+    assert (data["failed"], data["unwritten"], data["left"]) == ([], [], ["photos/b.jpg", "photos/c.webp"])
     assert list(times()) == ["a.png"]
     assert recipe_of("results/a.png").seed == 0
+
+
+def test_an_error_that_ends_the_batch_leaves_the_report_of_what_came_before(
+    recast: Recast, photos: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    make = batch.make
+
+    def broken(job: Job, *given: Any, title: str, **more: Any) -> Any:
+        if title.startswith("2/"):
+            raise RuntimeError("no such luck")
+        return make(job, *given, title=title, **more)
+
+    monkeypatch.setattr(batch, "make", broken)
+    assert recast(*NIGHT, "--json") == Exit.FAILED
+    out, err = capsys.readouterr()
+    data = json.loads(out)
+    assert [one["path"] for one in data["pictures"]] == ["results/a.png"]
+    assert data["left"] == ["photos/b.jpg", "photos/c.webp"]
+    said, error = err.splitlines()
+    assert said == "recast: 1 done, 0 skipped as finished before, 0 failed, 2 left"
+    assert error.startswith("recast: error: unexpected RuntimeError: no such luck")
 
 
 def test_where_memory_runs_out_under_a_cap_a_picture_is_tried_once_more_with_less(
