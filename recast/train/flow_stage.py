@@ -1,18 +1,14 @@
-"""The flow transformer's stage: pictures to tokens, uses of one length to one pass, velocities to a loss.
+"""The flow transformer's stage: what its loop asks, passes to velocities, velocities to a loss.
 
-A step runs two passes at most: uses with context, and uses without. Where there is no context, its tokens are not in
-the sequence; zeros in their place would be read as a picture.
 Source: arXiv 2506.15742, section 3; Esser et al. 2024 (arXiv 2403.03206), sections 3 and 5.3.
 """
 
 from __future__ import annotations
 
-import hashlib
 import logging
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass, replace
-from typing import NamedTuple
 
 import numpy as np
 import torch
@@ -24,21 +20,20 @@ from recast.context.text import ByteT5, CachedEncoder, Text, TextEncoder, byte_i
 from recast.errors import ConfigError
 from recast.flow.transformer import Condition, FlowTransformer
 from recast.latents.autoencoder import Autoencoder
-from recast.latents.tokens import pack, positions, unpack
+from recast.latents.tokens import positions, unpack
 from recast.pixels import image
 from recast.train import objective, validation
 from recast.train.compiling import uncompiled
 from recast.train.data.example import Batch
 from recast.train.parallel import ALONE, Ranks
+from recast.train.passes import PassMaker, autocast
 from recast.train.settings import Optimiser, Run
 from recast.train.sharded import reshard
 from recast.train.stage import Loss, Phase
-from recast.train.uses import KINDS, TARGET, FlowTraining, Pass, Use, fixed, plan
+from recast.train.uses import KINDS, TARGET, FlowTraining, Pass, Use, fixed
 
 log = logging.getLogger(__name__)
 
-ENCODE_PX = 1 << 22
-"""Pixels encoded at once: the encoder needs far more memory a pixel than what comes after it."""
 BINS = 8
 """Of time, in which losses are logged."""
 BACKWARD = 3
@@ -51,14 +46,6 @@ class Prepared:
 
     passes: tuple[Pass, ...]
     count: int  # of this process's uses
-
-
-class Slot(NamedTuple):
-    """The tokens of some examples' pictures of one slot."""
-
-    tokens: Tensor  # (k, n, d)
-    row: Mapping[int, int]  # of an example of the batch
-    grid: tuple[int, int]
 
 
 class FlowStage:
@@ -108,15 +95,14 @@ class FlowStage:
         self.averaged = tuple(self.networks)
         self.device = next(flow.parameters()).device
         self._has_cut_text = False
-        self._planned: tuple[Batch | None, list[Use]] = (None, [])
-        self._kept: dict[tuple[tuple[int, ...], bytes], Tensor] = {}  # tokens, those used last at the end
+        self.maker = PassMaker(self.autoencoder, training, run, self.device)
 
     # What the loop asks.
 
     def prepare(self, batch: Batch, share: float) -> Prepared:
         """The passes of this step, their pictures encoded."""
-        uses = self._plan(batch)
-        return Prepared(self.passes(batch, uses, with_dummies=self.ranks.data_size > 1), len(uses))
+        uses = self.maker.uses(batch)
+        return Prepared(self.maker.passes(batch, uses, with_dummies=self.ranks.data_size > 1), len(uses))
 
     def loss(self, phase: str, prepared: Prepared, share: float) -> Loss | None:
         """The mean loss of the examples, by use and by time. The text encoder's gradient comes with the flow's."""
@@ -150,7 +136,7 @@ class FlowStage:
             matrices = sum(
                 p.numel() for n, p in self.networks["text"].named_parameters() if p.ndim == 2 and "block" in n
             )
-            total += BACKWARD * 2.0 * matrices * self._text_tokens() * len(self._plan(batch))
+            total += BACKWARD * 2.0 * matrices * self._text_tokens() * len(self.maker.uses(batch))
         return total
 
     def work(self, batch: Batch) -> cost.Work:
@@ -167,12 +153,16 @@ class FlowStage:
             picture.shape[-2] // side * (picture.shape[-1] // side) for picture in (*batch.contexts, batch.target)
         ]
         config, text, found = self.flow.config, self._text_tokens(), []
-        for use in self._plan(batch):
+        for use in self.maker.uses(batch):
             in_sequence = use.contexts if self.training.conditioning == "sequence" else ()
             context = sum(tokens[slot] for slot in in_sequence)
             step = cost.step_work(config, target=tokens[use.target], text=text, context=context)
             found.append((use, step.plus(cost.condition_work(config, text=text, context=context))))
         return found
+
+    def passes(self, batch: Batch, uses: Sequence[Use]) -> tuple[Pass, ...]:
+        """Uses with contexts, and uses without, each encoded."""
+        return self.maker.passes(batch, uses)
 
     def count(self, batch: Batch) -> int:
         """Uses of the whole batch."""
@@ -300,7 +290,7 @@ class FlowStage:
 
     def autocast(self) -> AbstractContextManager[None]:
         """The precision in which the run's networks compute."""
-        return torch.autocast(self.device.type, torch.bfloat16, enabled=self.run.precision == "bf16")
+        return autocast(self.run, self.device)
 
     def times(self, each: Pass) -> Tensor:
         """The times (k,) of a pass's uses, by the run's law, on the CPU."""
@@ -317,99 +307,6 @@ class FlowStage:
         with self.autocast():
             pixels = [self.autoencoder.decode(latents[None]) for latents in unpack(tokens, grid)]
         return [image.from_pixels(one.float().cpu())[0] for one in pixels]
-
-    # Pictures to passes.
-
-    def _plan(self, batch: Batch) -> list[Use]:
-        if self._planned[0] is not batch:  # asked for by `flops` too
-            self._planned = batch, plan(batch, self.training, self.run.seed)
-        return self._planned[1]
-
-    def passes(self, batch: Batch, uses: Sequence[Use], *, with_dummies: bool = False) -> tuple[Pass, ...]:
-        """Uses with contexts, and uses without, each encoded.
-
-        with_dummies: a pass that other processes may run is run here too, on one example that does not count:
-        sharded networks are gathered together or not at all.
-        """
-        chosen = [([use for use in uses if bool(use.contexts) == has_context], True) for has_context in (True, False)]
-        if with_dummies and batch.contexts:
-            training = self.training
-            may = (
-                training.edit + training.keep > 0,
-                training.text_to_image + training.edit * training.context_dropout > 0,
-            )
-            for place, is_run in enumerate(may):
-                if is_run and not chosen[place][0]:
-                    contexts = tuple(range(len(batch.contexts))) if place == 0 else ()
-                    chosen[place] = [replace(uses[0], target=TARGET, contexts=contexts, has_mask=False)], False
-        wanted: dict[int, set[int]] = {}
-        for members, _ in chosen:
-            for use in members:
-                for slot in (use.target, *use.contexts):
-                    wanted.setdefault(slot, set()).add(use.example)
-        slots = {slot: self._tokens(batch, slot, sorted(examples)) for slot, examples in wanted.items()}
-        return tuple(self._pass(batch, members, slots, counts) for members, counts in chosen if members)
-
-    def _pass(self, batch: Batch, uses: Sequence[Use], slots: Mapping[int, Slot], counts: bool) -> Pass:
-        def rows(slot_of: Callable[[Use], int]) -> Tensor:
-            return torch.stack([slots[slot_of(use)].tokens[slots[slot_of(use)].row[use.example]] for use in uses])
-
-        context = None
-        shown = len(uses[0].contexts)
-        if shown:
-            context = torch.cat([rows(lambda use, k=k: use.contexts[k]) for k in range(shown)], dim=1)  # type: ignore[misc]
-        grid = slots[uses[0].target].grid
-        grids = tuple(slots[slot].grid for slot in uses[0].contexts)
-        if self.training.conditioning == "channels" and shown and grids != (grid,):
-            raise ConfigError(
-                f"conditioning='channels': one context of the target's grid {grid} accepted; {grids} came; "
-                "train on such pairs, or by sequence"
-            )
-        mask = None
-        if any(use.has_mask for use in uses) and batch.masks is not None:
-            known = objective.token_mask(batch.masks, 2 * self.autoencoder.config.downscale)
-            empty = torch.zeros_like(known[0])
-            mask = torch.stack([known[use.example] if use.has_mask else empty for use in uses]).to(self.device)
-        return Pass(
-            uses=tuple(uses),
-            clean=rows(lambda use: use.target),
-            grid=grid,
-            context=context,
-            context_grids=grids,
-            mask=mask,
-            counts=counts,
-        )
-
-    @torch.no_grad()
-    def _tokens(self, batch: Batch, slot: int, examples: Sequence[int]) -> Slot:
-        pictures = batch.target if slot == TARGET else batch.contexts[slot]
-        height, width = pictures.shape[-2:]
-        side = 2 * self.autoencoder.config.downscale
-        row, grid = {example: row for row, example in enumerate(examples)}, (height // side, width // side)
-        if self.training.kept_encodings:
-            return Slot(torch.cat([self._remembered(pictures[example]) for example in examples]), row, grid)
-        pictures = pictures.to(self.device, non_blocking=True)  # whole: what is picked from it is not pinned any more
-        tokens = []
-        for some in torch.tensor(examples).split(max(1, ENCODE_PX // (height * width))):
-            pixels = pictures[some].float() / 127.5 - 1
-            with self.autocast():
-                tokens.append(pack(self.autoencoder.encode(pixels)).float())
-        return Slot(torch.cat(tokens), row, grid)
-
-    def _remembered(self, picture: Tensor) -> Tensor:
-        """The tokens (1, n, d) of a picture (3, H, W) uint8 on the CPU, moved where they are not known yet.
-
-        It is encoded alone, so that they do not depend on its batch.
-        """
-        key = tuple(picture.shape), hashlib.blake2b(picture.contiguous().numpy().tobytes()).digest()
-        tokens = self._kept.pop(key, None)
-        if tokens is None:
-            with self.autocast():
-                tokens = pack(self.autoencoder.encode(picture[None].to(self.device).float() / 127.5 - 1)).float()
-        self._kept[key] = tokens
-        if len(self._kept) > self.training.kept_encodings:
-            del self._kept[next(iter(self._kept))]
-        return tokens
 
 
 def parts(losses: Tensor, kinds: Sequence[str], t: Tensor) -> dict[str, Tensor]:

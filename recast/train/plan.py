@@ -15,8 +15,8 @@ from recast.config import FlowConfig, ModelConfig
 from recast.errors import ConfigError
 from recast.train.alive import WIDE, Moment, Step, adapter_parameters, adapter_sizes, moments
 from recast.train.data.example import Shape
-from recast.train.flow_stage import ENCODE_PX
 from recast.train.hardware import Device
+from recast.train.passes import ENCODE_PX
 from recast.train.settings import Checkpointing, Parallel, Precision
 
 GIB = 2**30

@@ -115,8 +115,8 @@ def test_only_what_is_guided_costs_two_evaluations_of_the_teacher(known, trainin
     """Edits at scale 1 cost one; a target costs one more, the student its forward and backward pass."""
     made, pictures = new(known, edit_guidance=1.0), pairs(3)
     shares = {"edit": 0, "text_to_image": 0, "keep": 0, "reverse": 0, "text_dropout": 0, "context_dropout": 0}
-    made.reading.training = FlowTraining(**shares | training)
-    (each,) = made.reading.passes(pictures, made.reading._plan(pictures))
+    made.reading.training = made.reading.maker.training = FlowTraining(**shares | training)
+    (each,) = made.reading.passes(pictures, made.reading.maker.uses(pictures))
     work = made.reading.work(pictures).total
     assert made.flops(pictures) == made.reading.flops(pictures) + (1 + teachers) * work
     pair = replace(known[1], each=each)
