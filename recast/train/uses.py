@@ -90,7 +90,8 @@ class Use:
     target: int  # the slot of the picture to be made
     contexts: tuple[int, ...]  # the slots of the pictures that are shown, in order
     prompt: str
-    has_mask: bool = False  # the batch's mask says what must change
+    base: int = 0  # of its contexts: the one that is changed
+    has_mask: bool = False  # the batch's mask says what must change in that one
     is_copy: bool = False  # an edit whose target is one of its contexts, to the pixel: nothing is to change
     category: str = ""  # of the edit, in the source's words
     time: tuple[float, float] = (1.0, 0.5)  # choice and quantile, as `TimeLaw.times` takes them
@@ -202,6 +203,7 @@ def _edit(
         target=target,
         contexts=tuple(slots),
         prompt=prompt,
+        base=batch.bases[example],
         has_mask=batch.masks is not None,
         is_copy=any(torch.equal(_picture(batch, example, slot), wanted) for slot in slots),
         category=batch.kinds[example] if batch.kinds else "",

@@ -131,7 +131,7 @@ def write(
         batches.close()
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class _Row:
     """One pair, on the CPU as it is stored."""
 
@@ -141,7 +141,13 @@ class _Row:
     prompt: str
     is_copy: bool
     category: str
+    base: int
+    mask: Tensor | None  # (n,) bool, where it is known
     tensors: Mapping[str, Tensor]  # endpoint (n, d), context (r, d) if there is one, probe (PROBE,); states on the way
+
+    @property
+    def is_masked(self) -> bool:
+        return self.mask is not None
 
 
 def _started(place: Path, makers: Mapping[str, str], settings: PairSettings, batches: Batches) -> Manifest:
@@ -203,7 +209,17 @@ def _made(teacher: Teacher, reading: FlowStage, batch: Any, settings: PairSettin
             tensors |= {} if context is None else {"context": context[i]}
             yield (
                 Key(each.grid, each.context_grids),
-                _Row(use.number, batch.ids[use.example], use.kind, use.prompt, use.is_copy, use.category, tensors),
+                _Row(
+                    number=use.number,
+                    id=batch.ids[use.example],
+                    kind=use.kind,
+                    prompt=use.prompt,
+                    is_copy=use.is_copy,
+                    category=use.category,
+                    base=use.base,
+                    mask=each.mask[i].cpu() if use.has_mask and each.mask is not None else None,
+                    tensors=tensors,
+                ),
             )
 
 
@@ -239,12 +255,15 @@ def _write_part(path: Path, rows: Mapping[Key, list[_Row]]) -> None:
     for number, (key, members) in enumerate(sorted(rows.items())):
         words = {
             "numbers": "number", "ids": "id", "kinds": "kind", "prompts": "prompt", "copies": "is_copy",
-            "categories": "category",
+            "categories": "category", "bases": "base", "masked": "is_masked",
         }  # fmt: skip
         said = {plural: [getattr(row, one) for row in members] for plural, one in words.items()}
         groups.append({"grid": key.grid, "contexts": key.contexts, **said})
         for what in members[0].tensors:
             tensors[f"{number}/{what}"] = torch.stack([row.tensors[what] for row in members])
+        if any(row.is_masked for row in members):
+            empty = torch.zeros(key.grid[0] * key.grid[1], dtype=torch.bool)
+            tensors[f"{number}/mask"] = torch.stack([empty if row.mask is None else row.mask for row in members])
     entries = {name: (DTYPE_NAMES[tensor.dtype], tuple(tensor.shape)) for name, tensor in tensors.items()}
     part = path.with_name(f".{path.name}.part")
     part.unlink(missing_ok=True)  # of a writer that was killed

@@ -5,7 +5,7 @@ where they are wanted, the states that the walk went through. Kept are tokens of
 words; the noise and the encoding of the words are made again. With n target tokens of d channels, s states, the end
 among them, and r context tokens a pair takes 2 (s n + r) d bytes, 16 more to know the noise by, and its words: of
 `nano` at 256 x 256, n = 256, d = 64 and s = 1, 64 KiB for an edit and 32 KiB for text to image, where the encoded text
-would take 54 KiB more and the noise 32.
+would take 54 KiB more and the noise 32. An edit whose mask is known takes n bytes more: which tokens must change.
 
     manifest.json             whose endpoints, how they were made, the shards, and where the examples stand
     pairs-00000-00.safetensors  one part of the first shard: of each shape its rows, the words in the header
@@ -54,6 +54,7 @@ class PairBatch:
     each: what was asked; its `clean` (k, n, d) is the teacher's endpoint, its numbers are places in the stream of
     pairs. noise: (k, n, d), what the teacher's walk began with. guidance, steps: of that walk.
     states: (k, s - 1, n, d), where it stood after each of s equal parts but the last; None where only its end is known.
+    The mask of `each` is None where none of the pairs has one.
     """
 
     each: Pass
@@ -69,10 +70,11 @@ class PairBatch:
         return self.each.numbers
 
     def to(self, device: torch.device) -> PairBatch:
-        """The same on a device, in fp32."""
+        """The same on a device, numbers in fp32."""
 
         def there(tensor: Tensor) -> Tensor:
-            return tensor.to(device, non_blocking=True).float()
+            moved = tensor.to(device, non_blocking=True)
+            return moved if moved.dtype == torch.bool else moved.float()
 
         return self._moved(there)
 
@@ -81,8 +83,9 @@ class PairBatch:
         return self._moved(Tensor.pin_memory)
 
     def _moved(self, move: Callable[[Tensor], Tensor]) -> PairBatch:
-        context, states = (None if each is None else move(each) for each in (self.each.context, self.states))
-        each = replace(self.each, clean=move(self.each.clean), context=context)
+        may = (self.each.context, self.each.mask, self.states)
+        context, mask, states = (None if each is None else move(each) for each in may)
+        each = replace(self.each, clean=move(self.each.clean), context=context, mask=mask)
         return replace(self, each=each, noise=move(self.noise), states=states)
 
 
@@ -164,7 +167,7 @@ class _Part:
     path: Path
     name: str  # of its tensors
     header: Header
-    words: Mapping[str, Any]  # numbers, ids, kinds, prompts, copies, categories, a list each
+    words: Mapping[str, Any]  # numbers, ids, kinds, prompts, copies, categories, bases, masked, a list each
 
 
 @dataclass
@@ -220,6 +223,11 @@ class Pairs:
 
     def __len__(self) -> int:
         return self.manifest.pairs
+
+    @property
+    def masked(self) -> int:
+        """Of how many pairs the mask is known: none in shards of earlier versions."""
+        return sum(sum(part.words.get("masked", ())) for shape in self._shapes.values() for part in shape.parts)
 
     def about(self) -> dict[str, Any]:
         """What it reads and how, as JSON data."""
@@ -318,8 +326,13 @@ class Pairs:
         _require_probe(noise, torch.stack([self._row(part, "probe", row) for part, row in rows]), self.place)
         context = torch.stack([self._row(part, "context", row) for part, row in rows]) if key.contexts else None
         states = torch.stack([self._row(part, "states", row) for part, row in rows]) if self.states > 1 else None
+        mask = None
+        if any(use.has_mask for use in uses):
+            empty = torch.zeros(clean.shape[1], dtype=torch.bool)
+            known = zip(uses, rows, strict=True)
+            mask = torch.stack([self._row(part, "mask", row) if use.has_mask else empty for use, (part, row) in known])
         return PairBatch(
-            each=Pass(uses=uses, clean=clean, grid=key.grid, context=context, context_grids=key.contexts, mask=None),
+            each=Pass(uses=uses, clean=clean, grid=key.grid, context=context, context_grids=key.contexts, mask=mask),
             noise=noise,
             of=of,
             ids=tuple(str(part.words["ids"][row]) for part, row in rows),
@@ -347,7 +360,7 @@ class _At(NamedTuple):
 
 
 def _use(part: _Part, row: int, example: int, number: int, contexts: int) -> Use:
-    """What was asked of a pair. Shards of earlier versions hold neither copies nor categories: none is known there."""
+    """What was asked of a pair. Shards of earlier versions lack copies, categories, bases or masks: none is known."""
     words = part.words
     kind: Kind = words["kinds"][row]
     return Use(
@@ -359,6 +372,8 @@ def _use(part: _Part, row: int, example: int, number: int, contexts: int) -> Use
         prompt=str(words["prompts"][row]),
         is_copy=bool(words["copies"][row]) if "copies" in words else False,
         category=str(words["categories"][row]) if "categories" in words else "",
+        base=int(words["bases"][row]) if "bases" in words else 0,
+        has_mask=bool(words["masked"][row]) if "masked" in words else False,
     )
 
 

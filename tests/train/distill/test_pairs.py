@@ -20,6 +20,7 @@ from recast.train.flow_stage import FlowTraining
 from recast.train.parallel import ALONE, Ranks
 from recast.weights.files import TensorFile
 from tests.train.distill.toy import SMALL
+from tests.train.pairs import pairs as pairs_of
 from tests.train.pairs import stage
 from tests.train.small_runs import Stream
 
@@ -110,7 +111,7 @@ def test_what_is_known_of_an_edit_is_read_back(tmp_path, monkeypatch):
             for batch in super().__iter__():
                 target = batch.target.clone()
                 target[0] = batch.contexts[0][0]
-                yield replace(batch, target=target)
+                yield replace(batch, target=target, masks=torch.ones(len(target), 1, 64, 64, dtype=torch.bool))
 
     made = stage(replace(ASKED, edit=1.0, text_to_image=0.0, reverse=0.0), flow=SMALL)
     list(write(teacher(), made, Same(ALONE), tmp_path, replace(TOLD, count=4)))
@@ -119,18 +120,56 @@ def test_what_is_known_of_an_edit_is_read_back(tmp_path, monkeypatch):
     asked_for = next(iter(Same(ALONE)))
     assert [seen[name].is_copy for name in asked_for.ids] == [True, False, False, False]
     assert [seen[name].category for name in asked_for.ids] == list(asked_for.kinds)
+    assert batch.each.mask.all()
     # shards of earlier versions say nothing of it
     inner = pairs.read_header
 
     def older(path):
         header = inner(path)
-        groups = [{k: v for k, v in each.items() if k not in ("copies", "categories")}
+        groups = [{k: v for k, v in each.items() if k not in ("copies", "categories", "bases", "masked")}
                   for each in json.loads(header.metadata["groups"])]  # fmt: skip
         return replace(header, metadata={**header.metadata, "groups": json.dumps(groups)})
 
     monkeypatch.setattr(pairs, "read_header", older)
     (batch,) = Pairs(tmp_path, batch=4).once()
     assert {(use.is_copy, use.category) for use in batch.each.uses} == {(False, "")}
+    assert batch.each.mask is None
+
+
+class Masked(Stream):
+    """Edits of the second of two pictures; of every other batch the masks are known."""
+
+    def __iter__(self):
+        for batch in super().__iter__():
+            number = batch.numbers[0]
+            made = pairs_of(len(batch.ids), first=number, contexts=2, of=batch.of, bases=(1,) * len(batch.ids))
+            masks = torch.zeros(len(batch.ids), 1, 64, 64, dtype=torch.bool)
+            for row in range(len(masks)):
+                masks[row, 0, 16 * row + 15, 17] = True  # one pixel of the token in row `row` and column 1
+            yield replace(made, masks=None if number // 4 % 2 else masks)
+
+
+def test_masks_are_read_back_token_by_token_and_what_has_none_stays_without(tmp_path):
+    """The shard holds both kinds; a writer that is stopped and goes on writes the same bytes."""
+    made = stage(replace(ASKED, edit=0.8, text_to_image=0.2), flow=SMALL)
+    told, places = replace(TOLD, batches_per_shard=2), (tmp_path / "straight", tmp_path / "stopped")
+    for place, counts in zip(places, ((16,), (1, 16)), strict=True):
+        for count in counts:
+            list(write(teacher(), made, Masked(ALONE), place, replace(told, count=count)))
+    assert files(places[0]) == files(places[1])
+    kept, known = Pairs(places[0], batch=3), []
+    for batch in kept.once():
+        batch = batch.to(torch.device("cpu"))
+        assert batch.each.mask is None or batch.each.mask.dtype == torch.bool
+        for row, use in enumerate(batch.each.uses):
+            number = int(batch.ids[row].removeprefix("pair-"))
+            assert use.has_mask == (use.kind == "edit" and not number // 4 % 2)
+            if use.has_mask:
+                known.append(number)
+                assert batch.each.mask[row].nonzero().flatten().tolist() == [4 * (number % 4) + 1]
+                assert use.base == 1
+        assert (batch.each.mask is None) == (not any(use.has_mask for use in batch.each.uses))
+    assert len(known) == kept.masked > 4
 
 
 def test_the_context_is_kept_as_the_teacher_saw_it(whole):
