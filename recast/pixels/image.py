@@ -121,12 +121,17 @@ def opened(source: Source, *, limit_pixels: int, name: str) -> Iterator[tuple[An
     with _opened(source, name) as (image, caught, data):
         _check_limit(image.width, image.height, limit_pixels, _label(source, name))
         notes = []
-        frames = getattr(image, "n_frames", 1)
-        if frames > 1 and image.format != "MPO":  # a camera's second picture is a preview or a depth map
+        frames = frames_of(image)
+        if frames > 1:
             kind = "pages" if image.format == "TIFF" else "animated"
             notes.append(f"{kind}: frame {image.tell() + 1} of {frames} is used")
         yield image, notes, data
         notes += [f"decoder: {w.message}" for w in caught if issubclass(w.category, UserWarning)]
+
+
+def frames_of(image: Image.Image) -> int:
+    """How many pictures the file of an image shows: a camera's second one (MPO) is a preview, or a depth map."""
+    return 1 if image.format == "MPO" else getattr(image, "n_frames", 1)
 
 
 def has_16_bits(image: Image.Image) -> bool:

@@ -185,10 +185,13 @@ def certify(source: Original, result: Original, support: np.ndarray) -> Certific
 
 
 def verify(source: Original, result: Original, certificate: Certificate | None) -> Verdict:
-    """Whether all that the certificate says is true of these two pictures; what differs, even without one."""
+    """Whether all that the certificate says is true of these two pictures; what differs, even without one.
+
+    An alpha that is opaque everywhere says nothing: a result may lack the source's, as lossless WebP leaves it out.
+    """
+    result = _alike(source, result)
     reasons = ["result: carries no certificate"] if certificate is None else _forgeries(certificate, source)
-    wrong = mismatches(source, result)
-    reasons += wrong
+    reasons += [*mismatches(source, result), *_unseen(source, result)]
     of = source.width * source.height
     if (result.width, result.height, result.depth) != (source.width, source.height, source.depth):
         return Verdict(False, 0, of, 0, None, 0, None, tuple(reasons))
@@ -251,6 +254,26 @@ def differences(source: Original, result: Original) -> np.ndarray:
         one, other = (picture.levels if picture.alpha is None else picture.alpha for picture in (source, result))
         differs |= one != other
     return differs
+
+
+def _alike(source: Original, result: Original) -> Original:
+    """The result with an opaque alpha put on, or left out, as the source has it."""
+    if source.alpha is not None and result.alpha is None:
+        opaque = np.full(result.samples.shape[:2], result.levels, result.samples.dtype)
+        return replace(result, alpha=opaque)
+    if source.alpha is None and result.alpha is not None and (result.alpha == result.levels).all():
+        return replace(result, alpha=None)
+    return result
+
+
+def _unseen(source: Original, result: Original) -> list[str]:
+    """What a viewer may show of the result's file that is not in the samples that are compared."""
+    wrong = []
+    if result.is_one_of_several:
+        wrong.append("result: its file holds further pictures, of which a viewer may show another; one accepted")
+    if strange := [each for each in result.unheeded if each not in source.unheeded]:
+        wrong.append(f"result: says of its colours what the source does not, and may look different: {strange[0]}")
+    return wrong
 
 
 def _forgeries(certificate: Certificate, source: Original) -> list[str]:

@@ -46,6 +46,8 @@ class Original:
 
     icc: the colour profile as it came, None for sRGB. is_grey: the three channels are one, and stored as one. warnings:
     what reading changed or passed over. source: the path it came from. format: of the file, as Pillow names it.
+    unheeded: those of the warnings that tell of colours which other viewers may show. is_one_of_several: its file holds
+    further pictures, frames or pages, of which a viewer may show another.
     """
 
     samples: np.ndarray
@@ -55,6 +57,8 @@ class Original:
     warnings: tuple[str, ...] = ()
     source: str | None = None
     format: str | None = None
+    unheeded: tuple[str, ...] = ()
+    is_one_of_several: bool = False
 
     def __post_init__(self) -> None:
         shape, dtype = self.samples.shape, self.samples.dtype
@@ -133,8 +137,9 @@ class Original:
             came, accepted = (f"{a.dtype} {a.shape}" for a in (samples, self.samples))
             raise ShapeError(f"samples: {came} came; {accepted} accepted, as the picture has; convert them")
         if self.is_grey and (np.ptp(samples, axis=2) > 0).any():
-            return replace(self.as_rgb(), samples=samples, warnings=(*self.warnings, COLOURED))
-        return replace(self, samples=samples)
+            coloured = replace(self.as_rgb(), warnings=(*self.warnings, COLOURED))
+            return replace(coloured, samples=samples, is_one_of_several=False)
+        return replace(self, samples=samples, is_one_of_several=False)
 
     def as_rgb(self) -> Original:
         """The same samples and look with three channels stored: a grey profile becomes an RGB one of the same curve."""
@@ -197,10 +202,14 @@ def read_original(
         dtypes = (np.uint8, np.uint16)
         return Original(*files.split_array(source, limit_pixels=limit_pixels, name=name, dtypes=dtypes))
     with files.opened(source, limit_pixels=limit_pixels, name=name) as (image, notes, data):
-        notes += png.passed_over(data or b"")
-        kind = image.format
+        unheeded = tuple(png.passed_over(data or b""))
+        notes += unheeded
+        kind, is_one_of_several = image.format, files.frames_of(image) > 1 or png.is_animated(data or b"")
         original = _settled(Original(*decoding.decoded(image, data, notes)), notes)
-    return replace(original, warnings=tuple(dict.fromkeys(notes)), source=files.path_of(source), format=kind)
+    return replace(
+        original, warnings=tuple(dict.fromkeys(notes)), source=files.path_of(source), format=kind, unheeded=unheeded,
+        is_one_of_several=is_one_of_several,
+    )  # fmt: skip
 
 
 def encode_original(

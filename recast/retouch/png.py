@@ -13,6 +13,9 @@ from recast.pixels.png import SIGNATURE, chunk
 from recast.retouch.embedded import encoded
 
 SRGB_GAMMA = 45_455  # times 100,000
+SRGB_PRIMARIES = (31_270, 32_900, 64_000, 33_000, 30_000, 60_000, 15_000, 6_000)  # white, red, green, blue; x, y each
+SRGB_CICP = bytes([1, 13, 0, 1])
+COLOURS = (b"cICP", b"iCCP", b"sRGB", b"gAMA", b"cHRM")  # in the order in which a reader has to heed them
 HEADER_END = len(SIGNATURE) + 25  # the header is one chunk of 13 bytes, always the first
 
 
@@ -34,26 +37,46 @@ def inserted(data: bytes, chunks: list[bytes]) -> bytes:
 
 
 def names(data: bytes) -> Iterator[tuple[bytes, bytes]]:
-    """Name and content of each chunk before the pixels; ends where the file is no PNG any more."""
+    """Name and content of each chunk, but for pixels, whose content is left out; ends where the file is no PNG."""
     at = len(SIGNATURE) if data.startswith(SIGNATURE) else len(data)
     while at + 12 <= len(data):
         (length,) = struct.unpack_from(">I", data, at)
         name = data[at + 4 : at + 8]
-        if name in (b"IDAT", b"IEND"):
+        if name == b"IEND":
             return
-        yield name, data[at + 8 : at + 8 + length]
+        yield name, b"" if name == b"IDAT" else data[at + 8 : at + 8 + length]
         at += 12 + length
 
 
 def passed_over(data: bytes) -> list[str]:
-    """What a file says of its colours that is not listened to, a phrase each: nothing if it has an ICC profile."""
-    found = dict(names(data))
-    if b"iCCP" in found or b"sRGB" in found:
-        found.pop(b"gAMA", None)  # meant for readers that know no profiles
+    """What a file says of its colours that is not listened to, a phrase each; what says sRGB anyway is none."""
+    found: dict[bytes, bytes] = {}
     notes = []
-    if b"cICP" in found:
+    is_behind = False
+    for name, content in names(data):
+        is_behind |= name == b"IDAT"
+        if name in COLOURS and (is_behind or name in found):
+            notes.append(
+                f"{name.decode()}: a second such chunk, or one behind the pixels, of which readers think apart"
+            )
+        elif name in COLOURS:
+            found[name] = content
+    if b"iCCP" in found and b"sRGB" in found:
+        notes.append("an sRGB chunk beside a colour profile is passed over: taken as the profile says")
+    if found.get(b"cICP", SRGB_CICP) != SRGB_CICP:
         notes.append("colour space named by a cICP chunk is passed over: taken as the profile says, or as sRGB")
-    gamma = found.get(b"gAMA", b"")
+    if b"iCCP" in found or b"sRGB" in found:
+        return notes  # the other two are meant for readers that know no profiles
+    gamma, primaries = found.get(b"gAMA", b""), found.get(b"cHRM", b"")
     if len(gamma) == 4 and abs(struct.unpack(">I", gamma)[0] - SRGB_GAMMA) > 1000:
         notes.append(f"gamma {struct.unpack('>I', gamma)[0] / 1e5:.5f} of a gAMA chunk is passed over: taken as sRGB")
+    if len(primaries) == 32:
+        own = struct.unpack(">8I", primaries)
+        if max(abs(one - other) for one, other in zip(own, SRGB_PRIMARIES, strict=True)) > 1000:
+            notes.append("primaries of a cHRM chunk are passed over: taken as those of sRGB")
     return notes
+
+
+def is_animated(data: bytes) -> bool:
+    """Whether a file says that it holds an animation, which viewers show instead of its pixels."""
+    return any(name == b"acTL" for name, _ in names(data))

@@ -18,7 +18,7 @@ from PIL import Image
 
 from recast.errors import InputError
 from recast.pixels import srgb
-from recast.retouch import embedded
+from recast.retouch import embedded, png
 from recast.retouch.certificate import Broken, Certificate, certify, read_certificate, verify
 from recast.retouch.original import Original, encode_original, read_original
 from tests.pixels.test_image import P3, icc, matrix_profile, raw_png
@@ -234,6 +234,59 @@ class TestVerify:
         assert not verdict.is_kept
         assert verdict.reasons == ("result: carries no certificate",)
         assert (verdict.differing, verdict.box, verdict.preserved) == (200, (10, 5, 30, 15), HEIGHT * WIDTH - 200)
+
+    def test_an_opaque_alpha_says_nothing(self, made):
+        """Lossless WebP leaves an opaque alpha out; one that hides a pixel is not to be lost."""
+        source = replace(a_source(), alpha=np.full((HEIGHT, WIDTH), 255, np.uint8))
+        certificate = certify(source, a_result(source), SUPPORT)
+        again = read_original(encode_original(a_result(source), "webp", certificate=certificate.to_json()))
+        assert again.alpha is None
+        assert verify(source, again, certificate).is_kept
+        without = replace(source, alpha=None)
+        assert verify(without, a_result(source), certify(without, a_result(without), SUPPORT)).is_kept
+        source, result, certificate = made
+        assert verify(source, replace(result, alpha=None), certificate).broken > 700
+
+    def test_a_file_that_shows_other_pictures_too_is_not_kept(self):
+        """A viewer shows the frames of an animated PNG, and not the pixels that are compared."""
+        source = a_source(has_alpha=False, profile=None)
+        result = a_result(source)
+        certificate = certify(source, result, SUPPORT)
+        data = encode_original(result, "png", certificate=certificate.to_json())
+        hidden = png.inserted(data, [png.chunk(b"acTL", struct.pack(">II", 1, 0))] * 2)  # Pillow gives two of them up
+        frames = [Image.fromarray(255 - result.samples)]
+        file = io.BytesIO()
+        Image.fromarray(result.samples).save(file, "WEBP", lossless=True, save_all=True, append_images=frames)
+        for several in (hidden, file.getvalue()):
+            verdict = verify(source, read_original(several), certificate)
+            assert not verdict.is_kept
+            assert verdict.broken == 0
+            assert "further pictures" in verdict.reasons[0]
+        animated = read_original(file.getvalue())
+        first = animated.with_samples(a_result(animated).samples)
+        assert verify(animated, first, certify(animated, first, SUPPORT)).is_kept  # one picture, of its first frame
+
+    @pytest.mark.parametrize(
+        ("name", "content"),
+        [
+            (b"gAMA", struct.pack(">I", 100_000)), (b"cICP", bytes([9, 16, 0, 1])),
+            (b"cHRM", struct.pack(">8I", 31270, 32900, 30000, 60000, 64000, 33000, 15000, 6000)),
+        ],
+    )  # fmt: skip
+    def test_colours_that_only_other_viewers_show_are_no_longer_the_source(self, name, content):
+        source = a_source(has_alpha=False, profile=None)
+        certificate = certify(source, a_result(source), SUPPORT)
+        file = io.BytesIO()
+        Image.fromarray(a_result(source).samples).save(file, "PNG")
+        plain, told = file.getvalue(), png.inserted(file.getvalue(), [png.chunk(name, content)])
+        assert verify(source, read_original(plain), certificate).is_kept
+        verdict = verify(source, read_original(told), certificate)
+        assert not verdict.is_kept
+        assert name.decode() in verdict.reasons[0]
+        behind = plain[:-12] + png.chunk(name, content) + plain[-12:]  # which some readers listen to
+        assert "behind the pixels" in verify(source, read_original(behind), certificate).reasons[0]
+        as_the_source = replace(source, unheeded=read_original(told).unheeded)
+        assert verify(as_the_source, read_original(told), certificate).is_kept
 
     def test_srgb_by_any_name_is_one_profile(self):
         source = a_source(profile=None)
