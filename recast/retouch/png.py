@@ -56,9 +56,7 @@ def passed_over(data: bytes) -> list[str]:
     for name, content in names(data):
         is_behind |= name == b"IDAT"
         if name in COLOURS and (is_behind or name in found):
-            notes.append(
-                f"{name.decode()}: a second such chunk, or one behind the pixels, of which readers think apart"
-            )
+            notes.append(f"{name.decode()}: a second such chunk, or one behind the pixels: readers disagree")
         elif name in COLOURS:
             found[name] = content
     if b"iCCP" in found and b"sRGB" in found:

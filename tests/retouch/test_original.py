@@ -155,8 +155,8 @@ class TestReading:
         assert read_original(tagged).warnings == ()
         wide = png.inserted(STORED["rgb"][0], [png.chunk(b"cICP", bytes([9, 16, 0, 1]))])
         assert "cICP" in read_original(wide).warnings[0]
-        srgb_anyway = [png.chunk(b"cICP", bytes([1, 13, 0, 1])), png.chunk(b"cHRM", struct.pack(">8I", 31269, 32899, 63999,
-                       33001, 30000, 60000, 15000, 5999))]  # fmt: skip
+        primaries = struct.pack(">8I", 31269, 32899, 63999, 33001, 30000, 60000, 15000, 5999)
+        srgb_anyway = [png.chunk(b"cICP", bytes([1, 13, 0, 1])), png.chunk(b"cHRM", primaries)]
         assert not read_original(png.inserted(STORED["rgb"][0], srgb_anyway)).warnings
         usual = png.inserted(STORED["rgb"][0], [png.chunk(b"gAMA", struct.pack(">I", 45_455))])
         assert read_original(usual).warnings == ()
