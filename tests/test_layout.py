@@ -8,7 +8,7 @@ from pathlib import Path
 
 PACKAGE = Path(__file__).parent.parent / "recast"
 CORE = {"errors", "config", "pixels", "latents", "flow", "context", "weights", "recipe", "options", "cost"}
-CORE |= {"run", "pipeline", "loading", "models", "selftest", "nano", "cpu_units"}
+CORE |= {"run", "pipeline", "loading", "models", "selftest", "nano", "cpu_units", "alone"}
 ROOMS = {"quality", "retouch", "safety", "serve", "speed", "studio", "thumbnails", "train", "world"}
 MAY = {
     "errors": set(),
@@ -19,6 +19,7 @@ MAY = {
     "context": {"latents", "pixels", "config", "errors"},
     "weights": {"config", "errors"},
     "cpu_units": set(),
+    "alone": {"errors"},
     "recipe": {"config", "errors"},
     "options": {"config", "errors"},
     "cost": {"config", "errors"},

@@ -6,11 +6,12 @@ import argparse
 import json
 import signal
 import sys
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
+from recast.alone import alone
 from recast.cli.options import width_height
 from recast.cli.parallel import process
 from recast.errors import ConfigError, InputError
@@ -150,6 +151,11 @@ def processes(args: argparse.Namespace, share: Parallel) -> Iterator[Ranks]:
         parallel.stop(ranks)
 
 
+def run_alone(place: Path, ranks: Ranks) -> AbstractContextManager[None]:
+    """The run's folder for these processes alone, held by the first of them; see `recast.alone`."""
+    return alone(place, "run", needs_locks=False) if ranks.rank == 0 else nullcontext()
+
+
 def carry_out(args: argparse.Namespace, share: Parallel, making: Callable[[Ranks, Callable[..., None]], Ready]) -> int:
     """Go through the run that `making` makes, or go on with it, and publish its weights; the exit code.
 
@@ -161,7 +167,7 @@ def carry_out(args: argparse.Namespace, share: Parallel, making: Callable[[Ranks
     from recast.train.journal import Journal
 
     place = in_its_place(args)
-    with processes(args, share) as ranks:
+    with processes(args, share) as ranks, run_alone(place, ranks):
         journal = Journal(place, ranks, tensorboard=args.tensorboard)
         made = making(ranks, journal.event)
         with Progress(quiet=args.quiet or ranks.rank > 0) as progress, interrupted() as asked:

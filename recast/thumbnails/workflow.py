@@ -17,6 +17,7 @@ from typing import Any
 
 import numpy as np
 
+from recast.alone import alone
 from recast.errors import ConfigError, GateFailed
 from recast.pixels import image
 from recast.pixels.image import Picture
@@ -32,7 +33,6 @@ from recast.thumbnails.habits import read_habits
 from recast.thumbnails.identity import Sheet, cast, sheet
 from recast.thumbnails.instructions import concepts, named_images
 from recast.thumbnails.kit import Kit
-from recast.thumbnails.lock import alone
 from recast.thumbnails.manifest import Entry
 from recast.thumbnails.profiles import Profile
 from recast.thumbnails.rank import Measure
@@ -41,6 +41,7 @@ from recast.thumbnails.setting import checked_in, design, profiles_of, reframed,
 from recast.thumbnails.stages import Record, Stages, sha256
 from recast.thumbnails.variants import SEED_STRIDE, TOGETHER, Asked, Made, Step, make, unedited
 
+LOCK = "stages/running.lock"
 STAGES = ("concepts", "base", "variants", "designs", "checks", "rank", "export")
 
 
@@ -87,7 +88,7 @@ class Set:
         if until not in STAGES:
             raise ConfigError(f"until={until!r}: one of {', '.join(STAGES)} accepted")
         self.check()
-        with alone(self.folder):
+        with alone(self.folder, "set", file=LOCK):
             return (yield from self._through(until))
 
     def _through(self, until: str) -> Generator[Step, None, Finished | None]:

@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 import recast
+from recast.alone import alone
 from recast.cli.main import main
 from recast.errors import InputError
 from recast.train.examples import Examples
@@ -220,6 +221,16 @@ def test_what_cannot_work_is_refused_in_one_line(
     said = capsys.readouterr().err.strip()
     assert message in said
     assert len(said.splitlines()) == 1
+
+
+def test_a_run_that_another_process_is_at_is_refused_and_stays_as_it_is(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+):
+    argv = ["train", "ae", "--preset", "tiny-ae", "--steps", "2", "--out", str(tmp_path), *SMALL, "--quiet"]
+    with alone(tmp_path, "run"):
+        assert main(argv) != 0
+    assert "works on this run; one at a time accepted" in capsys.readouterr().err
+    assert [each.name for each in tmp_path.iterdir()] == [".running.lock"]
 
 
 def test_ctrl_c_saves_and_the_same_command_goes_on(autoencoder: Path, tmp_path: Path):

@@ -9,16 +9,16 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from recast.alone import alone
 from recast.errors import ConfigError, GateFailed, InputError
 from recast.pixels import image
 from recast.thumbnails.boxes import Box
 from recast.thumbnails.brief import Base, Brief, Level, Variants
 from recast.thumbnails.findings import Finding
 from recast.thumbnails.kit import Character, Colour, ExportStyle, Kit, Layout, LogoStyle, TextStyle
-from recast.thumbnails.lock import alone
 from recast.thumbnails.seeing import FoundFace, Sight
 from recast.thumbnails.stages import sha256
-from recast.thumbnails.workflow import Set, Tools
+from recast.thumbnails.workflow import LOCK, Set, Tools
 from tests.thumbnails.standins import FACE, SKIN, Died, Eyes, Painter
 
 LEVELS = ("stripes", "waves", "bars", "rain")
@@ -275,7 +275,10 @@ def test_bad_input_is_found_before_anything_is_written(tmp_path: Path):
 
 def test_nothing_is_made_while_another_process_works_on_the_set(tmp_path: Path):
     brief, kit = channel(tmp_path)
-    with alone(tmp_path / "set"), pytest.raises(InputError, match="works on this set; one at a time accepted"):
+    with (
+        alone(tmp_path / "set", "set", file=LOCK),
+        pytest.raises(InputError, match="works on this set; one at a time accepted"),
+    ):
         made(brief, kit, tmp_path / "set", Painter())
     assert [each.name for each in (tmp_path / "set").iterdir()] == ["stages"]
 

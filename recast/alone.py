@@ -1,9 +1,11 @@
-"""One process at a time makes a set: two would write the same files, and each would spoil the other's records."""
+"""One process at a time works in a folder: two would write the same files, and each would spoil the other's records."""
 
 from __future__ import annotations
 
+import errno
 import fcntl
 import json
+import logging
 import os
 import platform
 from collections.abc import Iterator
@@ -13,23 +15,26 @@ from pathlib import Path
 
 from recast.errors import InputError
 
-NAME = "running.lock"
+log = logging.getLogger(__name__)
+
+WITHOUT_LOCKS = (errno.ENOLCK, errno.ENOSYS, errno.EOPNOTSUPP)
 
 
 @contextmanager
-def alone(folder: Path) -> Iterator[None]:
-    """The set's folder for the caller alone, until the block ends, however it ends.
+def alone(folder: Path, what: str, *, file: str = ".running.lock", needs_locks: bool = True) -> Iterator[None]:
+    """A folder for the caller alone, until the block ends, however it ends.
 
-    The lock is the operating system's own (flock) on folder/stages/running.lock: it goes with its process, so one that
-    was killed leaves nothing to clear away. Raises InputError that says who holds it, and since when, and for a folder
-    that cannot be written to or locked.
+    The lock is the operating system's own (flock) on folder/file: it goes with its process, so one that was killed
+    leaves nothing to clear away. what: the folder holds, for the error. needs_locks: if not, a file system that has no
+    locks, as those of clusters may, is warned of and not refused.
+    Raises InputError that says who holds it, and since when, and for a folder that cannot be written to or locked.
     """
-    path = folder / "stages" / NAME
+    path = folder / file
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         handle = os.open(path, os.O_RDWR | os.O_CREAT, 0o644)
     except OSError as error:
-        raise _unfit(path, error) from error
+        raise _unfit(path, what, error) from error
     try:
         try:
             fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
@@ -38,11 +43,13 @@ def alone(folder: Path) -> Iterator[None]:
             os.pwrite(handle, json.dumps({"pid": os.getpid(), "host": platform.node(), "since": now}).encode(), 0)
         except BlockingIOError:
             raise InputError(
-                f"{folder}: {_holder(handle)} works on this set; one at a time accepted; wait for it, or end it and "
+                f"{folder}: {_holder(handle)} works on this {what}; one at a time accepted; wait for it, or end it and "
                 "run this again: what it has finished stays finished"
             ) from None
         except OSError as error:
-            raise _unfit(path, error) from error
+            if needs_locks or error.errno not in WITHOUT_LOCKS:
+                raise _unfit(path, what, error) from error
+            log.warning("%s: no locks on this file system; see that one process alone works on this %s", path, what)
         yield
     finally:
         with suppress(OSError):  # a child that was forked meanwhile has the handle too: to close it is not enough
@@ -50,10 +57,10 @@ def alone(folder: Path) -> Iterator[None]:
         os.close(handle)  # the file stays: to remove it could take another's lock away
 
 
-def _unfit(path: Path, error: OSError) -> InputError:
+def _unfit(path: Path, what: str, error: OSError) -> InputError:
     return InputError(
         f"{path}: cannot be written or locked ({error.strerror}); a folder you may write to, with room, on a file "
-        "system that has locks accepted; keep the set there"
+        f"system that has locks accepted; keep the {what} there"
     )
 
 

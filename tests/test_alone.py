@@ -1,4 +1,4 @@
-"""Two processes never work on one set; what a killed one leaves is in nobody's way."""
+"""Two processes never work in one folder; what a killed one leaves is in nobody's way."""
 
 import errno
 import json
@@ -10,14 +10,14 @@ from pathlib import Path
 
 import pytest
 
+from recast.alone import alone
 from recast.errors import InputError
-from recast.thumbnails.lock import NAME, alone
 
 HOLDS = """
 import sys
 from pathlib import Path
-from recast.thumbnails.lock import alone
-with alone(Path(sys.argv[1])):
+from recast.alone import alone
+with alone(Path(sys.argv[1]), "set"):
     print("held", flush=True)
     sys.stdin.read()
 """
@@ -36,28 +36,31 @@ def other(tmp_path: Path):
 
 def test_a_second_process_is_told_who_works_on_the_set_and_a_killed_one_lets_go(other, tmp_path: Path):
     said = rf"set: process {other.pid} on .*, since 20\d\d-\d\d-\d\d \d\d:\d\d:\d\d\+00:00, works on this set; one at a"
-    with pytest.raises(InputError, match=said), alone(tmp_path / "set"):
+    with pytest.raises(InputError, match=said), alone(tmp_path / "set", "set"):
         pass
     other.send_signal(signal.SIGKILL)
     other.wait()
-    with alone(tmp_path / "set"):
-        assert json.loads((tmp_path / "set" / "stages" / NAME).read_text())["pid"] == os.getpid()
+    with alone(tmp_path / "set", "set"):
+        assert json.loads((tmp_path / "set" / ".running.lock").read_text())["pid"] == os.getpid()
 
 
 def test_the_lock_goes_with_its_block_however_it_ends(tmp_path: Path):
-    with pytest.raises(KeyError), alone(tmp_path):
+    with pytest.raises(KeyError), alone(tmp_path, "set"):
         raise KeyError
-    with alone(tmp_path), pytest.raises(InputError, match=rf"process {os.getpid()} on"), alone(tmp_path):
+    with alone(tmp_path, "set"), pytest.raises(InputError, match=rf"process {os.getpid()} on"), alone(tmp_path, "set"):
         pass
-    with alone(tmp_path):
-        (tmp_path / "stages" / NAME).write_text("{")  # as it is between two writes
-        with pytest.raises(InputError, match="another process works on this set"), alone(tmp_path):
+    with alone(tmp_path, "set"):
+        (tmp_path / ".running.lock").write_text("{")  # as it is between two writes
+        with pytest.raises(InputError, match="another process works on this set"), alone(tmp_path, "set"):
             pass
 
 
 def test_a_folder_that_cannot_be_written_is_said(tmp_path: Path):
-    (tmp_path / "stages").write_text("a file")
-    with pytest.raises(InputError, match=r"stages/running\.lock: cannot be written or locked"), alone(tmp_path):
+    (tmp_path / "a").write_text("a file")
+    with (
+        pytest.raises(InputError, match=r"a/\.running\.lock: cannot be written or locked"),
+        alone(tmp_path / "a", "set"),
+    ):
         pass
 
 
@@ -66,9 +69,18 @@ def test_a_folder_without_locks_or_room_is_said(tmp_path: Path, monkeypatch, cal
     def fails(*_: object) -> None:
         raise OSError(errno.ENOLCK if call == "fcntl.flock" else errno.ENOSPC, "no more")
 
-    monkeypatch.setattr(f"recast.thumbnails.lock.{call}", fails)
-    with pytest.raises(InputError, match=r"cannot be written or locked \(no more\); a folder"), alone(tmp_path):
+    monkeypatch.setattr(f"recast.alone.{call}", fails)
+    with pytest.raises(InputError, match=r"cannot be written or locked \(no more\); a folder"), alone(tmp_path, "set"):
         pass
+
+
+def test_a_folder_without_locks_is_warned_of_where_none_are_needed(tmp_path: Path, monkeypatch, caplog):
+    def fails(*_: object) -> None:
+        raise OSError(errno.ENOSYS, "not here")
+
+    monkeypatch.setattr("recast.alone.fcntl.flock", fails)
+    with alone(tmp_path, "run", needs_locks=False):
+        assert "no locks on this file system; see that one process alone works on this run" in caplog.text
 
 
 def test_a_child_that_was_forked_does_not_hold_the_lock(tmp_path: Path, monkeypatch):
@@ -76,9 +88,9 @@ def test_a_child_that_was_forked_does_not_hold_the_lock(tmp_path: Path, monkeypa
     copies: list[int] = []
     real = os.ftruncate
     monkeypatch.setattr(os, "ftruncate", lambda handle, n: (copies.append(os.dup(handle)), real(handle, n)))
-    with alone(tmp_path):
+    with alone(tmp_path, "set"):
         pass
-    with alone(tmp_path):
+    with alone(tmp_path, "set"):
         pass
     for each in copies:
         os.close(each)
