@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import logging
+from contextlib import ExitStack
 from dataclasses import fields
 from pathlib import Path
 from typing import Any, Self
@@ -143,11 +144,6 @@ class _Weights:
     def depth(self, prefix: str) -> int:
         return len({name.removeprefix(prefix).split(".")[0] for name in self.shapes if name.startswith(prefix)})
 
-    def read(self, name: str) -> Tensor:
-        file, stored_name = self.stored[name]
-        with safe_open(file, framework="pt") as opened:
-            return opened.get_tensor(stored_name)
-
     def fill(self, network: nn.Module, device: torch.device | str, dtype: torch.dtype) -> None:
         """Give `network`, made on meta, its tensors, each cast to dtype before the next is read."""
         wanted = {name: tuple(tensor.shape) for name, tensor in network.state_dict().items()}
@@ -163,11 +159,19 @@ class _Weights:
         if listed:
             raise WeightsError(f"{self.place}: {'; '.join(listed)}; every tensor of the encoder and no other accepted")
         tensors = {}
-        for name in wanted:
-            tensor = self.read(name).to(device)
-            if scale_of[name] in self.stored:  # of float8 weights
-                tensor = tensor.float() * self.read(scale_of[name]).to(device)
-            tensors[name] = tensor.to(dtype)
+        with ExitStack() as held:  # a file once: every opening is another mapping, whose pages count again
+            opened = {file: held.enter_context(safe_open(file, framework="pt")) for file, _ in self.stored.values()}
+
+            def read(name: str) -> Tensor:
+                file, stored_name = self.stored[name]
+                tensor: Tensor = opened[file].get_tensor(stored_name)
+                return tensor.to(device)
+
+            for name in wanted:
+                tensor = read(name)
+                if scale_of[name] in self.stored:  # of float8 weights
+                    tensor = tensor.float() * read(scale_of[name])
+                tensors[name] = tensor.to(dtype)
         network.load_state_dict(tensors, assign=True)
 
 

@@ -149,6 +149,13 @@ def test_nano_encoder_loads_in_the_dtype_asked_for():
     assert text.tokens.dtype == text.pooled.dtype == torch.bfloat16
 
 
+def test_a_file_is_mapped_once_however_many_tensors_it_has():
+    """Each mapping's pages count as memory taken, again and again: 62 MiB of a file of 3.5."""
+    encoder = load_byte_t5(NANO, nano().text, "cpu", torch.bfloat16)  # as stored: nothing is copied
+    places = [weight.data_ptr() for weight in encoder.network.parameters()]
+    assert max(places) - min(places) < (NANO / "text_encoder" / "model.safetensors").stat().st_size
+
+
 def test_weights_that_do_not_fit_are_named(nano_copy):
     file = nano_copy / "text_encoder" / "model.safetensors"
     tensors = load_file(file)
