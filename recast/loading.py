@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, replace
 from functools import cache, partial
@@ -78,7 +78,8 @@ def load(
         flow,
         autoencoder,
         text,
-        checksums=partial(_checksums, files),
+        checksums=partial(_checksums, files, weights.remember),
+        recalled=partial(_checksums, files, weights.recalled),
         adapters=folded,
     )
 
@@ -109,7 +110,7 @@ def outline(name_or_path: str | Path = "nano", *, variant: str | None = None) ->
         flow,
         autoencoder,
         cast(TextEncoder, None),
-        checksums=partial(_checksums, files),
+        checksums=partial(_checksums, files, weights.remember),
     )
 
 
@@ -265,11 +266,11 @@ def _home(place: Path) -> Path:
     return place if place.is_dir() else place.parent
 
 
-def _checksums(files: Files) -> dict[str, str]:
-    """The hash of every file that was read, as "part/file"."""
+def _checksums(files: Files, hashed: Callable[[Path], str]) -> dict[str, str]:
+    """The hash of every file that was read, as "part/file". hashed: of one file."""
     found = {f"{name}/{file.name}": file for name, part in files.parts.items() for file in part.files}
     if "text_encoder" not in files.parts:  # stand-alone encoders, which are no part of a checkpoint
         found |= {f"text_encoder/{file.name}": file for file in stand_alone_files(files.home)}
     if files.delta is not None:
         found[f"delta/{files.delta.path.name}"] = files.delta.path
-    return {name: weights.checksum(file) for name, file in found.items()}
+    return {name: hashed(file) for name, file in found.items()}

@@ -14,6 +14,7 @@ from recast.config import nano
 from recast.errors import ConfigError, MissingWeights
 from recast.loading import has_fast_bf16, pick_device, pick_dtype
 from recast.nano import NANO
+from recast.weights import hashes
 
 PICTURE = np.random.default_rng(0).integers(0, 256, (64, 64, 3), dtype=np.uint8)
 
@@ -113,6 +114,18 @@ def test_an_adapter_changes_the_picture_and_is_named_in_the_recipe(model, tmp_pa
 def test_the_hashes_of_every_layout_are_kept_apart(tmp_path):
     weights.convert(NANO, tmp_path / "diffusers", "diffusers")
     assert len(recast.load(tmp_path / "diffusers", device="cpu").checksums()) == 3
+
+
+def test_a_recipe_s_hashes_are_of_the_bytes_and_those_to_look_up_by_are_recalled(model, tmp_path, monkeypatch):
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
+    monkeypatch.setattr(hashes, "SETTLED_NS", -(10**9))
+    true = model.checksums()
+    assert model.recalled() == true
+    table = json.loads(hashes.place().read_text())
+    hashes.place().write_text(json.dumps({name: (stamp, "seen") for name, (stamp, _) in table.items()}))
+    assert set(model.recalled().values()) == {"seen"}
+    assert model.checksums() == true
+    assert model.recalled() == true, "put right by the bytes"
 
 
 def test_a_file_finds_the_others_beside_it(model, tmp_path):

@@ -2,7 +2,7 @@
 
 Read `files` (the format), `names` (the two published layouts), `locate` and `checkpoint` (what is where), `reading`,
 `writing`, then `adapter_keys`, `adapters`, `adapter_writing` and `folding`; `deltas` and `delta_weights` are models
-kept as what they change of another. Looking at a file needs no torch: names are
+kept as what they change of another; `hashes` remembers which file is which. Looking at a file needs no torch: names are
 resolved when first used.
 """
 
@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from recast.weights.deltas import Base, Delta, is_delta, read_delta
     from recast.weights.files import checksum
     from recast.weights.folding import Folded, fold, settle, unfold
+    from recast.weights.hashes import recalled, remember
     from recast.weights.reading import Loaded, load_into
     from recast.weights.writing import convert, save
 
@@ -30,14 +31,15 @@ _HOMES = {
     "deltas": ("Base", "Delta", "is_delta", "read_delta"),
     "files": ("checksum",),
     "folding": ("Folded", "fold", "settle", "unfold"),
+    "hashes": ("recalled", "remember"),
     "reading": ("Loaded", "load_into"),
     "writing": ("convert", "save"),
 }
 __all__ = [
     "PARTS", "Adapter", "AdapterFormat", "AdapterReport", "Base", "Change", "Checkpoint", "Delta", "Folded", "Loaded",
     "Summary", "apply_delta", "check_base", "checksum", "convert", "digest", "fold", "is_delta", "load_into",
-    "open_all", "open_checkpoint", "read_adapter", "read_config", "read_delta", "save", "save_adapter", "save_delta",
-    "settle", "summary", "unfold",
+    "open_all", "open_checkpoint", "read_adapter", "read_config", "read_delta", "recalled", "remember", "save",
+    "save_adapter", "save_delta", "settle", "summary", "unfold",
 ]  # fmt: skip
 
 

@@ -156,13 +156,14 @@ def read_json(path: Path) -> dict[str, Any]:
 def checksum(path: str | Path) -> str:
     """SHA-256 of a file, in hex; of a folder, the SHA-256 over the sorted lines "hash  name" of its weight files.
 
-    Remembered while a file's size and time of change stay the same. Raises MissingWeights for a missing path.
+    Remembered by this process while a file's size and times of change stay the same; for others see `hashes`.
+    Raises MissingWeights for a missing path.
     """
     path = Path(path)
     require_local(path)
     if path.is_file():
         stat = path.stat()
-        return _sha256(path, stat.st_ino, stat.st_size, stat.st_mtime_ns)
+        return _sha256(path, stat.st_ino, stat.st_size, stat.st_mtime_ns, stat.st_ctime_ns)
     lines = [f"{checksum(file)}  {file.relative_to(path).as_posix()}\n" for file in sorted(path.rglob("*.safetensors"))]
     if not lines:
         raise MissingWeights(f"weights={str(path)!r}: a folder without .safetensors files; check the path")
@@ -245,7 +246,7 @@ def arriving(target: Path) -> Iterator[Path]:
 
 
 @lru_cache(maxsize=256)
-def _sha256(path: Path, inode: int, size: int, changed_ns: int) -> str:
+def _sha256(path: Path, inode: int, size: int, written_ns: int, changed_ns: int) -> str:
     with path.open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
 

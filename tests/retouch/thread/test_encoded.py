@@ -1,6 +1,7 @@
 """Encoded pictures are kept beside a thread: found again by the same bits alone, and gone without a trace."""
 
 import shutil
+import threading
 from pathlib import Path
 
 import pytest
@@ -79,6 +80,7 @@ def test_a_turn_in_another_process_encodes_nothing_that_did_not_change(thread):
     [
         {"checksums": lambda: {"tiny": "other weights"}},
         {"checksums": dict},
+        {"recalled": lambda: {"tiny": "other weights"}},
         {"plan": "lossless"},
         {"_arithmetic": lambda: {**tiny_pipeline()._arithmetic(), "threads": 7}},
     ],
@@ -142,6 +144,21 @@ def test_at_the_root_no_file_of_weights_is_read_before_the_first_step(thread):
     assert watched.encoded == []
     thread.edit(watched.editor, "z", at="root", seed=2, **OPTIONS)
     assert watched.encoded == [(48, 64)]
+
+
+def test_what_a_turn_looks_up_waits_for_no_file_of_weights(thread):
+    """The recipe's hashes are read beside the sampling; what is found again goes by those that are remembered."""
+    readers = []
+
+    def read() -> dict[str, str]:
+        readers.append(threading.current_thread())
+        return {"tiny": "as read"}
+
+    watched = Watched(checksums=read, recalled=lambda: {"tiny": "seed 0"})
+    node = second(thread, watched)
+    assert watched.encoded == []
+    assert [reader is threading.main_thread() for reader in readers] == [False]
+    assert node.recipe["weights"] == {"tiny": "as read"}
 
 
 def test_nothing_is_kept_where_nothing_is_carried(tmp_path):
