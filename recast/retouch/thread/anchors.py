@@ -173,7 +173,7 @@ def _read(data: bytes) -> tuple[np.ndarray, np.ndarray, dict[str, Any]]:
 
 
 def _weights(editor: Any) -> dict[str, str]:
-    """The hashes of the weights that an editor's generator works with, as its recipes have them; recalled, if it can."""
+    """The hashes of the weights that an editor's generator works with, as its recipes have them, recalled if it can."""
     generator = getattr(editor, "generator", editor)
     hashes = getattr(generator, "recalled", None) or getattr(generator, "checksums", None)
     return {} if hashes is None else dict(hashes())
