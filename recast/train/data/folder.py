@@ -30,6 +30,8 @@ from recast.train.data.split import named
 LIST = "metadata.jsonl"
 SOURCES = re.compile(r"source(\d*)")
 KNOWN = ("source", "sources", "target", "instruction", "inverse", "caption", "mask", "base", "kind", "id")
+TEXTS = ("instruction", "inverse", "caption", "mask", "kind")
+"""Fields of a list that are text, or null for none."""
 
 
 class FolderSource(Records):
@@ -77,7 +79,7 @@ class FolderSource(Records):
             captions=(*[None] * len(contexts), caption),
             mask=self._picture(row["mask"]) if row.get("mask") else None,
             base=row.get("base", 0),
-            kind=row.get("kind", ""),
+            kind=row.get("kind") or "",
             licence=self.licence,
         )
 
@@ -116,7 +118,7 @@ class FolderSource(Records):
         if not isinstance(words, Path):
             return words
         try:
-            return (self.place / words).read_text(encoding="utf-8").strip()
+            return (self.place / words).read_text(encoding="utf-8-sig").strip()  # some editors begin it with a mark
         except (OSError, ValueError) as error:
             raise InputError(f"{self.place / words}: cannot be read ({error}); a text in UTF-8 accepted") from error
 
@@ -132,11 +134,11 @@ def inside(place: Path, name: str) -> Path:
 def lines(path: Path) -> list[dict[str, Any]]:
     """The objects of a file with one JSON object a line. Raises InputError that names the line."""
     try:
-        text = path.read_text(encoding="utf-8")
+        text = path.read_text(encoding="utf-8-sig")
     except (OSError, ValueError) as error:
         raise InputError(f"{path}: cannot be read ({error}); JSON lines in UTF-8 accepted") from error
     rows = []
-    for number, line in enumerate(text.splitlines(), 1):
+    for number, line in enumerate(text.split("\n"), 1):  # not splitlines: JSON may hold U+2028 and its like
         if not line.strip():
             continue
         try:
@@ -162,6 +164,10 @@ def _listed(path: Path) -> list[dict[str, Any]]:
             what = "it has source and sources; one of them accepted"
         elif not isinstance(sources, list) or not all(isinstance(each, str) for each in sources):
             what = f"source is {sources!r}; a path, or in sources a list of paths, accepted"
+        elif strange := [name for name in TEXTS if not isinstance(row.get(name), str | None)]:
+            what = f"{strange[0]} is {row[strange[0]]!r}; a text accepted"
+        elif type(base := row.get("base", 0)) is not int:
+            what = f"base is {base!r}; the number of a source, from 0, accepted"
         if what:
             raise InputError(f"{path}: pair {number}: {what}; {', '.join(KNOWN)} accepted; correct the list")
         row.pop("source", None)

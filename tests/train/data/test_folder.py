@@ -69,12 +69,33 @@ def test_pictures_with_their_words_beside_them(tmp_path):
     [
         ({"source": "a.png", "target": "a.png", "instrction": "typo"}, "'instrction' is no field"),
         ({"source": "a.png", "instruction": "x"}, "no target"),
+        ({"target": "a.png", "instruction": ["x"]}, "pair 1: instruction is .'x'.; a text"),
+        ({"target": "a.png", "inverse": 5}, "pair 1: inverse is 5; a text"),
+        ({"target": "a.png", "caption": False}, "pair 1: caption is False; a text"),
+        ({"target": "a.png", "mask": 1}, "pair 1: mask is 1; a text"),
+        ({"target": "a.png", "base": "0"}, "pair 1: base is '0'; the number of a source"),
     ],
 )
 def test_a_list_with_a_mistake_is_refused(tmp_path, row, message):
     fill(tmp_path, {"a.png": png(picture(1)), "metadata.jsonl": json.dumps(row)})
     with pytest.raises(InputError, match=message):
         FolderSource(tmp_path)
+
+
+@pytest.mark.parametrize("words", ["one\u2028two", "one\x85two", "one\x0btwo"])
+@pytest.mark.parametrize(("first", "end"), [("", "\n"), ("\ufeff", "\r\n")])
+def test_a_list_is_read_whatever_its_words_and_its_editor(tmp_path, words, first, end):
+    rows = [{"target": f"{name}.png", "caption": words, "kind": None} for name in "ab"]
+    listed = first + "".join(json.dumps(row, ensure_ascii=False) + end for row in rows)
+    (tmp_path / "metadata.jsonl").write_bytes(listed.encode())
+    source = FolderSource(tmp_path)
+    assert [source.record(n).captions for n in range(2)] == [(words,)] * 2
+    assert source.record(0).kind == ""
+
+
+def test_words_begin_after_the_mark_that_an_editor_has_put_there(tmp_path):
+    fill(tmp_path, {"a.png": png(picture(1)), "a.txt": "\ufeffsks a bear"})
+    assert FolderSource(tmp_path).record(0).captions == ("sks a bear",)
 
 
 def test_a_path_that_leads_out_of_the_folder_is_refused(tmp_path):
