@@ -7,6 +7,7 @@ Source of the memory of weights and optimiser: Rajbhandari et al. 2020 (arXiv 19
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass, field, replace
 from typing import Literal
 
@@ -47,6 +48,8 @@ class Method:
         for name in ("batch", "accumulate"):
             if not getattr(self, name) >= 1:
                 raise ConfigError(f"{name}={getattr(self, name)}: a whole number from 1 accepted")
+        if self.lora_rank is not None and not self.lora_rank >= 1:
+            raise ConfigError(f"lora_rank={self.lora_rank}: a whole number from 1 accepted, or none for all weights")
         if self.utilisation is not None and not 0 < self.utilisation <= 1:
             raise ConfigError(f"utilisation={self.utilisation}: a share of the peak, above 0 and to 1, accepted")
 
@@ -275,8 +278,9 @@ def _encoding(model: ModelConfig, shape: Shape, method: Method) -> float:
 
 def _parts(method: Method, examples: int) -> list[Method]:
     """The ways to take so many examples in batches of one size: as many as the method says, then the fewest first."""
-    counts = sorted(range(1, examples + 1), key=lambda count: count != method.accumulate)
-    return [replace(method, batch=examples // count, accumulate=count) for count in counts if examples % count == 0]
+    small = [count for count in range(1, math.isqrt(examples) + 1) if examples % count == 0]
+    counts = sorted({*small, *(examples // count for count in small)}, key=lambda n: (n != method.accumulate, n))
+    return [replace(method, batch=examples // count, accumulate=count) for count in counts]
 
 
 def _fullest(model: ModelConfig, shape: Shape, made: Plan) -> Plan:

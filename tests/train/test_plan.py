@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import time
 from dataclasses import replace
 from typing import Any
 
@@ -199,6 +200,15 @@ def test_a_settled_number_of_examples_is_shared_out_or_taken_in_parts():
     assert advise(kontext_dev(), EDIT, device("RTX 4090"), Method(lora_rank=16), examples=6).chosen is None
 
 
+def test_a_great_number_of_examples_is_planned_at_once():
+    endless = Device(name="endless", memory_gib=1e9, peak_tflops=1, bandwidth_gb_s=None, source="")
+    begun = time.process_time()
+    chosen = advise(tiny(), EDIT, endless, Method(accumulate=7), examples=3 * 10**7).chosen  # no multiple of 7
+    assert time.process_time() - begun < 1
+    assert chosen is not None
+    assert (chosen.method.batch, chosen.method.accumulate) == (3 * 10**7, 1)
+
+
 def test_a_report_is_a_table_or_the_same_as_json():
     planned, at = Course(model=tiny(), size=(64, 64)), [Place(H200), Place(CPU, share=0.25)]
     shown = report(planned, at, is_json=False)
@@ -262,5 +272,7 @@ def test_what_cannot_be_planned_is_refused():
         report(Course(model=nano(), size=(1000, 1000)), [Place(H200)], is_json=False)
     with pytest.raises(ConfigError, match="examples=0"):
         Course(model=nano(), examples=0)
+    with pytest.raises(ConfigError, match="lora_rank=-1"):
+        Method(lora_rank=-1)
     with pytest.raises(ConfigError, match=r"utilisation=1\.5"):
         Method(utilisation=1.5)
