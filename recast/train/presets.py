@@ -55,11 +55,17 @@ class Data:
     def __post_init__(self) -> None:
         if not self.places or not self.sizes:
             raise ConfigError(f"places={self.places}, sizes={self.sizes}: one or more of each accepted")
+        for name in ("sizes", "buckets"):
+            for each in getattr(self, name):
+                if not (isinstance(each, tuple) and len(each) == 2 and all(isinstance(side, int) for side in each)):
+                    raise ConfigError(f"{name}: {each!r} came; (width, height), each a whole number, accepted")
         if self.size_weights and len(self.size_weights) != len(self.sizes):
             raise ConfigError(f"size_weights={self.size_weights}: one for each of {len(self.sizes)} sizes accepted")
         for name in ("held_out", "shown"):
             if getattr(self, name) < 0:
                 raise ConfigError(f"{name}={getattr(self, name)}: a whole number from 0 accepted")
+        if self.statistics < 1:
+            raise ConfigError(f"statistics={self.statistics}: a whole number from 1 accepted")
 
     @property
     def weighted_sizes(self) -> dict[tuple[int, int], float]:

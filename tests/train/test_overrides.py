@@ -42,6 +42,22 @@ def test_what_cannot_be_read_is_refused_by_name(word, message):
         override(Run(steps=5), [word])
 
 
+@pytest.mark.parametrize(
+    ("config", "word", "message"),
+    [
+        (Data(), "sizes=[64, 64]", r"sizes: 64 came; \(width, height\)"),
+        (Data(), "buckets=[[64, 64], [64]]", r"buckets: \(64,\) came"),
+        (Data(), "sizes=[[64.5, 64]]", r"sizes: \(64.5, 64\) came"),
+        (Data(), "statistics=0", "statistics=0: a whole number from 1"),
+        (Optimiser(), "betas=[0.9]", "betas=.*two numbers from 0 to below 1"),
+        (Optimiser(), "betas=[0.9, 1]", "betas=.*two numbers from 0 to below 1"),
+    ],
+)
+def test_what_would_fail_later_is_refused_at_once(config, word, message):
+    with pytest.raises(ConfigError, match=message):
+        override(config, [word])
+
+
 def test_a_word_or_a_list_of_them():
     assert override(LoRA(), ["targets=attention"]).targets == "attention"
     assert override(LoRA(), ['targets=["double_blocks.*"]']).targets == ("double_blocks.*",)
