@@ -255,7 +255,7 @@ def source(data: Data, limit_bytes: int) -> Source:
 
 def kind_of(place: str) -> tuple[str, str]:
     """The kind of a place, and its path. Raises ConfigError for a kind that does not exist."""
-    kind, colon, path = place.partition("@")[0].partition(":")
+    kind, colon, path = (place.rpartition("@")[0] or place).partition(":")
     if (kind in (WORLD, SHEETS) and not colon) or (colon and kind in ("folder", "shards", *SCHEMAS)):
         return kind, path
     raise ConfigError(
@@ -304,13 +304,16 @@ def _one(place: str, data: Data, limit_bytes: int, side: str = "train") -> Sourc
 
 
 def _weight(place: str) -> float:
-    _, at, weight = place.partition("@")
+    _, at, weight = place.rpartition("@")
     try:
         found = float(weight) if at else 1.0
     except ValueError:
         found = 0.0
     if not 0 < found < float("inf"):
-        raise ConfigError(f"data={place!r}: a number above 0 after @ accepted, such as {WORLD}@0.2")
+        raise ConfigError(
+            f"data={place!r}: a number above 0 after the last @ accepted, such as {WORLD}@0.2; end a path that has "
+            "one of its own with @1"
+        )
     return found
 
 
@@ -341,6 +344,6 @@ def _names(source: Identified, most: int | None = None) -> Iterator[str]:
 
 def _ids(path: str) -> list[str]:
     try:
-        return Path(path).read_text(encoding="utf-8").split("\n")[:-1]
+        return [line for line in Path(path).read_text(encoding="utf-8-sig").split("\n") if line]
     except (OSError, UnicodeDecodeError) as error:
         raise InputError(f"only={path!r}: {error}; a file of ids, one a line, as lint writes it, accepted") from None

@@ -129,10 +129,18 @@ def test_nothing_held_out_is_nothing_shown(tmp_path: Path):
         Data(shown=-1)
 
 
-def test_only_what_a_lint_kept_is_used(tmp_path: Path):
-    (tmp_path / "kept.txt").write_text("0\n3\n6\n")
+@pytest.mark.parametrize("kept", ["0\n3\n6\n", "0\n3\n6"])
+def test_only_what_a_lint_kept_is_used(tmp_path: Path, kept: str):
+    (tmp_path / "kept.txt").write_text(kept)
     made = Examples(data(folder(tmp_path / "a", 9), held_out=0, only=str(tmp_path / "kept.txt")), tiny())
     assert {name for batch in batches(made, 6) for name in batch.ids} == {"0", "3", "6"}
+
+
+def test_the_last_at_of_a_place_begins_its_weight(tmp_path: Path):
+    place = folder(tmp_path / "me@home", 2)
+    assert Examples(data(f"{place}@1", held_out=0), tiny()).train.length == 2
+    with pytest.raises(ConfigError, match="end a path that has one of its own with @1"):
+        Examples(data(place, held_out=0), tiny())
 
 
 def test_any_beginning_of_what_judges_is_of_all_places(tmp_path: Path):
