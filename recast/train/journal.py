@@ -52,7 +52,8 @@ NAMES: Mapping[str, str] = {
     "val/t0 ...": "the same by time: the middles of the eighths of [0, 1]",
     "val/USE/loss, val/USE/t0 ...": "the same by use: edit, text_to_image",
     "val/kind/KIND": "the same by kind of edit",
-    "val/inside, val/outside": "the same of tokens that must change, and of those that must not",
+    "val/inside, val/outside": "the same of tokens that must change, and of those that must not; "
+    "of a student, how far its pictures are from the source there, squared",
     "val/PART": "another held-out measure of the stage",
     "val_ema/...": "all of val/, of the averaged weights",
 }

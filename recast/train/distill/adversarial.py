@@ -26,10 +26,11 @@ from recast.train.distill import student
 from recast.train.distill.adversarial_settings import AdversarialSettings
 from recast.train.distill.asking import asked
 from recast.train.distill.beside import Mixed
+from recast.train.distill.distance import distance, outside
 from recast.train.distill.gate import Gate
 from recast.train.distill.heads import Heads
 from recast.train.distill.ladd_parts import Draws, P, Prepared
-from recast.train.distill.paired import PairedStage, at_one_time, check_guidance, distance
+from recast.train.distill.paired import PairedStage, at_one_time, check_guidance
 from recast.train.distill.pairs import PairBatch
 from recast.train.distill.pixel_heads import PixelHeads
 from recast.train.distill.teacher import Teacher
@@ -189,6 +190,8 @@ class AdversarialStage(PairedStage, ABC, Generic[P, S]):
             losses, row = settings.adversarial * judged, {"adversarial": judged.detach()}
             if settings.regression:
                 extras.append(Extra("regression", settings.regression, distance(fake, part.real, "l1"), part.is_end))
+            if settings.outside:
+                extras.append(Extra("outside", settings.outside, *outside(fake, part.each, "l1")))
             for name, weight, value, has in extras:
                 row[name] = torch.where(has, value.detach(), torch.nan)
                 losses = losses + weight * torch.where(has, value, 0.0)

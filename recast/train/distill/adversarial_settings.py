@@ -31,6 +31,7 @@ class AdversarialSettings(Scales):
     on_policy: float = 0.5  # share of states that the student itself came to; the others are real ones, noised
     adversarial: float = 1.0  # weight in the student's loss
     regression: float = 0.0  # weight of its distance (L1) to the teacher's picture of the same noise
+    outside: float = 0.0  # weight of its distance (L1) to the source, outside an edit's mask, where it is known
     r1: float = 0.0  # weight of the penalty on gradients with respect to the heads' inputs; 1e-5 is usual
     mispaired: float = 0.0  # weight of real pictures under another example's words, as fakes
     discriminator_steps: int = 2  # for each of the student's
@@ -47,7 +48,7 @@ class AdversarialSettings(Scales):
         low, high = self.interval
         if not 0 <= low <= high <= 1:
             raise ConfigError(f"interval={self.interval}: two times with 0 <= first <= second <= 1 accepted")
-        self._require_weights("adversarial", "regression", "r1", "mispaired")
+        self._require_weights("adversarial", "regression", "outside", "r1", "mispaired")
         if not (isinstance(self.discriminator_steps, int) and self.discriminator_steps >= 1):
             raise ConfigError(f"discriminator_steps={self.discriminator_steps!r}: a whole number from 1 accepted")
         if not self.teacher_steps > self.law.steps:

@@ -33,8 +33,10 @@ from recast.flow.sampler import Sampler, euler, renoise
 from recast.flow.schedule import times as schedule
 from recast.flow.transformer import FlowTransformer
 from recast.train.data.example import Batch
+from recast.train.distill import student
 from recast.train.distill.asking import asked
-from recast.train.distill.paired import Distance, PairedStage, at_one_time, check_distance, check_guidance, distance
+from recast.train.distill.distance import Distance, check_distance, distance, outside
+from recast.train.distill.paired import PairedStage, at_one_time, check_guidance, check_outside
 from recast.train.distill.pairs import PairBatch
 from recast.train.distill.scales import Scales
 from recast.train.distill.student import SamplerName
@@ -56,6 +58,7 @@ class ConsistencySettings(Scales):
     interval: tuple[float, float] = ALWAYS  # of times at which a teacher of two evaluations is guided
     target_decay: float = 0.95  # of the target network at each step; 0 makes the student its own target
     distance: Distance = "huber"
+    outside: float = 0.0  # weight of that distance to the source, outside an edit's mask, where it is known
     shifts_schedule: bool = True  # by resolution
 
     def __post_init__(self) -> None:
@@ -73,6 +76,7 @@ class ConsistencySettings(Scales):
         if not 0 <= self.target_decay < 1:
             raise ConfigError(f"target_decay={self.target_decay}: a share from 0 to below 1 accepted; 0.95 is usual")
         check_distance(self.distance)
+        check_outside(self.outside)
 
     @property
     def sampler(self) -> SamplerName:
@@ -137,9 +141,12 @@ class ConsistencyStage(PairedStage):
         return batch.of if isinstance(batch, PairBatch) else self.reading.count(batch)
 
     def loss(self, phase: str, prepared: Prepared, share: float) -> Loss | None:
-        """The mean distance of the student's jumps to the target's, over their length; phase0, ...: by phase."""
+        """The mean distance of the student's jumps to the target's, over their length; phase0, ...: by phase.
+
+        outside: of its clean predictions from the source outside the mask, where the settings ask for it.
+        """
         total = torch.zeros((), device=self.reading.device)
-        losses, phases = [], []
+        losses, phases, drifts = [], [], []
         for each in prepared.passes:
             drawn = even(each.numbers, self.reading.run.seed, 1)[:, 0]
             index = (drawn * self.settings.phases * self.settings.teacher_steps).long()
@@ -153,8 +160,13 @@ class ConsistencyStage(PairedStage):
             if each.counts:
                 losses.append(apart.detach())
                 phases.append(index // self.settings.teacher_steps)
+            if self.settings.outside:
+                drift, has = outside(student.clean(x_t, found, leap.t), each, self.settings.distance)
+                total = total + self.settings.outside * drift.sum() * float(each.counts)
+                drifts.append(drift.detach()[has & each.counts])
         own, at = torch.cat(losses), torch.cat(phases).to(self.reading.device)
         parts = {f"phase{i}": (own * (at == i)).sum() / (at == i).sum() for i in range(self.settings.phases)}
+        parts |= {"outside": torch.cat(drifts).mean()} if self.settings.outside else {}
         return Loss(total / prepared.count, parts)
 
     @torch.no_grad()

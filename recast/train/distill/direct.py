@@ -24,7 +24,8 @@ from torch import Tensor
 
 from recast.errors import ConfigError
 from recast.train.distill import student
-from recast.train.distill.paired import Distance, PairedStage, at_one_time, check_distance, distance
+from recast.train.distill.distance import Distance, check_distance, distance
+from recast.train.distill.paired import PairedStage, at_one_time, check_outside
 from recast.train.distill.pairs import PairBatch
 from recast.train.distill.student import Law, SamplerName
 from recast.train.flow_stage import BACKWARD, FlowStage
@@ -49,6 +50,7 @@ class DirectSettings:
     trained: Trained = "one"
     towards: Towards = "end"
     distance: Distance = "l1"
+    outside: float = 0.0  # weight of that distance to the source, outside an edit's mask, where it is known
     shifts_schedule: bool = True  # the student's times, by resolution
     sampler: SamplerName = "euler"  # the student's, in training and in use
 
@@ -62,6 +64,7 @@ class DirectSettings:
                 f"trained={self.trained!r}: one accepted with towards='states', where no step waits for another"
             )
         check_distance(self.distance)
+        check_outside(self.outside)
         if self.sampler != "euler":
             raise ConfigError(
                 f"sampler={self.sampler!r}: euler accepted: a pair ties its endpoint to the noise of the walk, and "
@@ -81,14 +84,22 @@ class DirectStage(PairedStage):
         super().__init__(reading, steps=settings.law.steps, shifts_schedule=settings.shifts_schedule, held_out=held_out)
 
     def loss(self, phase: str, prepared: PairBatch, share: float) -> Loss | None:
-        """The mean distance to the endpoints; k0, k1, ...: of the examples at each time of the grid, noise first."""
+        """The mean distance to the endpoints; k0, k1, ...: of the examples at each time of the grid, noise first.
+
+        outside: of the same clean predictions from the source outside the mask, where the settings ask for it.
+        """
         if self.settings.trained == "one":
-            found, k = (self._at_one if self.settings.towards == "end" else self._on_the_way)(prepared, share)
+            found, clean, k = (self._at_one if self.settings.towards == "end" else self._on_the_way)(prepared, share)
             parts = {f"k{i}": (found.detach() * (k == i)).sum() / (k == i).sum() for i in range(self.steps)}
-            return Loss(found.mean(), parts)
-        each = self._along(prepared)
-        value = each[-1].mean() if self.settings.trained == "through" else torch.stack(each).mean()
-        return Loss(value, {f"k{i}": losses.detach().mean() for i, losses in enumerate(each)})
+            loss, seen = Loss(found.mean(), parts), [clean]
+        else:
+            seen = self._along(prepared)
+            each = [distance(clean, prepared.each.clean, self.settings.distance) for clean in seen]
+            parts = {f"k{i}": losses.detach().mean() for i, losses in enumerate(each)}
+            if self.settings.trained == "through":
+                seen, each = seen[-1:], each[-1:]
+            loss = Loss(torch.stack(each).mean(), parts)
+        return self.with_outside(loss, seen, prepared.each, self.settings.outside, self.settings.distance)
 
     def flops(self, batch: PairBatch) -> float:
         """Of the walk to the states, all of it, and of the trained evaluations with their backward passes.
@@ -110,16 +121,19 @@ class DirectStage(PairedStage):
         times = self.times(batch.each)
         return student.roll_in(at_one_time(velocity), batch.noise, times, k, evaluations=together)
 
-    def _at_one(self, batch: PairBatch, share: float) -> tuple[Tensor, Tensor]:
-        """The distance (b,) at one time of each example, and which time (b,)."""
+    def _at_one(self, batch: PairBatch, share: float) -> tuple[Tensor, Tensor, Tensor]:
+        """The distance (b,) at one time of each example, the clean prediction (b, n, d) there, and which time (b,)."""
         k = self._drawn(batch, share)
         x_t = self.states(batch, k)
         t = torch.tensor(self.times(batch.each), device=x_t.device)[k]
         velocity = self.velocity(batch.each, batch.guidance)(x_t, t)
-        return distance(student.clean(x_t, velocity, t), batch.each.clean, self.settings.distance), k
+        clean = student.clean(x_t, velocity, t)
+        return distance(clean, batch.each.clean, self.settings.distance), clean, k
 
-    def _on_the_way(self, batch: PairBatch, share: float) -> tuple[Tensor, Tensor]:
-        """The distance (b,) of velocities from the one that leads to the teacher's next state, and which time (b,)."""
+    def _on_the_way(self, batch: PairBatch, share: float) -> tuple[Tensor, Tensor, Tensor]:
+        """The distance (b,) of velocities from the one that leads to the teacher's next state, the clean prediction
+        (b, n, d) there, and which time (b,).
+        """
         if batch.states is None or batch.states.shape[1] != self.steps - 1:
             held = 1 if batch.states is None else batch.states.shape[1] + 1
             raise ConfigError(
@@ -131,7 +145,8 @@ class DirectStage(PairedStage):
         rows, times = torch.arange(len(k), device=k.device), torch.tensor(self.times(batch.each), device=k.device)
         x_t, t = stood[rows, k], times[k]
         wanted = (stood[rows, k + 1] - x_t) / (times[k + 1] - t)[:, None, None]
-        return distance(self.velocity(batch.each, batch.guidance)(x_t, t), wanted, self.settings.distance), k
+        velocity = self.velocity(batch.each, batch.guidance)(x_t, t)
+        return distance(velocity, wanted, self.settings.distance), student.clean(x_t, velocity, t), k
 
     def _drawn(self, batch: PairBatch, share: float) -> Tensor:
         """At which time of the grid (b,) each example is trained."""
@@ -139,12 +154,12 @@ class DirectStage(PairedStage):
         return self.settings.law.index(drawn, share).to(self.reading.device)
 
     def _along(self, batch: PairBatch) -> list[Tensor]:
-        """The distance (b,) of the clean end that each step of the walk sees."""
+        """The clean end (b, n, d) that each step of the walk sees."""
         velocity = at_one_time(self.velocity(batch.each, batch.guidance))
         x, found = batch.noise.float(), []
         for t, t_next in pairwise(self.times(batch.each)):
             v = velocity(x, t)
-            found.append(distance(x - t * v, batch.each.clean, self.settings.distance))
+            found.append(x - t * v)
             x = x + (t_next - t) * v
             x = x if self.settings.trained == "through" else x.detach()
         return found

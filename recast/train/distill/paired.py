@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
 import torch
 from torch import Tensor, nn
-from torch.nn import functional as F
 
 from recast import cost
 from recast.errors import ConfigError
@@ -16,20 +15,17 @@ from recast.flow.sampler import Sampler, euler
 from recast.flow.schedule import resolution_shift
 from recast.flow.transformer import FlowTransformer
 from recast.train.distill import student
-from recast.train.distill.pairs import PairBatch
+from recast.train.distill.distance import Distance, outside
+from recast.train.distill.pairs import PairBatch, Pairs
 from recast.train.distill.scales import Scales
 from recast.train.flow_stage import FlowStage
 from recast.train.objective import Velocities
 from recast.train.sharded import reshard
-from recast.train.stage import Phase
+from recast.train.stage import Loss, Phase
 from recast.train.uses import Pass
 
-Distance = Literal["l1", "huber", "mse"]
-DISTANCES: tuple[Distance, ...] = ("l1", "huber", "mse")
 SAME = 1e-6
 """Scales of guidance that are no further apart are the same one."""
-HUBER = 0.1
-"""Where the Huber distance turns from squares to lines, in units of normalised latents."""
 
 
 class PairedStage:
@@ -65,14 +61,34 @@ class PairedStage:
         """How far the student's own walk ends from the teacher's endpoint of the same noise.
 
         endpoint: mean squared error of the clean tokens. clean0, ...: of the clean end as each step of the walk saw it.
+        outside: of its end from the source outside the masks of edits, where that is known (`distance.outside`).
         """
+        if not self.held_out:
+            return {}
 
         def apart(batch: PairBatch) -> Tensor:
             seen = self.seen(batch.each, batch.noise, batch.guidance)
-            return torch.stack([(clean - batch.each.clean).square().mean(dim=(1, 2)) for clean in (seen[-1], *seen)])
+            ends = [(clean - batch.each.clean).square().mean(dim=(1, 2)) for clean in (seen[-1], *seen)]
+            drift, has = outside(seen[-1], batch.each, "mse")
+            return torch.stack([*ends, drift, has.float()])
 
         names = ("endpoint", *(f"clean{k}" for k in range(self.steps)))
-        return dict(zip(names, self.over_held_out(apart, len(names)), strict=True)) if self.held_out else {}
+        *means, drift, share = self.over_held_out(apart, len(names) + 2)
+        found = dict(zip(names, means, strict=True))
+        return found | {"outside": drift / share} if share else found
+
+    def with_outside(self, loss: Loss, seen: Sequence[Tensor], each: Pass, weight: float, kind: Distance) -> Loss:
+        """The loss, and `weight` times that of clean predictions (k, n, d) outside the masks, for those that have one.
+
+        seen: of one step of the walk or of several, whose mean counts. An example weighs the same whatever the others
+        of its batch have. "outside" is the mean over those with a mask, nan where there is none.
+        """
+        if not weight:
+            return loss
+        every = [outside(clean, each, kind) for clean in seen]
+        apart, has = torch.stack([apart for apart, _ in every]).mean(dim=0), every[0][1]
+        parts = {**loss.parts, "outside": apart.detach().sum() / has.sum()}
+        return Loss(loss.value + weight * apart.mean(), parts)
 
     def over_held_out(self, numbers: Callable[[PairBatch], Tensor], count: int) -> list[float]:
         """Means over the held-out pairs of `count` numbers of each, (count, b) of a batch on the device.
@@ -139,21 +155,6 @@ def at_one_time(velocity: Velocities) -> Callable[[Tensor, float], Tensor]:
     return lambda x, t: velocity(x, torch.full(x.shape[:1], t, device=x.device))
 
 
-def distance(predicted: Tensor, wanted: Tensor, kind: Distance) -> Tensor:
-    """How far (b,) predicted (b, n, d) is from wanted (b, n, d), the mean over tokens and channels, in fp32.
-
-    l1: |x|. mse: x^2. huber: x^2 / 2 up to HUBER, HUBER (|x| - HUBER / 2) from there.
-    """
-    predicted, wanted = predicted.float(), wanted.float()
-    if kind == "l1":
-        apart = (predicted - wanted).abs()
-    elif kind == "mse":
-        apart = (predicted - wanted).square()
-    else:
-        apart = F.huber_loss(predicted, wanted, reduction="none", delta=HUBER)
-    return apart.mean(dim=(1, 2))
-
-
 def check_guidance(scales: Scales, pairs: PairBatch) -> None:
     """Raises ConfigError unless the pairs were made with this guidance."""
     guidance = scales.scale_of(pairs.each)
@@ -164,6 +165,16 @@ def check_guidance(scales: Scales, pairs: PairBatch) -> None:
         )
 
 
-def check_distance(kind: str) -> None:
-    if kind not in DISTANCES:
-        raise ConfigError(f"distance={kind!r}: {', '.join(DISTANCES)} accepted; choose one")
+def check_outside(weight: float) -> None:
+    if not weight >= 0:
+        raise ConfigError(f"outside={weight}: a number from 0 accepted; 0 leaves the term out")
+
+
+def require_masks(weight: float, pairs: Pairs) -> None:
+    """Raises ConfigError where a term outside the mask is asked for, and no pair has one."""
+    if weight and not pairs.masked:
+        raise ConfigError(
+            f"outside={weight}: none of the {len(pairs)} pairs in {str(pairs.place)!r} has a mask; pairs of edits "
+            "whose masks are known needed, as the world's are; write them by `recast distill pairs` (earlier versions "
+            "kept no masks), or set settings.outside=0"
+        )

@@ -25,6 +25,7 @@ from recast.train.distill.heads import Heads
 from recast.train.distill.ladd import LaddStage
 from recast.train.distill.ladd_settings import LaddSettings
 from recast.train.distill.pair_writing import PairSettings
+from recast.train.distill.paired import require_masks
 from recast.train.distill.pairs import PairBatch, Pairs
 from recast.train.distill.pixel_features import AutoencoderFeatures, DinoFeatures, PixelFeatures
 from recast.train.distill.pixel_heads import PixelHeads
@@ -341,6 +342,8 @@ def _batches(
     if isinstance(settings, AdversarialSettings) and settings.pictures:
         pairs, pictures = beside.counts(data.batch_size, settings.pictures, ranks.data_size)
     found = pair_runs.stream(starts.pairs, batch=pairs, seed=data.seed, ranks=ranks, makers=makers)
+    assert isinstance(settings, DirectSettings | ConsistencySettings | AdversarialSettings)
+    require_masks(settings.outside, found)
     if not pictures:
         return found
     pair_runs.require_apart(examples, judged, starts.pairs)

@@ -8,8 +8,8 @@ import torch
 from recast.errors import ConfigError
 from recast.train.distill.consistency import ConsistencySettings, ConsistencyStage
 from recast.train.distill.direct import DirectSettings, DirectStage
+from recast.train.distill.distance import HUBER, distance
 from recast.train.distill.pair_writing import PairSettings, write
-from recast.train.distill.paired import HUBER, distance
 from recast.train.distill.pairs import Pairs
 from recast.train.distill.teacher import Teacher
 from recast.train.flow_stage import FlowTraining

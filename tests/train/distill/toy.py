@@ -86,11 +86,22 @@ def walks_of(made: FlowStage, teacher: Teacher, numbers: Sequence[int], steps: i
     return replace(batch, each=replace(batch.each, clean=stood[:, -1]), states=stood[:, :-1], steps=steps)
 
 
+def edited(batch: PairBatch) -> PairBatch:
+    """The same pairs as edits of pictures that go by the prompt, of which the upper two tokens must change."""
+    shown = {prompt: noise_of([i], 7, (TOKENS, CHANNELS))[0] for i, prompt in enumerate(PROMPTS)}
+    uses = tuple(replace(use, kind="edit", contexts=(0,), has_mask=True) for use in batch.each.uses)
+    context = torch.stack([shown[use.prompt] for use in uses])
+    mask = torch.tensor([True, True, False, False]).expand(len(uses), -1)
+    each = replace(batch.each, uses=uses, context=context, context_grids=(batch.each.grid,), mask=mask)
+    return replace(batch, each=each)
+
+
 def picked(batch: PairBatch, rows: Sequence[int], first: int) -> PairBatch:
     """Some of the pairs, at places first, first + 1, ... of a stream."""
     uses = tuple(replace(batch.each.uses[row], example=i, number=first + i) for i, row in enumerate(rows))
-    each = replace(batch.each, uses=uses, clean=batch.each.clean[list(rows)])
-    states = None if batch.states is None else batch.states[list(rows)]
+    may = (batch.each.context, batch.each.mask, batch.states)
+    context, mask, states = (None if kept is None else kept[list(rows)] for kept in may)
+    each = replace(batch.each, uses=uses, clean=batch.each.clean[list(rows)], context=context, mask=mask)
     noise, ids = batch.noise[list(rows)], tuple(map(str, rows))
     return replace(batch, each=each, noise=noise, of=len(rows), ids=ids, states=states)
 
