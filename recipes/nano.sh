@@ -1,12 +1,13 @@
 #!/bin/sh
 # The whole road to `nano`: text encoder, autoencoder, flow, decoder, and the model folder made of them.
 #
-#   recipes/nano.sh --minutes 30 [--out runs/nano] [--stage STAGE] [--text-minutes 120] [--pieces FOLDER]
+#   recipes/nano.sh --minutes 30 [--out runs/nano] [--stage STAGE] [--text-minutes N] [--pieces FOLDER]
 #                   [--text-from FOLDER | --init RUN] [-- options of `recast train`]
 #
 # Stages run one after another, each from the best files of the one before; a stage that is over is not run again, and
 # one that was stopped goes on where it was, today or on another day:
-#   text     the text encoder learns to read; a CPU will do, in hours --text-minutes, not of --minutes
+#   text     the text encoder learns to read; a CPU will do, in --text-minutes, not of --minutes. Left out, and with no
+#            --stage text, it is the one of recipes/nano-text, which has learned to read already
 #   ae       the autoencoder, from nothing                            27 % of --minutes
 #   flow     the flow transformer, the text encoder with it           65 %, less if its held-out loss is flat by then
 #   finish   the decoder alone                                        8 %
@@ -21,7 +22,7 @@
 # at the end there are eight, of flow and model. What comes after -- goes to every training: -- --set data.workers=4
 set -eu
 cd "$(dirname "$0")/.."
-out=runs/nano minutes= text_minutes=120 stage=all text_from= init= pieces=
+out=runs/nano minutes= text_minutes= stage=all text_from= init= pieces=
 while [ $# -gt 0 ]; do
   case $1 in
     --minutes) minutes=$2; shift 2 ;;
@@ -41,6 +42,8 @@ case $stage in all|text|ae|flow|finish|model|score) ;; *)
 esac
 [ -n "$minutes" ] || [ "$stage" = model ] || [ "$stage" = score ] ||
   fail "--minutes: missing; a number of minutes accepted, 30 is usual"
+[ -n "$text_minutes$text_from$init" ] || [ "$stage" = text ] || text_from=recipes/nano-text
+text_minutes=${text_minutes:-120}
 if [ -n "$init" ]; then
   [ -z "$text_from" ] || fail "--text-from $text_from: with --init the flow keeps the encoder it has learned; drop one"
   [ ! "$init" -ef "$out" ] || fail "--init $init: is --out; another folder for --out accepted, or no --init to go on"

@@ -8,18 +8,22 @@ import subprocess
 from pathlib import Path
 
 import pytest
+from safetensors.torch import load_file
 
 from recast.cli.main import parser_of
 from recast.cli.train import resolved
 from recast.train.course import Place, of_preset, report
+from recast.train.export import t5_config
 from recast.train.hardware import device
+from recast.train.presets import next_nano
+from recast.train.text_stage import nano_encoder
 
 RECIPES = Path(__file__).parents[2] / "recipes"
 PYTHON = """#!/bin/sh
 echo "$*" >> "$0.log"
 for word; do
   case $flag in
-    --out) out=$word ;; --init) init=$word ;; --ae) ae=$word ;; --text) text=$word/text_encoder/model ;;
+    --out) out=$word ;; --init) init=$word ;; --ae) ae=$word ;; --text) text=$(echo "$word"/text_encoder/model*) ;;
   esac
   flag=$word
 done
@@ -56,9 +60,11 @@ def asked(python: Path) -> list[str]:
     return Path(f"{python}.log").read_text().splitlines()
 
 
-def carry_out(recipe: str, python: Path, *options: str | Path) -> subprocess.CompletedProcess[str]:
+def carry_out(recipe: str, python: Path, *options: str | Path, reads: bool = False) -> subprocess.CompletedProcess[str]:
+    """The recipe by this Python. reads: the text encoder comes with the recipe; else it is trained."""
     out = () if "--out" in options else ("--out", python.parent / "out")
-    argv = [RECIPES / recipe, "--minutes", "1", *out, *options]
+    text = ("--text-minutes", "1") if recipe == "nano.sh" and not reads else ()
+    argv = [RECIPES / recipe, "--minutes", "1", *text, *out, *options]
     return subprocess.run(
         [str(word) for word in argv], env={**os.environ, "PYTHON": str(python)}, capture_output=True, text=True
     )
@@ -161,6 +167,16 @@ def test_a_text_encoder_trained_elsewhere_takes_the_place_of_its_stage(python: P
     assert [line.split()[3] for line in asked(python)[1:]] == ["ae", "flow", "ae", "export"]
     assert (place / "out/text/weights/text_encoder/model").read_text() == "elsewhere/text\n"
     assert f"--text {place}/out/text/weights" in asked(python)[2]
+
+
+def test_the_text_encoder_that_comes_with_the_recipe_is_taken_where_none_is_asked_for(python: Path):
+    done = carry_out("nano.sh", python, reads=True)
+    assert done.returncode == 0, done.stderr
+    assert [line.split()[3] for line in asked(python)] == ["ae", "flow", "ae", "export"]
+    copy = python.parent / "out/text/weights/text_encoder/model.safetensors"
+    assert copy.read_bytes() == (RECIPES / "nano-text/text_encoder/model.safetensors").read_bytes()
+    assert t5_config(load_file(copy)) == nano_encoder()
+    assert nano_encoder().d_model == next_nano().flow.context_in_dim
 
 
 def test_a_model_is_scored_where_it_is_asked_for(python: Path):
