@@ -149,7 +149,7 @@ def _pairs(args: argparse.Namespace, preset: Distillation) -> int:
 
     place, model = Path(args.out), runs.teacher_of(preset, args.model)
     with training.processes(args, preset.parallel) as ranks, training.run_alone(place, ranks):
-        with Progress(quiet=args.quiet or ranks.rank > 0) as progress, training.interrupted() as asked:
+        with Progress(quiet=args.quiet or ranks.rank > 0) as progress, training.interrupted(ranks, "shard") as asked:
             progress.note("preparing the first pairs")
             for written in pair_runs.write_pairs(preset, model, place, ranks=ranks, should_stop=asked):
                 progress.step(min(written.pairs, written.of), written.of)

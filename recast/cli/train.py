@@ -172,6 +172,8 @@ def _lint(args: argparse.Namespace) -> None:
 
     if not args.data:
         raise ConfigError("--data: missing; a place such as folder:my-pairs accepted")
+    if args.out and (Path(args.out).is_dir() or not Path(args.out).absolute().parent.is_dir()):  # before all is read
+        raise ConfigError(f"--out={args.out}: a file in a folder that is there accepted; make it, or name another")
     data = training.changed(Data(places=tuple(args.data)), sizes=args.size and (args.size,))
     thresholds = override(lint.Thresholds(), args.set)
     source = examples.source(data, 10**6)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import os
 import signal
 import sys
 from contextlib import AbstractContextManager, contextmanager, nullcontext
@@ -170,7 +171,7 @@ def carry_out(args: argparse.Namespace, share: Parallel, making: Callable[[Ranks
     with processes(args, share) as ranks, run_alone(place, ranks):
         journal = Journal(place, ranks, tensorboard=args.tensorboard)
         made = making(ranks, journal.event)
-        with Progress(quiet=args.quiet or ranks.rank > 0) as progress, interrupted() as asked:
+        with Progress(quiet=args.quiet or ranks.rank > 0) as progress, interrupted(ranks) as asked:
             progress.note("preparing the first step")
             events = loop.run(
                 made.stage,
@@ -248,14 +249,20 @@ def _say(
 
 
 @contextmanager
-def interrupted() -> Iterator[Callable[[], bool]]:
-    """Whether Ctrl-C or a polite kill has asked the run to stop; a second one stops at once."""
+def interrupted(ranks: Ranks, piece: str = "step") -> Iterator[Callable[[], bool]]:
+    """Whether Ctrl-C or a polite kill has asked the run to stop; a second one stops at once.
+
+    The first process says so: a step, or whatever piece of work is to be ended first, may take minutes.
+    """
     asked: list[int] = []
+    answer = f"\nrecast: saves and stops after this {piece}; once more stops at once, and what is not saved is lost\n"
 
     def hear(number: int, _: object) -> None:
         if asked:
             raise KeyboardInterrupt
         asked.append(number)
+        if ranks.rank == 0:
+            os.write(2, answer.encode())  # not by sys.stderr, in the middle of whose work a signal may come
 
     before = {number: signal.signal(number, hear) for number in (signal.SIGINT, signal.SIGTERM)}
     try:

@@ -201,6 +201,8 @@ def test_lint_finds_a_shifted_pair_and_lists_the_good_ones(tmp_path: Path, capsy
         (["flow", "--out", "x", "--ae", "nowhere"], "nowhere: not there"),
         (["paint"], "'paint': ae, text, flow"),
         (["lint"], "--data: missing"),
+        (["lint", "--data", "world", "--count", "1", "--out", "nowhere/kept.txt"], "--out=nowhere/kept.txt: a file in"),
+        (["lint", "--data", "world", "--count", "1", "--out", "."], "--out=.: a file in a folder"),
         (["watch"], "RUN: missing"),
         (["ae", "--preset", "nano-finish", "--out", "x"], "pass --init"),
         (["flow", "--out", "x", "--preset", "tiny-flow"], "pass --ae RUN/weights"),
@@ -209,6 +211,7 @@ def test_lint_finds_a_shifted_pair_and_lists_the_good_ones(tmp_path: Path, capsy
         (["lora", "--out", "x", "--set", "model.flow.context_attention=cached"], "its base's"),
         (["plan", "--set", "run.steps=3"], "--set: not for `train plan`"),
         (["plan", "--model", "giant"], "no preset of that name"),
+        (["plan", "--model", "tiny", "--rank", "-1"], "lora_rank=-1"),
         (["plan", "--preset", "nano-lora", "--rank", "8"], "leave out --model and --rank"),
         (["lint", "--data", "world", "--first", "-1"], "a first example from 0"),
     ],
@@ -248,7 +251,8 @@ def test_ctrl_c_saves_and_the_same_command_goes_on(autoencoder: Path, tmp_path: 
     while time.monotonic() < end and not (journal.exists() and '"step"' in journal.read_text()):
         time.sleep(0.2)
     running.send_signal(signal.SIGINT)
-    said, _ = running.communicate(timeout=120)
+    said, told = running.communicate(timeout=120)
     assert running.returncode == 130
+    assert "recast: saves and stops after this step; once more stops at once" in told
     assert "stopped and saved" in said
     assert list((place / "checkpoints").glob("step-*"))
