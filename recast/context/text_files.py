@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import json
 import logging
-from contextlib import ExitStack
-from dataclasses import fields
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass, fields
 from pathlib import Path
-from typing import Any, Self
+from typing import Any, Self, cast
 
 import torch
 from safetensors import SafetensorError, safe_open
@@ -31,16 +32,9 @@ def load_byte_t5(folder: Path | str, config: TextConfig, device: torch.device | 
     Raises MissingWeights if a file is not there, WeightsError if one does not fit, ConfigError for float16.
     """
     _refuse_float16(dtype)
-    weights = _Weights(Path(folder) / "text_encoder")
-    sizes = _read_json(weights.place / "config.json")
-    try:
-        t5_config = T5Config(**{field.name: sizes[field.name] for field in fields(T5Config)})
-    except KeyError as name:
-        raise WeightsError(f"{weights.place}/config.json: no {name}; a T5 v1.1 encoder's accepted") from None
-    with torch.device("meta"):
-        network = T5Encoder(t5_config)
-    weights.fill(network, device, dtype)
-    return ByteT5(network, config.max_length)
+    t5 = _unread_byte_t5(Path(folder))
+    t5.fill(device, dtype)
+    return ByteT5(cast(T5Encoder, t5.network), config.max_length)
 
 
 def load_clip_t5(path: Path | str, config: TextConfig, device: torch.device | str, dtype: torch.dtype) -> ClipT5:
@@ -53,24 +47,84 @@ def load_clip_t5(path: Path | str, config: TextConfig, device: torch.device | st
     """
     _refuse_float16(dtype)
     clip_at, t5_at, clip_words_at, t5_words_at = find_clip_t5(Path(path))
-    clip_weights = _Weights(clip_at).rename("embeddings.token_embedding.weight")
-    t5_weights = _Weights(t5_at).rename("block.0.layer.0.SelfAttention.q.weight")
-    try:
-        import transformers as hf
-    except ImportError:
-        raise ConfigError("text.kind='clip_t5': needs `transformers`; pip install 'recast[text]'") from None
-    clip_config, t5_config = _clip_config(hf, clip_weights), _t5_config(hf, t5_weights)
-    clip_tokenizer = _tokenizer(clip_words_at, hf.CLIPTokenizer, CLIP_SPECIAL, clip_config.vocab_size)
-    t5_tokenizer = _tokenizer(t5_words_at, hf.T5Tokenizer, T5_SPECIAL, t5_config.vocab_size)
-    with torch.device("meta"):
-        clip, t5 = hf.CLIPTextModel(clip_config), hf.T5EncoderModel(t5_config).encoder
-    clip = getattr(clip, "text_model", clip)  # where transformers keeps the stack depends on its version
-    clip_weights.fill(clip, device, dtype)
-    t5_weights.fill(t5, device, dtype)
+    unread_clip, unread_t5 = _unread_clip_t5(clip_at, t5_at)
+    clip, t5, hf = cast(Any, unread_clip.network), cast(Any, unread_t5.network), _transformers()
+    clip_tokenizer = _tokenizer(clip_words_at, hf.CLIPTokenizer, CLIP_SPECIAL, clip.config.vocab_size)
+    t5_tokenizer = _tokenizer(t5_words_at, hf.T5Tokenizer, T5_SPECIAL, t5.config.vocab_size)
+    unread_clip.fill(device, dtype)
+    unread_t5.fill(device, dtype)
     # A buffer that no file holds: it would stay on meta.
-    clip.embeddings.position_ids = torch.arange(clip_config.max_position_embeddings, device=device)[None]
+    clip.embeddings.position_ids = torch.arange(clip.config.max_position_embeddings, device=device)[None]
     log.info("text encoders loaded clip=%s t5=%s dtype=%s device=%s", clip_at, t5_at, dtype, device)
     return ClipT5(clip, t5, clip_tokenizer, t5_tokenizer, config)
+
+
+def unread_networks(folder: Path, config: TextConfig) -> list[Unread]:
+    """The networks of the text encoder in a folder, in the order in which the encoder has them; nothing is read.
+
+    Raises MissingWeights if a file is not there, WeightsError if one does not fit.
+    """
+    if config.kind == "byte_t5":
+        found = [_unread_byte_t5(folder)]
+    else:
+        clip, t5 = _unread_clip_t5(*find_clip_t5(folder)[:2])
+        found = [t5, clip]
+    for each in found:
+        each.check()
+    return found
+
+
+@dataclass(frozen=True)
+class Unread:
+    """A network of a text encoder on the meta device, and where its weights lie."""
+
+    network: nn.Module
+    weights: _Weights
+
+    def check(self) -> None:
+        """Raises WeightsError unless the files hold every tensor of the network and no other."""
+        self.weights.check(_shapes(self.network))
+
+    def fill(self, device: torch.device | str, dtype: torch.dtype) -> None:
+        """Give the network its tensors, each cast to dtype before the next is read. Raises what `check` raises."""
+        self.check()
+        with self.weights.reading(device, dtype) as read:
+            tensors = {name: read(name) for name in _shapes(self.network)}
+        self.network.load_state_dict(tensors, assign=True)
+
+
+def _unread_byte_t5(folder: Path) -> Unread:
+    weights = _Weights(folder / "text_encoder")
+    sizes = _read_json(weights.place / "config.json")
+    try:
+        config = T5Config(**{field.name: sizes[field.name] for field in fields(T5Config)})
+    except KeyError as name:
+        raise WeightsError(f"{weights.place}/config.json: no {name}; a T5 v1.1 encoder's accepted") from None
+    with torch.device("meta"):
+        return Unread(T5Encoder(config), weights)
+
+
+def _unread_clip_t5(clip_at: Path, t5_at: Path) -> tuple[Unread, Unread]:
+    clip_weights = _Weights(clip_at).rename("embeddings.token_embedding.weight")
+    t5_weights = _Weights(t5_at).rename("block.0.layer.0.SelfAttention.q.weight")
+    hf = _transformers()
+    with torch.device("meta"):
+        clip = hf.CLIPTextModel(_clip_config(hf, clip_weights))
+        t5 = hf.T5EncoderModel(_t5_config(hf, t5_weights)).encoder
+    clip = getattr(clip, "text_model", clip)  # where transformers keeps the stack depends on its version
+    return Unread(clip, clip_weights), Unread(t5, t5_weights)
+
+
+def _transformers() -> Any:
+    try:
+        import transformers
+    except ImportError:
+        raise ConfigError("text.kind='clip_t5': needs `transformers`; pip install 'recast[text]'") from None
+    return transformers
+
+
+def _shapes(network: nn.Module) -> dict[str, tuple[int, ...]]:
+    return {name: tuple(tensor.shape) for name, tensor in network.state_dict().items()}
 
 
 def _refuse_float16(dtype: torch.dtype) -> None:
@@ -144,12 +198,10 @@ class _Weights:
     def depth(self, prefix: str) -> int:
         return len({name.removeprefix(prefix).split(".")[0] for name in self.shapes if name.startswith(prefix)})
 
-    def fill(self, network: nn.Module, device: torch.device | str, dtype: torch.dtype) -> None:
-        """Give `network`, made on meta, its tensors, each cast to dtype before the next is read."""
-        wanted = {name: tuple(tensor.shape) for name, tensor in network.state_dict().items()}
-        scale_of = {name: name.removesuffix("weight") + "scale_weight" for name in wanted}
+    def check(self, wanted: Mapping[str, tuple[int, ...]]) -> None:
+        """Raises WeightsError unless these are the tensors that are there, by name and shape."""
         input_scales = {name.removesuffix("weight") + "scale_input" for name in wanted}
-        spare = UNUSED | input_scales | set(scale_of.values())
+        spare = UNUSED | input_scales | set(map(_scale_of, wanted))
         problems = {
             "missing": wanted.keys() - self.shapes.keys(),
             "unexpected": self.shapes.keys() - wanted.keys() - spare,
@@ -158,21 +210,29 @@ class _Weights:
         listed = [f"{len(names)} {kind}, {sorted(names)[:10]}" for kind, names in problems.items() if names]
         if listed:
             raise WeightsError(f"{self.place}: {'; '.join(listed)}; every tensor of the encoder and no other accepted")
-        tensors = {}
+
+    @contextmanager
+    def reading(self, device: torch.device | str, dtype: torch.dtype) -> Iterator[Callable[[str], Tensor]]:
+        """Gives one tensor by its name, cast to dtype; it is read when it is asked for."""
         with ExitStack() as held:  # a file once: every opening is another mapping, whose pages count again
             opened = {file: held.enter_context(safe_open(file, framework="pt")) for file, _ in self.stored.values()}
 
-            def read(name: str) -> Tensor:
+            def stored(name: str) -> Tensor:
                 file, stored_name = self.stored[name]
                 tensor: Tensor = opened[file].get_tensor(stored_name)
                 return tensor.to(device)
 
-            for name in wanted:
-                tensor = read(name)
-                if scale_of[name] in self.stored:  # of float8 weights
-                    tensor = tensor.float() * read(scale_of[name])
-                tensors[name] = tensor.to(dtype)
-        network.load_state_dict(tensors, assign=True)
+            def read(name: str) -> Tensor:
+                tensor = stored(name)
+                if _scale_of(name) in self.stored:  # of float8 weights
+                    tensor = tensor.float() * stored(_scale_of(name))
+                return tensor.to(dtype)
+
+            yield read
+
+
+def _scale_of(name: str) -> str:
+    return name.removesuffix("weight") + "scale_weight"
 
 
 def _clip_config(hf: Any, weights: _Weights) -> Any:

@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import hashlib
 import math
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from difflib import get_close_matches
@@ -253,18 +253,21 @@ def save(
     return Path(path)
 
 
-def fingerprint(base: nn.Module) -> str:
+def fingerprint(base: nn.Module, read: Callable[[str], Tensor] | None = None) -> str:
     """SHA-256, in hex, of a network: names, shapes, dtypes and values of every parameter that is no adapter's.
 
     Adapters are good for the base they were trained on: a run keeps this in its settings, so that it does not go on
-    with another. Taken before the transformer is sharded.
+    with another. Taken before the transformer is sharded. read: the value of a parameter by its name, for a network on
+    the meta device; each is let go before the next is read.
     """
     digest = hashlib.sha256()
     inside = {id(p) for m in base.modules() if isinstance(m, LowRank) for p in m.parameters()}
     for name, parameter in sorted(base.named_parameters()):
         if id(parameter) not in inside:
-            digest.update(f"{name} {tuple(parameter.shape)} {parameter.dtype}\n".encode())
-            digest.update(parameter.detach().cpu().contiguous().flatten().view(torch.uint8).numpy().data)
+            value = parameter.detach() if read is None else read(name)
+            digest.update(f"{name} {tuple(value.shape)} {value.dtype}\n".encode())
+            digest.update(value.cpu().contiguous().flatten().view(torch.uint8).numpy().data)
+            del value
     return digest.hexdigest()
 
 

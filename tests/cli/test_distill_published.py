@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import json
+import weakref
+from collections.abc import Callable
+from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 
@@ -11,9 +14,13 @@ import torch
 from torch import Tensor
 
 import recast
-from recast import config, weights
+from recast import config, loading, weights
 from recast.cli.main import main
+from recast.context import text_files
+from recast.errors import WeightsError
 from recast.flow.transformer import FlowTransformer
+from recast.nano import NANO
+from recast.train.distill import pair_writing, result
 from tests.published_text import CLIP_SIZES, T5_SIZES, write_diffusers_text
 from tests.tiny import randomise, tiny_autoencoder
 
@@ -78,3 +85,53 @@ def test_a_student_of_published_weights_is_made_exported_and_asked(
     assert torch.equal(said[0], again[0])  # by default, the scale it was trained at
     student, before = (weights.open_checkpoint(place) for place in (out, teacher))
     assert student.tensors.keys() == before.tensors.keys()
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
+def test_encoders_are_told_apart_by_their_files_as_by_the_networks(teacher: Path, dtype: torch.dtype):
+    for place in (teacher, NANO):
+        loaded = recast.load(place, device="cpu", dtype=dtype)
+        made = pair_writing.made_by(loaded.flow, loaded.autoencoder, loaded.text)
+        made.pop("teacher")
+        assert pair_writing.encoders_of(loading.open_files(place), dtype) == made
+
+
+def test_an_export_loads_no_text_encoder_and_holds_one_of_its_tensors_at_a_time(
+    teacher: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    """T5-XXL has 9.5 GB, all of which are linked: to compare them is no reason to hold them."""
+    files = loading.open_files(teacher)
+    few = {"steps": 4, "sampler": "euler", "guidance": 2.5, "shifts_schedule": True}
+    told = result.few_step(files.config, files.config.flow, **few)
+    (tmp_path / "run" / "weights").mkdir(parents=True)
+    result.write(tmp_path / "run" / "weights", randomise(FlowTransformer(files.config.flow), 1), told)
+    makers = {"teacher": "0" * 64} | pair_writing.encoders_of(files, torch.float32)
+    said = {"stage": {"what": "direct", "lora": None}, "data": {"makers": makers}, "run": {"precision": "fp32"}}
+    progress = {"step": 1, "samples": 1, "seconds": 1.0}
+    monkeypatch.setattr(result, "_said", lambda run: {"settings": said, "progress": progress})
+
+    def refuse(*given: object, **more: object) -> None:
+        raise AssertionError("a network of the base is loaded")
+
+    reading, held = text_files._Weights.reading, list[weakref.ref[Tensor]]()
+
+    @contextmanager
+    def watched(self: text_files._Weights, device: str, dtype: torch.dtype):
+        def one(name: str, read: Callable[[str], Tensor]) -> Tensor:
+            assert all(each() is None for each in held), "the tensor before is still held"
+            tensor = read(name)
+            held.append(weakref.ref(tensor))
+            return tensor
+
+        with reading(self, device, dtype) as read:
+            yield lambda name: one(name, read)
+
+    monkeypatch.setattr(text_files._Weights, "reading", watched)
+    monkeypatch.setattr(text_files.Unread, "fill", refuse)
+    monkeypatch.setattr(loading, "load", refuse)
+    out = result.model(tmp_path / "run", str(teacher), tmp_path / "model")
+    assert weights.read_config(out).name == "small-turbo"
+    assert len(held) > 20
+    makers["text encoder"] = "0" * 64
+    with pytest.raises(WeightsError, match=r"its text encoder is .*the student was trained with 000000000000"):
+        result.model(tmp_path / "run", str(teacher), tmp_path / "other")

@@ -17,10 +17,12 @@ import torch
 from torch import Tensor
 
 from recast.context.text import CachedEncoder, TextEncoder
+from recast.context.text_files import unread_networks
 from recast.errors import ConfigError, InputError, TrainingError
 from recast.flow.schedule import resolution_shift
 from recast.flow.transformer import FlowTransformer
 from recast.latents.autoencoder import Autoencoder
+from recast.loading import Files
 from recast.train.adapters import fingerprint
 from recast.train.distill.asking import asked
 from recast.train.distill.pairs import MANIFEST, PROBE, Key, Manifest, noise_of, require_same_makers
@@ -32,6 +34,7 @@ from recast.train.settings import as_json, completed
 from recast.train.stage import Batches
 from recast.train.uses import Pass
 from recast.weights.files import TensorFile
+from recast.weights.reading import load_into
 from recast.weights.writing import DTYPE_NAMES, tensor_bytes
 from recast.world.folder import write_whole
 
@@ -87,9 +90,20 @@ def made_by(teacher: FlowTransformer, autoencoder: Autoencoder, text: TextEncode
     """SHA-256 of the networks that pairs depend on, by name. To be taken before any of them is sharded."""
     found = {"teacher": fingerprint(teacher), "autoencoder": fingerprint(autoencoder.encoder)}
     if isinstance(text, CachedEncoder):
-        digests = [fingerprint(network) for network in text.networks]
-        found["text encoder"] = digests[0] if len(digests) == 1 else " ".join(digests)
+        found["text encoder"] = " ".join(fingerprint(network) for network in text.networks)
     return found
+
+
+def encoders_of(files: Files, dtype: torch.dtype) -> dict[str, str]:
+    """What `made_by` says of a model's encoders where it is loaded in dtype, without loading its text encoder."""
+    with torch.device("meta"):
+        autoencoder = Autoencoder(files.config.autoencoder)
+    load_into(autoencoder, files.parts["autoencoder"], dtype=torch.float32)
+    digests = []
+    for each in unread_networks(files.home, files.config.text):
+        with each.weights.reading("cpu", dtype) as read:
+            digests.append(fingerprint(each.network, read))
+    return {"autoencoder": fingerprint(autoencoder.encoder), "text encoder": " ".join(digests)}
 
 
 def write(

@@ -188,12 +188,12 @@ def _require_encoders(run: Path, base: str) -> None:
     if said is None:
         return
     there = said["settings"]["data"]["makers"]
-    pipeline = loading.load(base, device="cpu", dtype=said["settings"]["run"]["precision"])
-    here = pair_writing.made_by(pipeline.flow, pipeline.autoencoder, pipeline.text)
-    for name in here.keys() - {"teacher"}:  # its flow is not taken, or is what a delta is measured from
-        if here[name] != there.get(name):
+    precision = loading.pick_dtype(said["settings"]["run"]["precision"], torch.device("cpu"))
+    here = pair_writing.encoders_of(loading.open_files(base), precision)  # its flow is not taken, or is compared later
+    for name, digest in here.items():
+        if digest != there.get(name):
             raise WeightsError(
-                f"base={base!r}: its {name} is {here[name][:12]}, and the student was trained with "
+                f"base={base!r}: its {name} is {digest[:12]}, and the student was trained with "
                 f"{str(there.get(name))[:12]}; the student's teacher accepted"
             )
 
