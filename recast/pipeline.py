@@ -1,7 +1,8 @@
 """The chapters in order: words and pictures in, a picture out, and what made it.
 
-`Pipeline.generate` makes a picture from words, `Pipeline.edit` changes one by words. Both
-also come as a `Run`, an iterator of steps: the bar, the preview and the stop button belong to whoever holds it.
+`Pipeline.generate` makes a picture from words, `Pipeline.edit` changes one by words. Both also come as a `Run`, an
+iterator of steps: the bar, the preview and the stop button belong to whoever holds it. What is asked is checked in
+`request`, what made a picture is said in `provenance`; here is what lies between, in its order.
 """
 
 from __future__ import annotations
@@ -9,43 +10,34 @@ from __future__ import annotations
 import hashlib
 import json
 import logging
-import platform
-import secrets
 import time
 from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 from functools import partial
-from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
-import numpy as np
-import PIL
-import PIL.Image
 import torch
 from torch import Tensor
 
-from recast.config import VERSION, ModelConfig
+from recast.config import ModelConfig
 from recast.context.encodings import Encodings, seen
-from recast.context.fitting import Size, fit_pictures
+from recast.context.fitting import Size
 from recast.context.images import ContextTokens, in_order
-from recast.context.keeping import Carried, Hold, may_change
-from recast.context.references import References, called_by_number, label, named, uncalled
+from recast.context.keeping import Carried, Hold
+from recast.context.references import References
 from recast.context.text import TextEncoder
-from recast.cpu_units import cpu_units
-from recast.errors import ConfigError, InputError, OutOfMemory, RecastError
+from recast.errors import OutOfMemory, RecastError
 from recast.flow import sampler as samplers
-from recast.flow import schedule
 from recast.flow.guidance import guided
 from recast.flow.transformer import Condition, FlowTransformer, Network
 from recast.latents.autoencoder import Autoencoder
 from recast.latents.tokens import pack, positions, unpack
-from recast.options import Options
 from recast.pixels import geometry, image
-from recast.pixels.geometry import Fit
-from recast.pixels.image import Picture, read
-from recast.pixels.mask import digest, read_mask
-from recast.recipe import Adapter, Ingredient, Preserving, Recipe
+from recast.pixels.image import Picture
+from recast.provenance import arithmetic_of, recipe_of
+from recast.recipe import Adapter
+from recast.request import Prompt, Request, of_edit, of_generate
 from recast.run import Result, Run, Step
 
 if TYPE_CHECKING:
@@ -55,7 +47,6 @@ log = logging.getLogger(__name__)
 
 BAND_ABOVE_PX = 2 << 20  # larger pictures go through the autoencoder in bands of rows
 BAND_ROWS = 64
-Prompt = str | Sequence[str]
 
 
 class Generates(Protocol):
@@ -63,42 +54,6 @@ class Generates(Protocol):
 
     def generate(self, prompt: str, **options: Any) -> Result: ...
     def edit(self, image: Source, prompt: str, **options: Any) -> Result: ...
-
-
-@dataclass(frozen=True)
-class Request:
-    """A request with every default filled in."""
-
-    task: str
-    prompts: list[str]  # one for all pictures, or one for each
-    asked: list[str]  # the same as the caller wrote them, references by name
-    options: Options
-    times: list[float]
-    sampler: str
-    guidance: float | None
-    true_guidance: float
-    seeds: list[int]
-    grid: tuple[int, int]  # rows and columns of target tokens
-    finish: Callable[[np.ndarray], Picture]  # decoded rgb at the model's size to the picture handed out
-    pictures: list[Picture] = field(default_factory=list)
-    fits: list[Fit] = field(default_factory=list)
-    names: list[str | None] = field(default_factory=list)
-    size: str = "auto"
-    warnings: list[str] = field(default_factory=list)
-    may_change: np.ndarray | None = None  # (rows, columns) bool: tokens that a mask lets change; None, all
-    carried: Carried | None = None
-    encodings: Encodings | None = None
-    preserving: Preserving = field(default_factory=Preserving)
-
-    def asked_of(self, seed: int) -> str:
-        """The words for the picture of this seed."""
-        return self.asked[self.seeds.index(seed) % len(self.asked)]
-
-    def together(self, seed: int) -> int:
-        """How many pictures go through the network at once when the one of this seed does."""
-        size = self.options.batch_size
-        first = self.seeds.index(seed) // size * size
-        return len(self.seeds[first : first + size])
 
 
 class Pipeline:
@@ -165,17 +120,7 @@ class Pipeline:
         self, prompt: Prompt, *, width: int | None = None, height: int | None = None, **options: Any
     ) -> Run:
         """As `generate`, as a run. The request is checked before this returns."""
-        prompts = _prompts(prompt)
-        defaults, multiple = self.config.defaults, self.config.pixels_per_token
-        width = defaults.width if width is None else width
-        height = defaults.height if height is None else height
-        for name, side in (("width", width), ("height", height)):
-            if not isinstance(side, int):
-                raise ConfigError(f"{name}={side!r}: a whole number of pixels accepted; pass one")
-        geometry.check_size(width, height, multiple)
-        grid = height // multiple, width // multiple
-        request = self._request("generate", prompts, _of_all(prompts, options), grid, lambda rgb: Picture(rgb))
-        return Run(self._steps(request), self._count(request), request)
+        return self._run(of_generate(self.config, prompt, width=width, height=height, options=options))
 
     def start_edit(
         self,
@@ -191,86 +136,23 @@ class Pipeline:
         **options: Any,
     ) -> Run:
         """As `edit`, as a run. The request is checked, and its pictures read, before this returns."""
-        prompts = _prompts(prompt)
-        if not self.config.takes_context:
-            raise ConfigError(
-                f"edit: {self.config.name} was trained to make pictures from text alone; "
-                "use nano or kontext_dev to edit, or `generate` with this model"
+        return self._run(
+            of_edit(
+                self.config,
+                image,
+                prompt,
+                references=references,
+                size=size,
+                mask=mask,
+                mask_mode=mask_mode,
+                carried=carried,
+                encodings=encodings,
+                options=options,
             )
-        sources = [(None, image), *named(references)]
-        pictures = [read(source, name=label(name, i)) for i, (name, source) in enumerate(sources)]
-        source, names = pictures[0], [name for name, _ in sources]
-        fits = fit_pictures(self.config, [(picture.width, picture.height) for picture in pictures], size)
-        free, preserving = None, Preserving()
-        if mask is not None:
-            values = read_mask(mask, width=source.width, height=source.height, mode=mask_mode)
-            free, preserving = may_change(fits[0], values), replace(preserving, mask=digest(values))
-        if carried is not None:
-            carried.check(fits[0].grid, self.config.flow.in_channels)
-            preserving = replace(preserving, carried=carried.sha256())
-        request = self._request(
-            "edit",
-            [called_by_number(each, names) for each in prompts],
-            _of_all(prompts, options),
-            fits[0].grid,
-            lambda rgb: Picture(geometry.undo(fits[0], rgb), source.alpha),
         )
-        request = replace(
-            request,
-            asked=prompts,
-            pictures=pictures,
-            fits=fits,
-            names=names,
-            size=size if isinstance(size, str) else f"{size[0]}x{size[1]}",
-            warnings=request.warnings
-            + [f"{label(name, i)}: {note}" for i, name in enumerate(names) for note in pictures[i].warnings]
-            + list(dict.fromkeys(note for each in prompts for note in uncalled(each, names))),
-            may_change=free,
-            carried=carried,
-            encodings=encodings,
-            preserving=preserving,
-        )
-        return Run(self._steps(request), self._count(request), request)
 
-    def _request(
-        self,
-        task: str,
-        prompts: list[str],
-        options: Options,
-        grid: tuple[int, int],
-        finish: Callable[[np.ndarray], Picture],
-    ) -> Request:
-        defaults, flow = self.config.defaults, self.config.flow
-        if flow.extra_channels:
-            raise ConfigError(
-                f"{task}: this network reads {flow.extra_channels} more channels beside the target (fill, canny or "
-                "depth), for which there is no argument yet; use `flow.condition(extra=...)` or another model"
-            )
-        usual_guidance = defaults.guidance
-        if task == "edit" and defaults.edit_guidance is not None:
-            usual_guidance = defaults.edit_guidance
-        guidance = usual_guidance if options.guidance is None else options.guidance
-        if guidance is not None and not flow.guidance_embed:
-            raise ConfigError(
-                f"guidance={guidance}: {self.config.name} has no guidance embedding; "
-                "use true_guidance (two evaluations a step), or leave it out"
-            )
-        usual = defaults.edit_true_guidance if task == "edit" else defaults.generate_true_guidance
-        true_guidance = usual if options.true_guidance is None else options.true_guidance
-        if options.negative_prompt is not None and true_guidance == 1.0:
-            raise ConfigError(
-                f"negative_prompt={options.negative_prompt!r}: has no effect at true_guidance=1; set it above 1"
-            )
-        if options.times is not None:
-            times = [float(t) for t in options.times]
-        else:
-            mu = schedule.resolution_shift(grid[0] * grid[1]) if self.config.shifts_schedule else 0.0
-            times = schedule.times(options.steps or defaults.steps, mu=mu)
-        first = secrets.randbits(32) if options.seed is None else options.seed
-        seeds = [first + i for i in range(options.num_images)]
-        sampler = options.sampler or defaults.sampler
-        request = Request(task, prompts, prompts, options, times, sampler, guidance, true_guidance, seeds, grid, finish)
-        return replace(request, warnings=_untrained(request, self.config, usual_guidance))
+    def _run(self, request: Request) -> Run:
+        return Run(self._steps(request), self._count(request), request)
 
     def _count(self, request: Request) -> int:
         batches = -(-len(request.seeds) // request.options.batch_size)
@@ -308,7 +190,16 @@ class Pipeline:
                 pictures += batch
                 tokens += state.x.split(1)
                 recipes += [
-                    self._recipe(request, seed, picture, warnings, timings)
+                    recipe_of(
+                        request,
+                        seed,
+                        picture,
+                        config=self.config,
+                        adapters=self.adapters,
+                        arithmetic=self._arithmetic(),
+                        warnings=warnings,
+                        timings=timings,
+                    )
                     for seed, picture in zip(seeds, batch, strict=True)
                 ]
             known, trouble = _hashes(hashes)
@@ -458,108 +349,13 @@ class Pipeline:
         if self.device.type == "cuda":
             torch.cuda.synchronize(self.device)
 
-    def _recipe(
-        self, request: Request, seed: int, picture: Picture, warnings: tuple[str, ...], timings: dict[str, float]
-    ) -> Recipe:
-        return Recipe(
-            task=request.task,
-            prompt=request.asked_of(seed),
-            negative_prompt=request.options.negative_prompt,
-            seed=seed,
-            times=tuple(request.times),
-            sampler=request.sampler,
-            guidance=request.guidance,
-            true_guidance=request.true_guidance,
-            width=picture.width,
-            height=picture.height,
-            size=request.size,
-            images=tuple(
-                Ingredient(
-                    sha256=p.sha256(),
-                    width=p.width,
-                    height=p.height,
-                    fit=fit.to_dict(),
-                    file=None if p.source is None else Path(p.source).name,
-                    name=name,
-                )
-                for p, fit, name in zip(request.pictures, request.fits, request.names, strict=True)
-            ),
-            preserving=request.preserving,
-            model=self.config.name,
-            weights={},
-            adapters=self.adapters,
-            context_attention=self.config.flow.context_attention,
-            batch_size=request.together(seed),
-            **self._arithmetic(),
-            timings_s={name: round(seconds, 4) for name, seconds in timings.items()},
-            output_sha256=picture.sha256(),
-            warnings=warnings,
-        )
-
     def _arithmetic(self) -> dict[str, Any]:
         """What beside weights and request decides the last bits, under the names that a recipe has for it."""
-        return {
-            "plan": self.plan,
-            "device": _device_name(self.device),
-            "dtype": str(self.dtype).removeprefix("torch."),
-            "threads": torch.get_num_threads() if self.device.type == "cpu" else 0,
-            "versions": {
-                "recast": VERSION,
-                "torch": torch.__version__,
-                "pillow": PIL.__version__,
-                "python": platform.python_version(),
-            },
-        }
-
-
-def _prompts(prompt: Prompt) -> list[str]:
-    """The words as a list: one for all pictures, or one for each."""
-    prompts = [prompt] if isinstance(prompt, str) else prompt
-    if not isinstance(prompts, list | tuple) or not prompts or not all(isinstance(each, str) for each in prompts):
-        raise InputError(f'prompt={prompt!r}: a string, or a list of some, accepted; pass one, "" for none')
-    return list(prompts)
-
-
-def _of_all(prompts: list[str], options: Mapping[str, Any]) -> Options:
-    """The options of a request; a list of words says how many pictures there are."""
-    made = Options.of(options)
-    if len(prompts) == 1:
-        return made
-    if made.num_images != 1:
-        raise ConfigError(
-            f"num_images={made.num_images}: a list of {len(prompts)} prompts makes a picture of each; leave it out"
-        )
-    return replace(made, num_images=len(prompts))
-
-
-def _untrained(request: Request, config: ModelConfig, guidance: float | None) -> list[str]:
-    """A warning for each way in which a model of few steps is asked for what it was not distilled for.
-
-    guidance: the scale of the embedding that it was, None for a model without one.
-    """
-    if not config.is_few_step:
-        return []
-    asked: dict[str, tuple[object, object]] = {
-        "steps": (len(request.times) - 1, config.defaults.steps),
-        "sampler": (request.sampler, config.defaults.sampler),
-        "guidance": (request.guidance, guidance),
-        "true_guidance": (request.true_guidance, 1.0),
-    }
-    return [
-        f"{name}={given}: {config.name} was distilled for {name}={usual} alone; leave it out"
-        for name, (given, usual) in asked.items()
-        if given != usual
-    ]
+        return arithmetic_of(self.plan, self.device, self.dtype)
 
 
 def _band(width: int, height: int) -> int | None:
     return BAND_ROWS if width * height > BAND_ABOVE_PX else None
-
-
-def _device_name(device: torch.device) -> str:
-    if device.type == "cuda":
-        return torch.cuda.get_device_name(device)
-    return " ".join((device.type, platform.machine(), *(cpu_units() if device.type == "cpu" else ())))
 
 
 def _hashes(pending: Future[Mapping[str, str]]) -> tuple[Mapping[str, str], tuple[str, ...]]:

@@ -8,7 +8,7 @@ from pathlib import Path
 
 PACKAGE = Path(__file__).parent.parent / "recast"
 CORE = {"errors", "config", "pixels", "latents", "flow", "context", "weights", "recipe", "options", "cost"}
-CORE |= {"run", "pipeline", "loading", "models", "selftest", "nano", "cpu_units", "alone"}
+CORE |= {"run", "request", "provenance", "pipeline", "loading", "models", "selftest", "nano", "cpu_units", "alone"}
 ROOMS = {"quality", "retouch", "safety", "serve", "speed", "studio", "thumbnails", "train", "world"}
 MAY = {
     "errors": set(),
@@ -24,6 +24,8 @@ MAY = {
     "options": {"config", "errors"},
     "cost": {"config", "errors"},
     "run": {"pixels", "recipe", "errors"},
+    "request": {"context", "flow", "pixels", "options", "recipe", "config", "errors"},
+    "provenance": {"request", "pixels", "recipe", "cpu_units", "config", "errors"},
     "pipeline": CORE - {"loading", "models", "selftest"},
     "models": {"config", "cost", "weights", "nano", "errors"},
     "loading": CORE - {"selftest"},

@@ -38,7 +38,7 @@ def test_an_edit_has_exactly_the_size_of_its_source(model, size):
 def test_a_recipe_says_which_units_of_a_cpu_made_the_bits(model, monkeypatch):
     recipes = []
     for units in (("AVX2",), ("AVX512", "bf16", "AMX")):
-        monkeypatch.setattr("recast.pipeline.cpu_units", lambda units=units: units)
+        monkeypatch.setattr("recast.provenance.cpu_units", lambda units=units: units)
         recipes.append(model.edit(photo(), "red", steps=1, seed=0).recipes[0])
     (told,) = recipes[0].differences(recipes[1])
     assert told.startswith("device: 'cpu")

@@ -104,7 +104,7 @@ def test_tokens_of_another_autoencoder_or_of_another_cpu_are_not_trusted(thread,
     assert fast.computes != watched.pipeline.autoencoder.computes
     second(thread, other)
     assert other.encoded[-1] == (48, 64)
-    monkeypatch.setattr("recast.pipeline.cpu_units", lambda: ("AVX9000",))
+    monkeypatch.setattr("recast.provenance.cpu_units", lambda: ("AVX9000",))
     elsewhere = Watched(autoencoder=FastAutoencoder(watched.pipeline.autoencoder, dtype=torch.bfloat16))
     second(thread, elsewhere)
     assert elsewhere.encoded[-1] == (48, 64)
