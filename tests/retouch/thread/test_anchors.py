@@ -120,9 +120,9 @@ def test_tokens_are_carried_between_turns_of_one_size_that_was_asked_for(model, 
 
 def test_a_scaled_picture_is_carried_unless_a_crop_may_be_taken(model, tmp_path):
     editor = Watched(tiny_pipeline())  # takes fewer tokens than the picture has
-    thread = Thread.create(tmp_path / "t", Picture(np.tile(SOURCE.rgb, (4, 4, 1))))
+    thread = Thread.create(tmp_path / "t", Picture(np.tile(SOURCE.rgb, (2, 2, 1))))
     first = thread.edit(editor, "x", steps=1, seed=0)
-    mask = np.tile(MASK, (4, 4))
+    mask = np.tile(MASK, (2, 2))
     for more, is_carried in (({"mask": mask}, False), ({"mask": mask, "context": "whole"}, True), ({}, True)):
         thread.edit(editor, "y", at=first.id, steps=1, seed=1, **more)
         assert ("carried" in editor.given[-1]) == is_carried, more
