@@ -171,23 +171,25 @@ def carry_out(args: argparse.Namespace, share: Parallel, making: Callable[[Ranks
     with processes(args, share) as ranks, run_alone(place, ranks):
         journal = Journal(place, ranks, tensorboard=args.tensorboard)
         made = making(ranks, journal.event)
-        with Progress(quiet=args.quiet or ranks.rank > 0) as progress, interrupted(ranks) as asked:
+        with Progress(quiet=args.quiet or ranks.rank > 0) as progress:
             progress.note("preparing the first step")
-            events = loop.run(
-                made.stage,
-                made.batches,
-                made.settings,
-                place,
-                ranks=ranks,
-                journal=journal,
-                should_stop=lambda: asked() or made.verdict() is not None,
-            )
-            last = _drawn(events, progress, args, ranks)
-        verdict = made.verdict()
-        is_over = bool(ranks.agree(float(last.share >= 1 or verdict is not None)))  # clocks differ
-        files: list[Path] = []
-        if is_over and ranks.rank == 0:
-            files = runs.published(made, place)
+            with interrupted(ranks) as asked:
+                events = loop.run(
+                    made.stage,
+                    made.batches,
+                    made.settings,
+                    place,
+                    ranks=ranks,
+                    journal=journal,
+                    should_stop=lambda: asked() or made.verdict() is not None,
+                )
+                last = _drawn(events, progress, args, ranks)
+            verdict = made.verdict()
+            is_over = bool(ranks.agree(float(last.share >= 1 or verdict is not None)))  # clocks differ
+            files: list[Path] = []
+            if is_over and ranks.rank == 0:
+                progress.note("writing the weights, of an autoencoder with what its latents measure")
+                files = runs.published(made, place)
         ranks.barrier()
         if ranks.rank == 0:
             _say(args, place, last, files, is_over, verdict)
@@ -205,6 +207,8 @@ def _drawn(events: Iterator[Event], progress: Progress, args: argparse.Namespace
         elif event.numbers and not args.quiet and ranks.rank == 0:
             progress.clear()
             print(_line(event), file=sys.stderr, flush=True)
+        if event.share >= 1 and not event.is_last:
+            progress.note("judging what was learned")
     assert last is not None, "a run ends with an event"
     return last
 

@@ -11,6 +11,7 @@ import pytest
 import recast
 from recast.alone import alone
 from recast.cli.main import main
+from recast.cli.progress import Progress
 from recast.errors import InputError
 from recast.train.examples import Examples
 from recast.train.presets import PRESETS, preset
@@ -43,14 +44,17 @@ def test_steps_and_minutes_replace_each_other(capsys: pytest.CaptureFixture[str]
 
 
 def test_a_flow_is_trained_continued_and_exported(
-    autoencoder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    autoencoder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ):
+    noted: list[str] = []
+    monkeypatch.setattr(Progress, "note", lambda self, text: noted.append(text))
     place, model = tmp_path / "flow", tmp_path / "model"
     ae = str(autoencoder / "weights" / "ae.safetensors")
     argv = ["train", "flow", "--preset", "tiny-flow", "--ae", ae, "--out", str(place), *SMALL, "--json", "--quiet"]
     assert main([*argv, "--steps", "2", "--set", "run.log_every_steps=1"]) == 0
     first = json.loads(capsys.readouterr().out.splitlines()[-1])
     assert (first["step"], first["samples"], first["is_over"]) == (2, 4, True)
+    assert [text.split()[0] for text in noted] == ["preparing", "judging", "writing"]  # what may take minutes
     assert main([*argv, "--steps", "3", "--set", "run.log_every_steps=1"]) == 0
     assert json.loads(capsys.readouterr().out.splitlines()[-1])["step"] == 3
     events = [json.loads(line) for line in (place / "journal.jsonl").read_text().splitlines()]
