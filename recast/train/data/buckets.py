@@ -54,7 +54,8 @@ class Batching:
             for width, height in (shape.target, *shape.contexts):
                 if width % side or height % side or not width or not height:
                     raise InputError(
-                        f"{width}x{height}: not whole tokens of {side}; sizes=... of buckets needed for it"
+                        f"{width}x{height}: not whole tokens of {side}; pictures of such sizes, or buckets to stretch "
+                        "them to, as data.buckets=[[256, 256], [336, 192]], accepted"
                     )
             return shape
         target = self.bucket(shape.target)
@@ -141,7 +142,7 @@ class Planner:
                 return Whole(key, tuple(waiting))
         raise InputError(
             f"examples {self.next - WASTED} to {self.next - 1} of the stream made no batch; sources whose pictures can "
-            "be read, and shapes of which there are enough, accepted; give buckets by sizes=..., or look at the journal"
+            "be read, and shapes of which there are enough, accepted; set data.buckets, or look at the journal"
         )
 
     def state(self) -> dict[str, Any]:
