@@ -5,6 +5,9 @@
 #
 #   recipes/tiny.sh OUT [edit steps] [ae steps] [flow steps]
 set -eu
+case ${1:--} in
+  -*) echo "recipes/tiny.sh: ${1:-OUT}: a folder accepted first, such as runs/tiny; see the head of the file" >&2; exit 2 ;;
+esac
 cd "$(dirname "$0")/.."
 out=$1 edit_steps=${2:-120} ae_steps=${3:-400} flow_steps=${4:-400}
 python=${PYTHON:-.venv/bin/python}

@@ -191,3 +191,12 @@ def test_a_model_is_scored_where_it_is_asked_for(python: Path):
     for line in asked(python):
         _, _, verb, *options = line.split()
         parser_of(verb).parse_args(options)  # refuses what the verb does not know
+
+
+@pytest.mark.parametrize("words", [[], ["--help"]])
+def test_an_option_is_no_folder_for_the_smallest_recipe(python: Path, words: list[str]):
+    env = {**os.environ, "PYTHON": str(python)}
+    done = subprocess.run([str(RECIPES / "tiny.sh"), *words], env=env, capture_output=True, text=True)
+    assert done.returncode == 2
+    assert "a folder accepted first, such as runs/tiny" in done.stderr
+    assert not Path(f"{python}.log").exists()
