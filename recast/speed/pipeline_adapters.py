@@ -43,8 +43,11 @@ class PipelineAdapters:
         self._read: dict[str, Adapter] = {}  # those in the weights, by the hash of their file
 
     def set(self, files: AdapterFiles) -> Written:
-        """Have these in the weights, and no others. Raises what `Folding.read` and `Folding.set` raise."""
-        given = [entry if isinstance(entry, tuple) else (entry, 1.0) for entry in files]
+        """Have these in the weights, and no others.
+
+        Raises ConfigError for what is no list of files, and what `Folding.read` and `Folding.set` raise.
+        """
+        given = _given(files)
         hashes = [checksum(path) for path, _ in given]
         read = dict(self._read)
         for key, (path, _) in zip(hashes, given, strict=True):
@@ -59,6 +62,18 @@ class PipelineAdapters:
             recorded(path, adapter, strength) for (path, strength), (adapter, _) in zip(given, adapters, strict=True)
         )
         return written
+
+
+def _given(files: AdapterFiles) -> list[tuple[str | Path, float]]:
+    """Path and strength of each; a strength of 1 where none came."""
+    accepted = "a list of paths, or of (path, strength), accepted, as [('style.safetensors', 0.8)]; pass one"
+    if isinstance(files, str) or not isinstance(files, Sequence):
+        raise ConfigError(f"adapters: {files!r} came; {accepted}")
+    given = [entry if isinstance(entry, tuple) else (entry, 1.0) for entry in files]
+    for entry in given:
+        if len(entry) != 2 or not isinstance(entry[0], str | Path) or not isinstance(entry[1], int | float):
+            raise ConfigError(f"adapters: {entry!r} came; {accepted}")
+    return given
 
 
 def _requantise(layer: Linear, weight: torch.Tensor) -> None:

@@ -107,4 +107,6 @@ class Banded:
         return self._autoencoder.decode(latents, band=min(band or self.rows, self.rows))
 
     def __getattr__(self, name: str) -> Any:
+        if name == "_autoencoder":  # of a copy that is being made
+            raise AttributeError(f"{type(self).__name__} has no {name!r}")
         return getattr(self._autoencoder, name)

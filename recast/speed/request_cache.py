@@ -38,6 +38,8 @@ class EncodesOnce:
         return self.recent.get((digest(pixels), band), make)
 
     def __getattr__(self, name: str) -> Any:
+        if name == "_autoencoder":  # of a copy that is being made
+            raise AttributeError(f"{type(self).__name__} has no {name!r}")
         return getattr(self._autoencoder, name)
 
 

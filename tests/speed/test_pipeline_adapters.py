@@ -137,3 +137,9 @@ def refused(how: str, file: Path) -> Any:
 def test_where_weights_cannot_be_written_to_it_says_so(how: str, message: str, files: list[Path]):
     with pytest.raises(ConfigError, match=message):
         refused(how, files[0]).set_adapters([files[0]])
+
+
+@pytest.mark.parametrize("wrong", ["style.safetensors", 3, [None], [("a.safetensors", "x")], [("a.safetensors",)]])
+def test_what_is_no_list_of_files_is_refused(wrong: Any):
+    with pytest.raises(ConfigError, match=r"^adapters: .* a list of paths, or of \(path, strength\), accepted"):
+        accelerate(tiny_pipeline(), "exact").set_adapters(wrong)

@@ -1,8 +1,11 @@
 """What requests share is computed once, and is what would have been computed."""
 
+import copy
+
 import torch
 
 from recast.speed.engine import Engine
+from recast.speed.placing import Banded
 from recast.speed.recent import Recent
 from recast.speed.request_cache import CachesContext, EncodesOnce, digest
 from tests.flow.test_transformer import inputs
@@ -59,3 +62,9 @@ def test_a_context_is_computed_once_for_all_prompts_and_seeds(monkeypatch):
 def test_the_digest_knows_shape_and_dtype():
     one = torch.zeros(2, 3)
     assert len({digest(one), digest(one.reshape(3, 2)), digest(one.double()), digest(one, one)}) == 4
+
+
+def test_what_wraps_an_autoencoder_can_be_copied():
+    """Else a copy of a fast pipeline ran into the limit of recursion: it asks before it has anything."""
+    for one in (EncodesOnce(tiny_autoencoder()), Banded(tiny_autoencoder(), 8)):
+        assert copy.deepcopy(one).config == one.config
