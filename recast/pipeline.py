@@ -80,7 +80,7 @@ class Pipeline:
         self.text = text
         self.adapters = tuple(adapters)
         self.checksums = checksums  # of the weight files; reads them when first asked
-        self.recalled = recalled or (lambda: self.checksums())  # to look things up by: `recast.weights.hashes`
+        self._recalled = recalled
 
     @property
     def device(self) -> torch.device:
@@ -89,6 +89,10 @@ class Pipeline:
     @property
     def dtype(self) -> torch.dtype:
         return self.network.dtype
+
+    def recalled(self) -> Mapping[str, str]:
+        """The checksums to look things up by, which may be remembered from before (`recast.weights.hashes`)."""
+        return self.checksums() if self._recalled is None else self._recalled()
 
     def generate(self, prompt: Prompt, *, on_step: Callable[[Step], None] | None = None, **options: Any) -> Result:
         """Pictures from words. width, height: of the picture, in pixels; further options: `Options`.

@@ -1,6 +1,8 @@
 """The pipeline on a tiny model: sizes, seeds, guidance, steps, recipes, and errors before any work."""
 
+import copy
 import gc
+import weakref
 from dataclasses import replace
 
 import numpy as np
@@ -234,6 +236,16 @@ def test_a_picture_is_not_lost_when_its_weights_cannot_be_hashed(model, monkeypa
     assert result.recipe.weights == {}
     assert any("was moved" in warning for warning in result.warnings)
     assert result.recipe.warnings == result.warnings
+
+
+def test_a_copy_does_not_hold_the_pipeline_it_was_made_of():
+    """A faster pipeline begins as a copy; the weights of the one that came in may then go."""
+    given = tiny_pipeline()
+    copied, seen = copy.copy(given), weakref.ref(given)
+    del given
+    gc.collect()
+    assert seen() is None
+    assert copied.recalled() == copied.checksums()
 
 
 def test_the_recipe_says_how_many_pictures_were_computed_together(model):
