@@ -39,7 +39,7 @@ RUNS = {"ae": "nano-ae", "text": "nano-text", "flow": "nano-flow", "lora": "nano
 """What is trained, and the preset it usually is."""
 WHAT = {
     "ae": (*RUN, "held_out"),
-    "text": RUN,
+    "text": tuple(name for name in RUN if name not in ("data", "size")),  # it reads the world's texts, and no picture
     "flow": (*RUN, "held_out", "ae", "text"),
     "lora": (*RUN, "held_out", "model", "ask"),
     "export": ("flow", "ae", "text", "out", "preset", "take", "limit_mb", "set"),

@@ -203,6 +203,7 @@ def test_lint_finds_a_shifted_pair_and_lists_the_good_ones(tmp_path: Path, capsy
         (["flow", "--out", "x", "--data", "photos:y", "--preset", "tiny-flow"], "folder:PATH, shards:PATH"),
         (["ae", "--model", "nano", "--out", "x"], "--model: not for `train ae`"),
         (["flow", "--out", "x", "--ae", "nowhere"], "nowhere: not there"),
+        (["text", "--data", "folder:mine", "--dry-run"], "--data: not for `train text`"),
         (["paint"], "'paint': ae, text, flow"),
         (["lint"], "--data: missing"),
         (["lint", "--data", "world", "--count", "1", "--out", "nowhere/kept.txt"], "--out=nowhere/kept.txt: a file in"),
