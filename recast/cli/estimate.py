@@ -98,8 +98,10 @@ def run(args: argparse.Namespace) -> int:
     available = int(args.memory * GIB) if args.memory else None
     if available is None and device is not None:
         from recast.cli.doctor import device_bytes
+        from recast.speed.cap import free_bytes
 
-        available = device_bytes(device)[0]
+        free = free_bytes(device)  # of a card, as a run would choose by it
+        available = device_bytes(device)[0] if free is None else int(free)
     asked = planned_cost.asked(args, config.defaults.sampler)
     rates = None
     if args.tflops is not None:

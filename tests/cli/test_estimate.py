@@ -10,8 +10,8 @@ from typing import Any
 import pytest
 import torch
 
-from recast import cost, weights
-from recast.cli import doctor, estimate, planned, rates
+from recast import cost, loading, weights
+from recast.cli import doctor, estimate, planned, planned_cost, rates
 from recast.cli.job import Job, Model
 from recast.cli.main import Exit
 from recast.config import kontext_dev, nano
@@ -311,6 +311,18 @@ def test_an_option_s_share_of_work_and_memory_is_counted(asked: Any) -> None:
 def test_a_cap_under_which_nothing_fits_is_out_of_memory(recast: Recast, capsys: pytest.CaptureFixture[str]) -> None:
     assert recast("estimate", *ON_CUDA, "lossless", "--vram", "2gb", "--tflops", 1) == Exit.MEMORY
     assert "at the least, everything streamed" in capsys.readouterr().err
+
+
+def test_auto_is_chosen_by_what_is_free_of_a_card_that_is_here(asked: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(loading, "pick_device", torch.device)
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    monkeypatch.setattr(torch.cuda, "mem_get_info", lambda _: (int(23.5e9), int(141e9)))
+    monkeypatch.setattr(torch.cuda, "memory_reserved", lambda _: 0)
+    monkeypatch.setattr(planned_cost, "_numbers", lambda *_: Numbers())
+    monkeypatch.setattr(planned_cost, "measure_bus", lambda _: 25e9)
+    data = asked(*ON_CUDA, "auto")
+    assert data["device_bytes"] == 24e9
+    assert "do not fit into 24.00 GB" in data["plan"]["why"]
 
 
 def test_auto_is_chosen_by_the_cap(asked: Any) -> None:
