@@ -10,7 +10,7 @@ Letters: `n` target tokens, `m` text tokens, `r` context tokens, `s` = n + m + r
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Literal, NamedTuple
 
@@ -335,13 +335,18 @@ def kept_bytes(config: ModelConfig, request: Request) -> int:
     """
     pictures = [(request.width, request.height), *request.contexts]
     places = 2 if not request.contexts else 3 if len({*pictures}) == 1 else 6
-    sizes = [
-        width * height // 4**level * channels * 4
-        for width, height in pictures
-        for level, channels in enumerate(_widths(config.autoencoder))
-    ]
-    place = max((size for size in sizes if size < HEAP_BLOCK_BYTES), default=0)
+    place = max(heap_blocks(config.autoencoder, pictures, 4), default=0)
     return TOUCHED_BYTES + 4 * autoencoder_parameters(config.autoencoder) + places * place
+
+
+def heap_blocks(config: AutoencoderConfig, pictures: Sequence[tuple[int, int]], item: int) -> list[int]:
+    """The bytes of one tensor of each level of the autoencoder, of pictures (width, height): those in glibc's heap."""
+    sizes = [
+        width * height // 4**level * channels * item
+        for width, height in pictures
+        for level, channels in enumerate(_widths(config))
+    ]
+    return [size for size in sizes if size < HEAP_BLOCK_BYTES]
 
 
 # The layers of the autoencoder, as arithmetic.

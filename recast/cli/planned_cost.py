@@ -88,7 +88,7 @@ def changes(
 
     from recast.cost import resident_bytes
     from recast.speed import forecast
-    from recast.speed.memory import peak_bytes
+    from recast.speed.memory import kept_on_host, peak_bytes
     from recast.speed.placing import in_words
 
     dtype = {"fp32": torch.float32, "bf16": torch.bfloat16}[request.dtype]
@@ -105,8 +105,11 @@ def changes(
         kept = forecast.kept_bytes(config, request, plan.approximate, item=numbers.item)
         memory = _memory(config, request, plan, numbers)
         peak = peak_bytes(config, request, replace(numbers, context_kv_bytes=kept), memory)
-        kept_on_host = cost.kept_bytes if where.name.startswith("cpu") and plan.vram_bytes is None else 0
-        sizes = {**asdict(peak), "peak": peak.total + kept_on_host}
+        beside = 0
+        if where.name.startswith("cpu") and plan.vram_bytes is None:
+            is_fast = plan.autoencoder == "fast"
+            beside = kept_on_host(config, request, numbers) if is_fast else cost.kept_bytes
+        sizes = {**asdict(peak), "peak": peak.total + beside}
         said = in_words(memory, config.flow.depth + config.flow.depth_single_blocks)
     rates, at = _rates(asked, config, plan, numbers, dtype, where, sum(cost.tokens.values()))
     times = None if rates is None else forecast.seconds(config, request, cost, walk, numbers, memory, rates)

@@ -25,6 +25,7 @@ from torch.nn import functional as F
 from recast.errors import ConfigError
 from recast.latents.autoencoder import Autoencoder, Bands, Layer, Middle, PixelAttention, ResnetBlock, over, split
 from recast.loading import has_fast_bf16
+from recast.speed.heap import give_back_idle
 
 NormSilu: TypeAlias = Callable[[Sequence[Tensor], Tensor, Tensor, int, float], Layer]
 Attend: TypeAlias = Callable[[Tensor, Tensor, Tensor], Tensor]
@@ -141,10 +142,12 @@ class FastEncoder:
         self.stages: list[Callable[[Bands], Bands]] = []
         level: Any  # a module whose parts go by their published names
         for level in encoder.down:
-            self.stages += [make.block(block) for block in level.block]
+            stages: list[Callable[[Bands], Bands]] = [make.block(block) for block in level.block]
             if level.resample is not None:
-                self.stages.append(_Halved(make.conv(level.downsample.conv, padding=0)))
-        self.middle = make.middle(encoder.mid)
+                stages.append(_Halved(make.conv(level.downsample.conv, padding=0)))
+            self.stages += stages if self.stages else map(_Tidied, stages)
+        first, *others = make.middle(encoder.mid)
+        self.middle = [_Tidied(first), *others]
         self.last = make.normed(encoder.norm_out, encoder.conv_out)
 
     def __call__(self, pixels: Bands) -> Tensor:
@@ -171,6 +174,8 @@ class FastDecoder:
             self.stages += [make.block(block) for block in level.block]
             if level.resample is not None:
                 self.stages.append(make.doubled(level.upsample.conv))
+        at_full = 1 + len(level.block)  # the last doubling, and what follows it
+        self.stages[-at_full:] = map(_Tidied, self.stages[-at_full:])
         self.last = make.normed(decoder.norm_out, decoder.conv_out)
 
     def __call__(self, latents: Tensor, rows: int | None = None) -> Tensor:
@@ -182,6 +187,18 @@ class FastDecoder:
         for stage in self.stages:
             x = stage(x)
         return torch.cat([band.float() for band in self.last(x)], dim=2)
+
+
+@dataclass(frozen=True)
+class _Tidied:
+    """A stage, and before it what lies idle in the heap goes back; at the picture's full size it comes to the most."""
+
+    stage: Callable[[Bands], Bands]
+
+    def __call__(self, x: Bands) -> Bands:
+        if x[0].device.type == "cpu":
+            give_back_idle()
+        return self.stage(x)
 
 
 @dataclass(frozen=True)

@@ -21,6 +21,7 @@ from recast.errors import ConfigError, OutOfMemory
 CONTEXT_BYTES = 500_000_000  # of a CUDA process before its first tensor; about, by driver and card
 SPARE = 0.03  # of a cap, left to gaps between tensors
 GRID = 16  # rows of pixels: what a band is a multiple of
+HEAP_BYTES, NARROW_BYTES = 37 << 20, 20 << 20  # see `kept_on_host`
 TEXT_SLOTS = 2  # layers of a text encoder on the device at once
 
 # What orders recipes, not a forecast: a card of the 4090 class on PCIe 4 x 16. Of its time, a copy that is hidden still
@@ -110,6 +111,22 @@ def peak_bytes(config: ModelConfig, request: Request, numbers: Numbers, memory: 
     fixed = _Fixed.of(config, request, numbers, memory)
     static = _statics(weights, memory.slots)[memory.resident_blocks] + fixed.always
     return Peak(**{field.name: static + getattr(fixed, field.name) for field in fields(Peak)})
+
+
+def kept_on_host(config: ModelConfig, request: Request, numbers: Numbers) -> int:
+    """What a process keeps beside its tensors on a CPU, by the autoencoder of `recast.speed`.
+
+    That gives back what lies idle in the heap before each stage at the picture's full size, so that there is less of
+    it than in `recast.cost.kept_bytes`: pages of code, Python's objects and small holes; in bf16 what the library keeps
+    of products it has compiled; and of the largest block that glibc's heap holds half a place, after encoding a whole.
+    Measured on `nano`, not derived.
+    """
+    sizes = cost.heap_blocks(
+        config.autoencoder, [(request.width, request.height), *request.contexts], numbers.autoencoder
+    )
+    place = max(sizes, default=0)
+    narrow = NARROW_BYTES if numbers.autoencoder < 4 else 0
+    return HEAP_BYTES + narrow + (place if request.contexts else place // 2)
 
 
 def fit(config: ModelConfig, request: Request, numbers: Numbers, cap_bytes: float) -> Memory:

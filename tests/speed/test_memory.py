@@ -19,7 +19,16 @@ from recast.speed import attention, memory
 from recast.speed.blocks import blocks_of, modulators_of
 from recast.speed.engine import Engine, Resident
 from recast.speed.linear import Plain, Rows, tensors
-from recast.speed.memory import Memory, Numbers, block_bytes, fit, modulator_bytes, peak_bytes, smallest_bytes
+from recast.speed.memory import (
+    Memory,
+    Numbers,
+    block_bytes,
+    fit,
+    kept_on_host,
+    modulator_bytes,
+    peak_bytes,
+    smallest_bytes,
+)
 from recast.speed.ops import Plain as PlainOps
 from recast.speed.packing import layout_of
 from tests.test_cost import Alive
@@ -269,3 +278,13 @@ def test_more_resident_blocks_than_there_are_is_an_error() -> None:
 def test_recipes_need_no_torch() -> None:
     code = "import recast.speed.memory, recast.speed.cap, sys; sys.exit('torch' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
+
+
+def test_a_cpu_keeps_a_place_after_encoding_half_without_and_more_in_bf16() -> None:
+    """Of the largest block below 32 MiB: at 256 x 256 in fp32 that is one of 32 channels, 8 MiB."""
+
+    def kept(item: int, *contexts: tuple[int, int]) -> int:
+        asked = Request(width=256, height=256, contexts=contexts)
+        return kept_on_host(preset("nano"), asked, Numbers(item=item, autoencoder=item, on_cuda=False)) >> 20
+
+    assert (kept(4), kept(4, (256, 256)), kept(2), kept(2, (256, 256))) == (37 + 4, 37 + 8, 57 + 2, 57 + 4)
