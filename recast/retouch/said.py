@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+import numpy as np
+
 from recast.retouch.written import notes_of
 
 if TYPE_CHECKING:
@@ -18,6 +20,11 @@ def said(made: Merge, plan: Plan) -> list[str]:
         notes.append(f"nothing changed: {made.reason}")
     elif made.verdict != "local":
         notes.append(f"not merged, so every pixel may differ from the source: {made.verdict}, {made.reason}")
+    if plan.where is not None and made.certificate is not None:
+        beyond = int(np.count_nonzero(made.support & ~plan.where))
+        if beyond:
+            notes.append(f"{beyond:,} pixels outside mask and boxes may differ, of regions that reach beyond; "
+                         "preserve=strict lets none")  # fmt: skip
     if plan.rejected is not None:
         strange = sorted(set(plan.rejected) - {region.id for region in made.regions})
         why = (

@@ -89,7 +89,10 @@ class Approximate:
         if self.kind == "context-reuse" and is_cached:
             raise ConfigError(f"{came}: this network keeps the context exactly, at no cost; leave it off")
         if self.kind == "region" and not has_mask:
-            raise ConfigError(f"{came}: a request without a mask came; pass a mask or boxes, or leave it off")
+            raise ConfigError(
+                f"{came}: a request whose sampler no mask binds came; pass a mask, or boxes with preserve=strict "
+                "(boxes alone bind the merge), or leave it off"
+            )
         if self.kind == "extrapolate" and sampler in ("heun", "renoise"):
             raise ConfigError(f"{came}: sampler={sampler} came; euler, ab2 or dpmpp_2m accepted; use one of them")
 

@@ -140,12 +140,17 @@ def test_a_region_outside_the_box_is_left_out_and_said():
     assert any("nothing changed where it was asked for" in note for note in missed.warnings)
 
 
-def test_strict_cuts_a_region_at_the_mask():
+def test_strict_cuts_a_region_at_the_mask_and_auto_says_how_far_it_goes_beyond():
     source, mask = photo(), np.zeros((240, 320), np.float32)
     mask[80:140, 100:130] = 1
+    whole = Editor(Painter((100, 80, 160, 140))).edit(source, "x", mask=mask)
+    beyond = whole.edits[0].support[mask == 0].sum()
+    assert beyond > 1800  # the other half of what was painted
+    assert f"{beyond:,} pixels outside mask and boxes may differ" in whole.warnings[-1]
     result = Editor(Painter((100, 80, 160, 140))).edit(source, "x", mask=mask, preserve="strict")
     assert not apart(result.pictures[0].rgb, source)[mask == 0].any()
     assert is_red(result.pictures[0].rgb[110, 115])
+    assert not any("outside mask and boxes" in note for note in result.warnings)
 
 
 @pytest.mark.parametrize(
