@@ -147,7 +147,7 @@ class FastEncoder:
                 stages.append(_Halved(make.conv(level.downsample.conv, padding=0)))
             self.stages += stages if self.stages else map(_Tidied, stages)
         first, *others = make.middle(encoder.mid)
-        self.middle = [_Tidied(first), *others]
+        self.middle: list[Callable[[Bands], Bands]] = [_Tidied(first), *others]
         self.last = make.normed(encoder.norm_out, encoder.conv_out)
 
     def __call__(self, pixels: Bands) -> Tensor:
