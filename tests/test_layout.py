@@ -8,7 +8,8 @@ from pathlib import Path
 
 PACKAGE = Path(__file__).parent.parent / "recast"
 CORE = {"errors", "config", "pixels", "latents", "flow", "context", "weights", "recipe", "options", "cost"}
-CORE |= {"run", "request", "provenance", "pipeline", "loading", "models", "selftest", "nano", "cpu_units", "alone"}
+CORE |= {"run", "request", "provenance", "pipeline", "loading", "models", "selftest", "nano"}
+CORE |= {"cpu_units", "alone", "user_cache"}
 ROOMS = {"quality", "retouch", "safety", "serve", "speed", "studio", "thumbnails", "train", "world"}
 MAY = {
     "errors": set(),
@@ -17,9 +18,10 @@ MAY = {
     "latents": {"config", "errors"},
     "flow": {"config", "errors"},
     "context": {"latents", "pixels", "config", "errors"},
-    "weights": {"config", "errors"},
+    "weights": {"user_cache", "config", "errors"},
     "cpu_units": set(),
     "alone": {"errors"},
+    "user_cache": set(),
     "recipe": {"config", "errors"},
     "options": {"config", "errors"},
     "cost": {"config", "errors"},
@@ -35,7 +37,7 @@ MAY = {
     "train": CORE | {"world"},
     "quality": CORE | {"world"},
     "cli": CORE | ROOMS,
-    "nano": {"errors"},
+    "nano": {"user_cache", "errors"},
     "__main__": {"cli"},
     "__init__": CORE | {"retouch"},  # by name only, in its table of public names
 }

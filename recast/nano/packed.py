@@ -19,6 +19,7 @@ from contextlib import suppress
 from pathlib import Path
 
 from recast.errors import WeightsError
+from recast.user_cache import user_cache
 
 _EARLIEST = (1980, 1, 1, 0, 0, 0)  # the hour is not in the file: the same weights are the same bytes
 ENTRIES = ("even", "odd", "sha256")
@@ -37,7 +38,7 @@ def unpacked(folder: Path) -> Path:
             _put(unpack(pack), pack.with_suffix(""))
         return folder
     name = hashlib.sha256("".join(f"{pack}{pack.stat().st_mtime_ns}" for pack in missing).encode()).hexdigest()[:16]
-    cache = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "recast" / f"nano-{name}"
+    cache = user_cache() / f"nano-{name}"
     for file in folder.rglob("*"):
         target = cache / file.relative_to(folder)
         if file.is_dir() or file.suffix in (".zip", ".pyc", ".py") or not _is_stale(file, target):

@@ -28,6 +28,7 @@ from recast.speed.blocks import Block
 from recast.speed.clock import undisturbed
 from recast.speed.linear import Linear, Plain, Rows
 from recast.speed.quantize import replaced
+from recast.user_cache import user_cache
 
 log = logging.getLogger(__name__)
 
@@ -140,7 +141,7 @@ class Table:
 def place() -> Path | None:
     """The user's table; None, with a warning, for a user without a home."""
     try:
-        return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "recast" / "products.json"
+        return user_cache() / "products.json"
     except RuntimeError as error:
         log.warning("tuning: no folder for the table (%s); set XDG_CACHE_HOME; each process times anew", error)
         return None

@@ -20,6 +20,7 @@ import time
 from contextlib import suppress
 from pathlib import Path
 
+from recast.user_cache import user_cache
 from recast.weights.files import checksum
 
 log = logging.getLogger(__name__)
@@ -63,7 +64,7 @@ def remember(path: str | Path) -> str:
 def place() -> Path | None:
     """The user's table; None for a user without a home, for whom nothing is remembered."""
     try:
-        return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "recast" / "hashes.json"
+        return user_cache() / "hashes.json"
     except RuntimeError:
         return None
 
