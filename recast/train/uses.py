@@ -204,7 +204,7 @@ def _edit(
         contexts=tuple(slots),
         prompt=prompt,
         base=batch.bases[example],
-        has_mask=batch.masks is not None,
+        has_mask=batch.masks is not None and example not in batch.unmasked,
         is_copy=any(torch.equal(_picture(batch, example, slot), wanted) for slot in slots),
         category=batch.kinds[example] if batch.kinds else "",
         time=time,

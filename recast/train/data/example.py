@@ -74,7 +74,8 @@ class Batch:
     instructions: tuple[str | None, ...]
     inverses: tuple[str | None, ...]
     captions: tuple[tuple[str | None, ...], ...]  # of each example: of its contexts, then of its target
-    masks: Tensor | None  # (b, 1, H, W) bool; None unless every example has one
+    masks: Tensor | None  # (b, 1, H, W) bool, empty where an example has none; None where none has one
     bases: tuple[int, ...]
     kinds: tuple[str, ...] = ()
     truths: Sequence[Mapping[str, Any] | None] = ()
+    unmasked: frozenset[int] = frozenset()  # rows of masks that are of examples that have none

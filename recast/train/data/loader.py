@@ -244,7 +244,8 @@ class _Maker:
 
 def collated(examples: Sequence[Example], numbers: Sequence[int], of: int) -> Batch:
     """A batch of examples of one shape, which stand at `numbers` of the stream; `of` in the whole batch."""
-    masks = [each.mask for each in examples if each.mask is not None]
+    known = [each.mask for each in examples if each.mask is not None]
+    masks = [each.mask if each.mask is not None else np.zeros_like(known[0]) for each in examples] if known else []
     return Batch(
         numbers=tuple(numbers),
         of=of,
@@ -254,7 +255,8 @@ def collated(examples: Sequence[Example], numbers: Sequence[int], of: int) -> Ba
         instructions=tuple(each.instruction for each in examples),
         inverses=tuple(each.inverse for each in examples),
         captions=tuple(each.captions for each in examples),
-        masks=torch.from_numpy(np.stack(masks)[:, None]) if len(masks) == len(examples) else None,
+        masks=torch.from_numpy(np.stack(masks)[:, None]) if masks else None,
+        unmasked=frozenset(row for row, each in enumerate(examples) if known and each.mask is None),
         bases=tuple(each.base for each in examples),
         kinds=tuple(each.kind for each in examples),
         truths=tuple(each.truth for each in examples),

@@ -1,18 +1,19 @@
 import json
 import os
 import signal
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import pytest
 import torch
 
 from recast.errors import ConfigError, InputError, TrainingError
 from recast.train.data.buckets import Batching
-from recast.train.data.loader import Loader
+from recast.train.data.loader import Loader, collated
 from recast.train.data.mixture import Mixture
 from recast.train.data.world import WorldSource
 from recast.train.parallel import ALONE, Ranks
-from tests.train.data.sets import Memory, memory
+from recast.train.uses import fixed
+from tests.train.data.sets import Memory, memory, picture
 
 SIZES = ((32, 32), (64, 32))
 
@@ -50,6 +51,16 @@ def test_a_batch_is_one_shape_of_bytes_and_says_what_it_holds():
             assert example.id == batch.ids[n]
             assert example.instruction == batch.instructions[n]
             assert (batch.target[n].permute(1, 2, 0).numpy() == example.target).all()
+
+
+def test_masks_stay_where_other_examples_of_the_batch_have_none():
+    examples = [replace(each, mask=None) for each in memory(3, SIZES[:1]).examples]
+    mask = picture(1)[..., 0] > 99
+    batch = collated([examples[0], replace(examples[1], mask=mask), examples[2]], (0, 1, 2), 3)
+    assert batch.masks is not None
+    assert (batch.masks[1, 0].numpy() == mask).all()
+    assert [use.has_mask for use in fixed(batch) if use.kind == "edit"] == [False, True, False]
+    assert collated(examples, (0, 1, 2), 3).masks is None
 
 
 @pytest.mark.parametrize("workers", [0, 2])
