@@ -163,7 +163,9 @@ def _pairs(args: argparse.Namespace, preset: Distillation) -> int:
                 "run": str(place), "pairs": manifest.pairs, "bytes": size, "minutes": minutes, "is_over": is_over
             }  # fmt: skip
             tail = "" if is_over else "; stopped, the same command goes on"
-            text = f"{place}: {manifest.pairs:,} pairs, {size / 1e6:.1f} MB{tail}"
+            asked_for = preset.settings.count  # type: ignore[union-attr]
+            more = f" ({asked_for:,} asked for; shards are written whole)" if manifest.pairs > asked_for else ""
+            text = f"{place}: {manifest.pairs:,} pairs{more}, {size / 1e6:.1f} MB{tail}"
             print(json.dumps(said) if args.json else text)
         return Exit.DONE if is_over else Exit.CANCELLED
 

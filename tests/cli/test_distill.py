@@ -85,16 +85,18 @@ def picture_of(run: Path, teacher: Path, out: Path) -> recast.Pipeline:
     return pipeline
 
 
-def test_pairs_are_written_and_a_larger_count_goes_on_after_them(distil: Distil, tmp_path: Path):
+def test_pairs_are_written_and_a_larger_count_goes_on_after_them(distil: Distil, capsys: pytest.CaptureFixture[str]):
     place = distil("pairs", name="more")
     told = json.loads((place / "train" / "manifest.json").read_text())
     assert (told["settings"]["guidance"], sum(pairs for *_, pairs in told["shards"])) == (2.5, 4)
     held = json.loads((place / "held-out" / "manifest.json").read_text())
     assert sum(pairs for *_, pairs in held["shards"]) == 2
     first = (place / "train" / told["shards"][0][0]).read_bytes()
+    capsys.readouterr()
     distil("pairs", "--set", "settings.count=6", name="more")
+    assert "8 pairs (6 asked for; shards are written whole)" in capsys.readouterr().out
     told = json.loads((place / "train" / "manifest.json").read_text())
-    assert sum(pairs for *_, pairs in told["shards"]) == 8  # shards are whole
+    assert sum(pairs for *_, pairs in told["shards"]) == 8
     assert (place / "train" / told["shards"][0][0]).read_bytes() == first
     written = [line for line in (place / "journal.jsonl").read_text().splitlines() if "perf/images_s" in line]
     distil("pairs", "--minutes", "0.0001", "--set", "settings.count=99", name="more")

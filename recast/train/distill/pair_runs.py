@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -38,10 +39,11 @@ def write_pairs(
 ) -> Iterator[Written]:
     """Pairs of the teacher `model` in `place`/train, after held-out ones in `place`/held-out; yields after each shard.
 
-    Goes on where an earlier call stopped. It is over when there are `settings.count` pairs, or after `run.minutes` of
-    all calls, by the journal in `place`, in which loading and the held-out pairs count; at least one shard is written.
-    All processes call it.
-    Raises ConfigError for settings that do not fit, and whatever `pair_writing.write` raises.
+    Goes on where an earlier call stopped, and makes held-out pairs if that made none. It is over when there are
+    `settings.count` pairs, or after `run.minutes` of all calls, by the journal in `place`, in which loading and the
+    held-out pairs count; at least one shard is written. All processes call it.
+    Raises ConfigError for settings that do not fit, and for other held-out examples than those that are written; and
+    whatever `pair_writing.write` raises.
     """
     before, begun = spent_s(place), clock()
     settings = preset.settings
@@ -61,27 +63,28 @@ def write_pairs(
     )
     teacher = Teacher(base.flow)
     chosen = Examples(preset.data, base.config, least=min(1, preset.data.held_out))
-    require_apart(chosen, judged_by(place, makers), place)
-    if preset.data.held_out and not (place / HELD_OUT / MANIFEST).is_file():
-        apart = chosen.held_out()
-        judged = chosen.batches(apart)
-        held = replace(
-            settings, count=len(apart), batches_per_shard=len(judged), seed=settings.seed + 1
-        )  # in one shard, their noise another one's
+    there = judged_by(place, makers)
+    require_apart(chosen, there, place)
+    told = Journal(place, ranks)
+    examples = chosen.loader(ranks, told.event)
+    is_new = not (place / TRAIN / MANIFEST).is_file()
+    if not is_new:  # other examples are refused before any are held out beside them
+        examples.load_state(Manifest.read(place / TRAIN).stream)
+    apart = chosen.batches(chosen.held_out()) if preset.data.held_out else []
+    if there:
+        _require_same_held_out(there, apart, settings, place, side=base.config.pixels_per_token)
+    elif apart:
         same = replace(ranks, data_rank=0, data_size=1)  # all processes make all of them, and the first writes
         for _ in pair_writing.write(
-            teacher, reading, _Listed(judged), place / HELD_OUT, held, ranks=same, makers=makers
+            teacher, reading, _Listed(apart), place / HELD_OUT, _judging(settings, apart), ranks=same, makers=makers
         ):
             pass
-    told = Journal(place, ranks)
-    is_new = not (place / TRAIN / MANIFEST).is_file()
 
     def is_over() -> bool:
         seconds = ranks.agree(before + clock() - begun)
         return ranks.any(should_stop()) or (preset.run.minutes is not None and seconds >= 60 * preset.run.minutes)
 
     had = 0 if is_new else Manifest.read(place / TRAIN).pairs
-    examples = chosen.loader(ranks, told.event)
     try:
         if not is_new and is_over():
             examples.close()
@@ -132,6 +135,36 @@ def judged_by(place: Path | None, makers: Mapping[str, str]) -> list[PairBatch]:
 def require_apart(examples: Examples, judged: Sequence[PairBatch], place: Path | None) -> None:
     """Raises ConfigError where one of the pairs that judge, of the run in `place`, is of an example trained on."""
     examples.require_apart((name for batch in judged for name in batch.ids), f"pairs={str(place)!r}")
+
+
+def _judging(settings: PairSettings, apart: Sequence[Batch]) -> PairSettings:
+    """How held-out pairs are made: in one shard, their noise another one's than that of the pairs learned from."""
+    count = sum(len(batch.ids) for batch in apart)
+    return replace(settings, count=count, batches_per_shard=len(apart), seed=settings.seed + 1)
+
+
+def _require_same_held_out(
+    there: Sequence[PairBatch], apart: Sequence[Batch], settings: PairSettings, place: Path, *, side: int
+) -> None:
+    """Raises ConfigError unless the held-out pairs of a run are those of the examples `apart`, made by these settings.
+
+    side: of a token, in pixels.
+    """
+    was = Counter((name, batch.each.grid) for batch in there for name in batch.ids)
+    asked: Counter[tuple[str, tuple[int, int]]] = Counter()
+    for batch in apart:
+        height, width = batch.target.shape[-2:]
+        asked.update((name, (height // side, width // side)) for name in batch.ids)
+    if was != asked:
+        odd = sorted(name for name, _ in (was - asked) + (asked - was))
+        raise ConfigError(
+            f"data.held_out: {asked.total()} examples asked for, and {str(place / HELD_OUT)!r} holds the pairs of "
+            f"{was.total()}; {len(odd)} of them are on one side alone, such as {odd[0]}; the settings of data that "
+            "those were written with accepted; set them, or write in an empty folder"
+        )
+    found = Manifest.read(place / HELD_OUT)
+    made = replace(_judging(settings, apart), batches_per_shard=int(found.settings["batches_per_shard"]))
+    pair_writing.require_same_settings(place / HELD_OUT, found, made)
 
 
 class _Listed:

@@ -178,14 +178,20 @@ def _started(place: Path, makers: Mapping[str, str], settings: PairSettings, bat
         return fresh
     found = Manifest.read(place)
     require_same_makers(place, found.made_by, makers)
-    there = completed(found.settings, settings)
+    require_same_settings(place, found, settings)
+    return found
+
+
+def require_same_settings(place: Path, found: Manifest, settings: PairSettings) -> None:
+    """Raises ConfigError where the pairs of a folder were made by other settings than these, whatever their count."""
+    said, there = as_json(settings), completed(found.settings, settings)
+    said.pop("count")
     apart = [f"{name} {there[name]!r} there, {said[name]!r} here" for name in said if there[name] != said[name]]
     if apart:
         raise ConfigError(
             f"place={str(place)!r}: pairs of other settings: {'; '.join(apart)}; its own accepted, with any count; "
             "continue with them, or write in an empty folder"
         )
-    return found
 
 
 def _made(teacher: Teacher, reading: FlowStage, batch: Any, settings: PairSettings) -> Iterator[tuple[Key, _Row]]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
@@ -70,7 +71,7 @@ def clock(monkeypatch: pytest.MonkeyPatch) -> Clock:
 
 
 def test_minutes_count_loading_and_held_out_pairs_and_speed_does_not(tmp_path: Path, clock: Clock):
-    for seconds in (75.0, 130.0):  # of two calls; the second loads, and writes one shard more
+    for seconds in (75.0, 150.0):  # of two calls; the second loads, looks what is held out, and writes one shard more
         of = told(minutes=seconds / 60)
         assert len(list(pair_runs.write_pairs(of, "a model", tmp_path, clock=clock))) == 1
         assert pair_runs.spent_s(tmp_path) == seconds
@@ -88,6 +89,52 @@ def test_what_a_run_judges_by_is_not_written_to_learn_from(
     monkeypatch.setattr(pair_runs, "judged_by", lambda *asked: [SimpleNamespace(ids=(left,))])
     with pytest.raises(ConfigError, match=rf"held_out=2: {left} of .* is trained on"):
         next(pair_runs.write_pairs(replace(of, data=data), "a model", tmp_path / "run"))
+
+
+@pytest.mark.parametrize("is_begun", [True, False])
+def test_held_out_pairs_are_those_asked_for_or_the_run_is_refused(
+    is_begun: bool, tmp_path: Path, clock: Clock, monkeypatch: pytest.MonkeyPatch
+):
+    def go_on(held_out: Any, of: Distillation) -> None:
+        monkeypatch.setattr(Examples, "held_out", lambda *asked: [held_out])
+        next(pair_runs.write_pairs(of, "a model", tmp_path))
+
+    of = told()
+    go_on(pairs(2, first=90), of)
+    before = (tmp_path / "held-out" / "manifest.json").read_bytes()
+    if not is_begun:  # stopped before the first shard to learn from
+        shutil.rmtree(tmp_path / "train")
+    with pytest.raises(ConfigError, match=r"3 examples asked for, and .*held-out' holds the pairs of 2; 1 of them"):
+        go_on(pairs(3, first=90), of)
+    with pytest.raises(ConfigError, match=r"0 examples asked for, and .* holds the pairs of 2"):
+        go_on(None, replace(of, data=replace(of.data, held_out=0)))
+    with pytest.raises(ConfigError, match=r"held-out.*: pairs of other settings: steps 2 there, 4 here"):
+        go_on(pairs(2, first=90), replace(of, settings=replace(of.settings, steps=4)))
+    go_on(pairs(2, first=90), of)
+    assert (tmp_path / "held-out" / "manifest.json").read_bytes() == before
+
+
+def test_held_out_pairs_that_are_missing_are_made(tmp_path: Path, clock: Clock):
+    of = told()
+    next(pair_runs.write_pairs(replace(of, data=replace(of.data, held_out=0)), "a model", tmp_path))
+    assert not (tmp_path / "held-out").exists()
+    next(pair_runs.write_pairs(of, "a model", tmp_path))
+    assert pair_runs.Manifest.read(tmp_path / "held-out").pairs == 2
+
+
+def test_other_examples_are_refused_before_any_are_held_out(
+    tmp_path: Path, clock: Clock, monkeypatch: pytest.MonkeyPatch
+):
+    of = told()
+    next(pair_runs.write_pairs(replace(of, data=replace(of.data, held_out=0)), "a model", tmp_path))
+
+    def refuse(*asked: Any) -> None:
+        raise ConfigError("state: of another stream")
+
+    monkeypatch.setattr(Stream, "load_state", refuse)
+    with pytest.raises(ConfigError, match="another stream"):
+        next(pair_runs.write_pairs(of, "a model", tmp_path))
+    assert not (tmp_path / "held-out").exists()
 
 
 def split_of(data: Data, held_out: int) -> set[str]:
