@@ -133,7 +133,7 @@ class Merged:
         """What to tell of a certificate that the output format cannot keep."""
         from recast.retouch.original import loss_of
 
-        return loss_of(output.format, output.quality) if self.certificate else None
+        return loss_of(output.format, output.quality, original=self.merge.result) if self.certificate else None
 
     def keep_parts(self) -> None:
         """The unmerged edit and its regions in their folder. Before the picture, so that none is without."""

@@ -28,6 +28,7 @@ from recast.pixels import srgb
 from recast.retouch import embedded
 from recast.retouch.original import Original, little_endian
 from recast.retouch.picked import picked
+from recast.retouch.png import Chunk
 
 FORMAT = "recast-certificate-1"
 LIMIT_CHARACTERS = 2**26
@@ -231,7 +232,7 @@ def read_certificate(file: str | os.PathLike[str] | bytes, *, name: str = "certi
 
 
 def mismatches(source: Original, result: Original) -> list[str]:
-    """What of the result is not as the source has it, pixels apart: size, depth, alpha, colour profile."""
+    """What of the result is not as the source has it, pixels apart: size, depth, alpha, what is said of colours."""
     wrong = []
     for what, ours, theirs in (
         ("size", f"{source.width}x{source.height}", f"{result.width}x{result.height}"),
@@ -242,6 +243,11 @@ def mismatches(source: Original, result: Original) -> list[str]:
             wrong.append(f"{what}: {theirs} in the result, {ours} in the source")
     if result.icc not in (source.icc, source.rgb_profile) and not (source.icc is None and _is_srgb(result.icc)):
         wrong.append("colour profile: another in the result than in the source, so that equal bytes look different")
+    if result.colours != source.colours:
+        theirs, ours = (_said(picture.colours) for picture in (result, source))
+        wrong.append(
+            f"colours: {theirs} in the result, {ours} in the source, so that some viewers show equal bytes apart"
+        )
     return wrong
 
 
@@ -267,13 +273,18 @@ def _alike(source: Original, result: Original) -> Original:
 
 
 def _unseen(source: Original, result: Original) -> list[str]:
-    """What a viewer may show of the result's file that is not in the samples that are compared."""
+    """What a viewer may show of the result's file that is in nothing that is compared."""
     wrong = []
     if result.is_one_of_several:
         wrong.append("result: its file holds further pictures, of which a viewer may show another; one accepted")
-    if strange := [each for each in result.unheeded if each not in source.unheeded]:
+    strange = [each for each in result.unheeded if each not in source.unheeded]
+    if strange and result.colours == source.colours:
         wrong.append(f"result: says of its colours what the source does not, and may look different: {strange[0]}")
     return wrong
+
+
+def _said(colours: tuple[Chunk, ...]) -> str:
+    return ", ".join(f"{name.decode()} {content.hex()}" for name, content in colours) or "nothing"
 
 
 def _forgeries(certificate: Certificate, source: Original) -> list[str]:

@@ -58,7 +58,7 @@ class Edited(Result):
             return super().save(path, index=index, with_recipe=with_recipe, **options)
         recipe = self.recipes[index].to_json() if with_recipe else None
         format = options.get("format") or Path(path).suffix.removeprefix(".")
-        loss = loss_of(format, options.get("quality"))
+        loss = loss_of(format, options.get("quality"), original=self.edits[index].result)
         proof = None if loss else self.certificate(index)
         if loss and self.certificate(index):
             warnings.warn(loss, stacklevel=2)

@@ -79,7 +79,8 @@ class Merge:
 
         Options and errors as of `recast.retouch.original.write_original`.
         """
-        loss = loss_of(options.get("format") or Path(path).suffix.removeprefix("."), options.get("quality"))
+        format = options.get("format") or Path(path).suffix.removeprefix(".")
+        loss = loss_of(format, options.get("quality"), original=self.result)
         proof = None if loss or self.certificate is None else self.certificate.to_json()
         write_original(self.result, path, certificate=proof, **options)
         return [loss] if loss and self.certificate is not None else []

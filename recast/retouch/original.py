@@ -47,7 +47,8 @@ class Original:
     icc: the colour profile as it came, None for sRGB. is_grey: the three channels are one, and stored as one. warnings:
     what reading changed or passed over. source: the path it came from. format: of the file, as Pillow names it.
     unheeded: those of the warnings that tell of colours which other viewers may show. is_one_of_several: its file holds
-    further pictures, frames or pages, of which a viewer may show another.
+    further pictures, frames or pages, of which a viewer may show another. colours: chunks (name, content) of a PNG that
+    say of its colours what is not listened to; a PNG that is made of this picture has them too.
     """
 
     samples: np.ndarray
@@ -59,6 +60,7 @@ class Original:
     format: str | None = None
     unheeded: tuple[str, ...] = ()
     is_one_of_several: bool = False
+    colours: tuple[png.Chunk, ...] = ()
 
     def __post_init__(self) -> None:
         shape, dtype = self.samples.shape, self.samples.dtype
@@ -151,7 +153,7 @@ class Original:
         return widened(self.icc) if self.is_grey and self.icc else self.icc
 
     def sha256(self) -> str:
-        """The hash of size, depth, samples, alpha and colour profile: of what is stored, not of the file's bytes."""
+        """The hash of size, depth, samples, alpha, profile and `colours`: of what is stored, not of a file's bytes."""
         hashed = hashlib.sha256(f"recast-original-1 {self.width}x{self.height}x{self.depth}".encode())
         for name, data in (("samples", self.samples), ("alpha", self.alpha)):
             if data is not None:
@@ -159,6 +161,8 @@ class Original:
                 hashed.update(little_endian(data))
         if self.icc is not None:
             hashed.update(b" icc " + self.icc)
+        for name, content in self.colours:
+            hashed.update(b" " + name + b" " + content)
         return hashed.hexdigest()
 
     @cached_property
@@ -202,13 +206,13 @@ def read_original(
         dtypes = (np.uint8, np.uint16)
         return Original(*files.split_array(source, limit_pixels=limit_pixels, name=name, dtypes=dtypes))
     with files.opened(source, limit_pixels=limit_pixels, name=name) as (image, notes, data):
-        unheeded = tuple(png.passed_over(data or b""))
+        colours, unheeded = png.unheeded(data or b"")
         notes += unheeded
         kind, is_one_of_several = image.format, files.frames_of(image) > 1 or png.is_animated(data or b"")
-        original = _settled(Original(*decoding.decoded(image, data, notes)), notes)
+        original = _settled(Original(*decoding.decoded(image, data, notes), colours=colours), notes)
     return replace(
-        original, warnings=tuple(dict.fromkeys(notes)), source=files.path_of(source), format=kind, unheeded=unheeded,
-        is_one_of_several=is_one_of_several,
+        original, warnings=tuple(dict.fromkeys(notes)), source=files.path_of(source), format=kind,
+        unheeded=tuple(unheeded), is_one_of_several=is_one_of_several,
     )  # fmt: skip
 
 
@@ -226,12 +230,12 @@ def encode_original(
     files.check_fits(kind, width=original.width, height=original.height, alpha=original.alpha)
     if kind != "PNG" and original.depth == 16:
         raise InputError(f"format={format!r}: 16 bits per channel came; 8 accepted by {kind}; choose PNG")
-    if certificate is not None and (loss := loss_of(format, quality)):
+    if certificate is not None and (loss := loss_of(format, quality, original=original)):
         raise InputError(f"certificate: {loss}; None accepted there; leave it out, or choose another format")
     if kind == "PNG":
         has_no_form = original.is_grey and original.alpha is not None and original.depth == 16  # OpenCV writes none
         stored = original.as_rgb() if has_no_form else original
-        chunks = [png.colour(stored.icc)]
+        chunks = [png.colour(stored.icc, stored.colours)]
         chunks += [] if recipe is None else [png.text("recast", recipe)]
         chunks += [] if certificate is None else [png.text(embedded.CERTIFICATE, certificate)]
         return png.inserted(_bare_png(stored), chunks)
@@ -262,11 +266,22 @@ def check_format(path: str | os.PathLike[str], quality: int | None = None) -> No
     files.kind_of(Path(path).suffix.removeprefix("."), quality)
 
 
-def loss_of(format: str, quality: int | None = None) -> str | None:
-    """What to tell who saves a certified picture in a format that does not keep its bytes; None for one that does."""
+def loss_of(format: str, quality: int | None = None, *, original: Original | None = None) -> str | None:
+    """What to tell who saves a certified picture in a format that does not keep it; None for one that does.
+
+    original: the picture, whose own word on its colours PNG alone can carry; None for the format's answer.
+    """
     kind = files.kind_of(format, quality)
-    if kind == "PNG" or (kind == "WEBP" and quality is None):
+    if kind == "PNG":
         return None
+    if kind == "WEBP" and quality is None:
+        if original is None or not original.colours:
+            return None
+        said = ", ".join(name.decode() for name, _ in original.colours)
+        return (
+            f"{said} of the source: WebP has no place for it, some viewers show other colours, and the certificate "
+            "does not hold; save as PNG"
+        )
     what = "JPEG" if kind == "JPEG" else f"WebP of quality {quality}"
     return f"lossy: {what} alters most pixels, the certificate does not hold; save as PNG or lossless WebP"
 
@@ -282,7 +297,7 @@ def _settled(original: Original, notes: list[str]) -> Original:
             notes.append("16 bits per channel reduced to 8 on the way")
         rgb = original.srgb8()
         samples = rgb if original.depth == 8 else rgb * np.uint16(257)
-        return replace(original, samples=samples, icc=None)
+        return replace(original, samples=samples, icc=None, colours=())
     return original
 
 

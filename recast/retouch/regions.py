@@ -110,8 +110,9 @@ class Parts:
 
         Options and errors as of `recast.retouch.original.write_original`.
         """
-        loss = loss_of(options.get("format") or Path(path).suffix.removeprefix("."), options.get("quality"))
-        write_original(self.merged(), path, certificate=None if loss else self.certificate, **options)
+        merged, format = self.merged(), options.get("format") or Path(path).suffix.removeprefix(".")
+        loss = loss_of(format, options.get("quality"), original=merged)
+        write_original(merged, path, certificate=None if loss else self.certificate, **options)
         return [loss] if loss and self.certificate is not None else []
 
     def keep(self) -> None:

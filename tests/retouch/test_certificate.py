@@ -20,7 +20,7 @@ from recast.errors import InputError
 from recast.pixels import srgb
 from recast.retouch import embedded, png
 from recast.retouch.certificate import Broken, Certificate, certify, read_certificate, verify
-from recast.retouch.original import Original, encode_original, read_original
+from recast.retouch.original import Original, encode_original, loss_of, read_original
 from tests.pixels.test_image import P3, icc, matrix_profile, raw_png
 
 RNG = np.random.default_rng(0)
@@ -285,8 +285,35 @@ class TestVerify:
         assert name.decode() in verdict.reasons[0]
         behind = plain[:-12] + png.chunk(name, content) + plain[-12:]  # which some readers listen to
         assert "behind the pixels" in verify(source, read_original(behind), certificate).reasons[0]
-        as_the_source = replace(source, unheeded=read_original(told).unheeded)
-        assert verify(as_the_source, read_original(told), certificate).is_kept
+
+    @pytest.mark.parametrize(
+        "chunks",
+        [
+            [(b"gAMA", struct.pack(">I", 100_000))],
+            [(b"gAMA", struct.pack(">I", 45_455)), (b"cHRM", struct.pack(">8I", 31270, 32900, *[30000] * 6))],
+            [(b"cICP", bytes([9, 16, 0, 1])), (b"mDCV", bytes(24)), (b"cLLI", bytes(8))],
+        ],
+    )
+    def test_what_a_png_says_of_its_colours_is_carried_and_missed(self, chunks):
+        """A viewer that listens to it shows the rest of the result as it shows the source."""
+        file = io.BytesIO()
+        Image.fromarray(a_source().samples).save(file, "PNG")
+        source = read_original(png.inserted(file.getvalue(), [png.chunk(*each) for each in chunks]))
+        assert source.colours == tuple(chunks)
+        certificate = certify(source, a_result(source), SUPPORT)
+        data = encode_original(a_result(source), "png", certificate=certificate.to_json())
+        written = dict(png.names(data))
+        assert [(name, written[name]) for name, _ in chunks] == chunks
+        assert (b"sRGB" in written) == (b"cICP" in written)  # beside gAMA and cHRM it would win
+        assert verify(source, read_original(data), certificate).is_kept
+        without = replace(a_result(source), colours=())
+        assert not verify(source, without, certificate).is_kept
+        with pytest.raises(InputError, match=f"colours: nothing in the result, {chunks[0][0].decode()}"):
+            certify(source, without, SUPPORT)
+        assert f"{chunks[0][0].decode()}" in loss_of("webp", original=source)
+        with pytest.raises(InputError, match="WebP has no place for it"):
+            encode_original(a_result(source), "webp", certificate=certificate.to_json())
+        assert source.sha256() != replace(source, colours=()).sha256()
 
     def test_srgb_by_any_name_is_one_profile(self):
         source = a_source(profile=None)

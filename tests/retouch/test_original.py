@@ -163,6 +163,20 @@ class TestReading:
         grey = png.inserted(STORED["grey"][0], [png.colour(GREY_LINEAR)])
         assert "converted to sRGB: it has no simple curve" in read_original(grey).warnings[0]
 
+    def test_what_is_said_of_colours_goes_where_it_stays_true(self):
+        """Not beside samples that were converted, nor what no reader listens to, or what is cut off."""
+        wide = png.chunk(b"cICP", bytes([9, 16, 0, 1]))
+        linear = png.chunk(b"gAMA", struct.pack(">I", 100_000))
+        assert read_original(png.inserted(STORED["grey"][0], [png.colour(GREY_LINEAR), wide])).colours == ()
+        assert read_original(png.inserted(STORED["rgb"][0], [png.colour(PROFILES["p3"]), linear])).colours == ()
+        assert read_original(png.inserted(STORED["rgb"][0], [png.chunk(b"cICP", b"123")])).colours == ()
+        both = read_original(png.inserted(STORED["rgb"][0], [png.colour(PROFILES["p3"]), wide]))
+        again = read_original(encode_original(both, "png"))
+        assert (again.colours, again.icc) == (((b"cICP", bytes([9, 16, 0, 1])),), PROFILES["p3"])
+        grey = read_original(png.inserted(STORED["grey"][0], [linear]))
+        coloured = grey.with_samples(grey.samples + np.uint8([1, 0, 0]))
+        assert read_original(encode_original(coloured, "png")).colours == grey.colours != ()
+
     def test_sixteen_bits_that_two_decoders_read_apart_are_refused(self):
         for data in (
             tiff(SIXTEEN.transpose(2, 0, 1), planarconfig="separate"),
