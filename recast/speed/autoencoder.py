@@ -25,7 +25,7 @@ from torch.nn import functional as F
 from recast.errors import ConfigError
 from recast.latents.autoencoder import Autoencoder, Bands, Layer, Middle, PixelAttention, ResnetBlock, over, split
 from recast.loading import has_fast_bf16
-from recast.speed.heap import give_back_idle
+from recast.speed.heap import WORTH_PX, give_back_idle
 
 NormSilu: TypeAlias = Callable[[Sequence[Tensor], Tensor, Tensor, int, float], Layer]
 Attend: TypeAlias = Callable[[Tensor, Tensor, Tensor], Tensor]
@@ -142,19 +142,23 @@ class FastEncoder:
         self.stages: list[Callable[[Bands], Bands]] = []
         level: Any  # a module whose parts go by their published names
         for level in encoder.down:
-            stages: list[Callable[[Bands], Bands]] = [make.block(block) for block in level.block]
+            self.stages += [make.block(block) for block in level.block]
             if level.resample is not None:
-                stages.append(_Halved(make.conv(level.downsample.conv, padding=0)))
-            self.stages += stages if self.stages else map(_Tidied, stages)
-        first, *others = make.middle(encoder.mid)
-        self.middle: list[Callable[[Bands], Bands]] = [_Tidied(first), *others]
+                self.stages.append(_Halved(make.conv(level.downsample.conv, padding=0)))
+        self.at_full = 1 + len(encoder.down[0].block)  # the first blocks, and the halving
+        self.middle = make.middle(encoder.mid)
         self.last = make.normed(encoder.norm_out, encoder.conv_out)
 
     def __call__(self, pixels: Bands) -> Tensor:
         """Pixels (b, 3, H, W) in bands to moments (b, 2c, H/8, W/8) in fp32."""
         x = over(self.conv_in, [_entered(band, self.conv_in.weight) for band in pixels])
-        for stage in self.stages:
+        is_large = _is_large(pixels)
+        for number, stage in enumerate(self.stages):
+            if is_large and number < self.at_full:
+                give_back_idle()
             x = stage(x)
+        if is_large:
+            give_back_idle()
         x = [torch.cat(x, dim=2)]
         for stage in self.middle:
             x = stage(x)
@@ -174,8 +178,8 @@ class FastDecoder:
             self.stages += [make.block(block) for block in level.block]
             if level.resample is not None:
                 self.stages.append(make.doubled(level.upsample.conv))
-        at_full = 1 + len(level.block)  # the last doubling, and what follows it
-        self.stages[-at_full:] = map(_Tidied, self.stages[-at_full:])
+        self.scale = autoencoder.config.downscale
+        self.at_full = len(self.stages) - 1 - len(level.block)  # from the last doubling on
         self.last = make.normed(decoder.norm_out, decoder.conv_out)
 
     def __call__(self, latents: Tensor, rows: int | None = None) -> Tensor:
@@ -184,21 +188,17 @@ class FastDecoder:
         for stage in self.middle:
             x = stage(x)
         x = split(x.pop(), rows)
-        for stage in self.stages:
+        is_large = _is_large([latents], self.scale)
+        for number, stage in enumerate(self.stages):
+            if is_large and number >= self.at_full:
+                give_back_idle()
             x = stage(x)
         return torch.cat([band.float() for band in self.last(x)], dim=2)
 
 
-@dataclass(frozen=True)
-class _Tidied:
-    """A stage, and before it what lies idle in the heap goes back; at the picture's full size it comes to the most."""
-
-    stage: Callable[[Bands], Bands]
-
-    def __call__(self, x: Bands) -> Bands:
-        if x[0].device.type == "cpu":
-            give_back_idle()
-        return self.stage(x)
+def _is_large(x: Sequence[Tensor], scale: int = 1) -> bool:
+    """Whether what lies idle in the heap is given back where a picture is worked on at its full size, `scale` of x."""
+    return x[0].device.type == "cpu" and sum(scale * scale * each[:, :1].numel() for each in x) >= WORTH_PX
 
 
 @dataclass(frozen=True)

@@ -17,6 +17,7 @@ from recast import cost
 from recast.config import FlowConfig, ModelConfig
 from recast.cost import ClipSizes, Request, T5Sizes
 from recast.errors import ConfigError, OutOfMemory
+from recast.speed.heap import WORTH_PX
 
 CONTEXT_BYTES = 500_000_000  # of a CUDA process before its first tensor; about, by driver and card
 SPARE = 0.03  # of a cap, left to gaps between tensors
@@ -116,14 +117,16 @@ def peak_bytes(config: ModelConfig, request: Request, numbers: Numbers, memory: 
 def kept_on_host(config: ModelConfig, request: Request, numbers: Numbers) -> int:
     """What a process keeps beside its tensors on a CPU, by the autoencoder of `recast.speed`.
 
-    That gives back what lies idle in the heap before each stage at the picture's full size, so that there is less of
-    it than in `recast.cost.kept_bytes`: pages of code, Python's objects and small holes; in bf16 what the library keeps
-    of products it has compiled; and of the largest block that glibc's heap holds half a place, after encoding a whole.
+    Of large pictures (`heap.WORTH_PX`) that gives back what lies idle in the heap before each stage at full size, so
+    that there is less of it than in `recast.cost.kept_bytes`, which stands for smaller ones: pages of code, Python's
+    objects and small holes; in bf16 what the library keeps of products it has compiled; and of the largest block that
+    glibc's heap holds half a place, after encoding a whole.
     Measured on `nano`, not derived.
     """
-    sizes = cost.heap_blocks(
-        config.autoencoder, [(request.width, request.height), *request.contexts], numbers.autoencoder
-    )
+    pictures = [(request.width, request.height), *request.contexts]
+    if max(width * height for width, height in pictures) < WORTH_PX:
+        return cost.kept_bytes(config, request)
+    sizes = cost.heap_blocks(config.autoencoder, pictures, numbers.autoencoder)
     place = max(sizes, default=0)
     narrow = NARROW_BYTES if numbers.autoencoder < 4 else 0
     return HEAP_BYTES + narrow + (place if request.contexts else place // 2)

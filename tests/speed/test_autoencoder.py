@@ -145,11 +145,15 @@ def test_what_the_core_refuses_is_refused(fast: FastAutoencoder, model: Autoenco
         FastAutoencoder(model, dtype=torch.int8)
 
 
-def test_stages_at_full_size_begin_without_what_lies_idle_in_the_heap(
+def test_stages_of_large_pictures_at_full_size_begin_without_what_lies_idle_in_the_heap(
     monkeypatch: pytest.MonkeyPatch, fast: FastAutoencoder
 ):
     begun: list[int] = []
     monkeypatch.setattr("recast.speed.autoencoder.give_back_idle", lambda: begun.append(1))
+    monkeypatch.setattr("recast.speed.autoencoder.WORTH_PX", 32 * 32)
+    fast.encode(torch.zeros(1, 3, 32, 24))
+    fast.decode(torch.zeros(1, fast.config.z_channels, 4, 3))
+    assert not begun
     fast.encode(torch.zeros(1, 3, 32, 32))
     assert len(begun) == 2 + 1 + 1  # two blocks, the halving, and once what they left
     fast.decode(torch.zeros(1, fast.config.z_channels, 4, 4))

@@ -11,6 +11,7 @@ import pytest
 import torch
 from torch import Tensor
 
+from recast import cost
 from recast.config import FlowConfig, ModelConfig, kontext_dev, nano, preset
 from recast.cost import Request, estimate
 from recast.errors import ConfigError, OutOfMemory
@@ -281,10 +282,13 @@ def test_recipes_need_no_torch() -> None:
 
 
 def test_a_cpu_keeps_a_place_after_encoding_half_without_and_more_in_bf16() -> None:
-    """Of the largest block below 32 MiB: at 256 x 256 in fp32 that is one of 32 channels, 8 MiB."""
+    """Of the largest block below 32 MiB: at 512 x 256 in fp32 that is one of 32 channels, 16 MiB."""
 
     def kept(item: int, *contexts: tuple[int, int]) -> int:
-        asked = Request(width=256, height=256, contexts=contexts)
+        asked = Request(width=512, height=256, contexts=contexts)
         return kept_on_host(preset("nano"), asked, Numbers(item=item, autoencoder=item, on_cuda=False)) >> 20
 
-    assert (kept(4), kept(4, (256, 256)), kept(2), kept(2, (256, 256))) == (37 + 4, 37 + 8, 57 + 2, 57 + 4)
+    assert (kept(4), kept(4, (512, 256)), kept(2), kept(2, (512, 256))) == (37 + 8, 37 + 16, 57 + 4, 57 + 8)
+    small = Request(width=256, height=256)
+    numbers = Numbers(item=2, autoencoder=2, on_cuda=False)
+    assert kept_on_host(preset("nano"), small, numbers) == cost.kept_bytes(preset("nano"), small)
