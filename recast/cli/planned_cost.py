@@ -27,8 +27,8 @@ ACCURACY = {
     "gaps between tensors come on top, for which 3 % of a cap are left; on a CPU with what its allocator cannot give "
     "back, within 10 % in most runs on nano, 17 % at the worst",
     "time": "a forecast by formula: at rates measured now on three blocks computed by the plan, or at the rate stated. "
-    "Loading, compiling, timing products and recording graphs come on top; within 25 % on nano on a CPU, not yet "
-    "compared with a run on a GPU",
+    "Loading, compiling, the first use of each kernel (0.1 to 0.2 s on a CPU), timing products and recording graphs "
+    "come on top; mostly within 25 % of 28 steps on nano on a CPU, not yet compared with a run on a GPU",
 }
 
 
