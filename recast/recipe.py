@@ -85,7 +85,7 @@ class Recipe:
     weights: Mapping[str, str]  # "part/file" of the model to sha256
     adapters: tuple[Adapter, ...] = ()
     context_attention: str = "full"
-    plan: str = "reference"  # how it was computed (`recast.speed.plan`), an approximate option after " + "
+    plan: str = "reference"  # how it was computed, as `recast.speed.plan.Plan.recorded` says it
     device: str
     dtype: str
     threads: int  # of a CPU: sums are split by them, so the last bit may depend on it

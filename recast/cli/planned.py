@@ -210,8 +210,19 @@ def check(model: Model, request: Request, outline: Pipeline) -> None:
 
 
 def split(plan: str) -> tuple[str | None, str | None]:
-    """The plan and the option of a recipe's text; None and None for the core as it is."""
+    """The plan and the option of a recipe's text; None and None for the core as it is.
+
+    How processes shared the work is not in them: --parallel says it. Raises ConfigError for a plan without a name.
+    """
+    from recast.speed.plan import CUSTOM
+
     name, _, approximate = plan.partition(" + ")
+    if CUSTOM in name:
+        raise ConfigError(
+            f"recipe: plan={plan!r} came; one of the named plans accepted, for no flag says another; make the picture "
+            "again from Python, by `accelerate` with that very plan"
+        )
+    name = name.partition(", ")[0]
     if name == "reference":
         return None, None
     if not name:

@@ -151,6 +151,14 @@ def accelerate(
     Raises ConfigError for what cannot work here at all, OutOfMemory for a cap under which nothing fits.
     """
     _check_given(pipeline)
+    for name, value, kind in (
+        ("request", request, cost.Request),
+        ("several", several, Several),
+        ("here", here, Process),
+    ):
+        if not isinstance(value, kind | None):
+            accepted = f"a {kind.__module__}.{kind.__name__} accepted"
+            raise ConfigError(f"{name}={value!r}: {accepted}; make one, or leave it out")
     place = pipeline.device if device is None else numbered(_device(device), pipeline.device)
     asked = usual_request(pipeline.config) if request is None else request
     if isinstance(plan, str) and plan == "auto":
@@ -170,12 +178,11 @@ def accelerate(
     cap = None if vram is None else parse_cap(vram)
     plan = replace(plan, approximate=approximate or plan.approximate, vram_bytes=cap or plan.vram_bytes)
     only_on_cuda = plan.tuned == "cuda" and place.type != "cuda"
-    if only_on_cuda:
-        plan = replace(plan, tuned=False)
     among = among_of(several, here, plan, pipeline.config.flow)
-    work = Exchange(pipeline, plan, place, tuple(keep), asked, among, gives_away)
+    here_plan = replace(plan, tuned=False) if only_on_cuda else plan
+    work = Exchange(pipeline, here_plan, place, tuple(keep), asked, among, gives_away)
     made = work.pipeline()
-    made.plan = str(plan)
+    made.plan = plan.recorded(keep=keep, shared="" if among is None else among.several.recorded)
     if only_on_cuda:
         why = "by this plan on CUDA alone: on a CPU nothing was gained; replace(plan, tuned=True) tunes there as well"
         work.report.append(Applied("tuned products", False, why))

@@ -13,11 +13,17 @@ Options that skip work (`recast.speed.approximate`) are in none of them; who wan
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from collections.abc import Sequence
+from dataclasses import dataclass, fields, replace
 from typing import Literal
 
 from recast.errors import ConfigError
 from recast.speed.approximate import Approximate
+
+CUSTOM = " (custom: "
+"""In a recipe, between the name of a plan that is none of `PLANS` and what makes it another."""
+SAID_ELSEWHERE = ("name", "exactness", "approximate")
+SAME_BITS = ("vram_bytes", "graph")  # where weights lie, and whether a step is recorded, changes no sum
 
 Exactness = Literal["reference", "exact", "lossless", "near-lossless", "approximate"]
 
@@ -50,7 +56,21 @@ class Plan:
 
     def __str__(self) -> str:
         """As a recipe keeps it: what decides the picture."""
-        return self.name if self.approximate is None else f"{self.name} + {self.approximate}"
+        return self.recorded()
+
+    def recorded(self, *, keep: Sequence[str] = (), shared: str = "") -> str:
+        """What decides the picture: the name, what differs from the plan of that name, and the approximate option.
+
+        keep: the layers that stay as they are in eight bits. shared: how processes share the work, as "sequence=2".
+        """
+        usual = PLANS.get(self.name, Plan(name=self.name, exactness=self.exactness))
+        deciding = [each.name for each in fields(self) if each.name not in (*SAID_ELSEWHERE, *SAME_BITS)]
+        changed = [f"{name}={getattr(self, name)}" for name in deciding if getattr(self, name) != getattr(usual, name)]
+        changed += [f"keep={'/'.join(keep)}"] if keep else []
+        is_named = self.name in PLANS and not changed
+        text = self.name if is_named else f"{self.name}{CUSTOM}{', '.join(changed) or 'as Plan() is'})"
+        text += f", {shared}" if shared else ""
+        return text if self.approximate is None else f"{text} + {self.approximate}"
 
     @property
     def class_(self) -> Exactness:

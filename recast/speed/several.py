@@ -51,6 +51,11 @@ class Several:
             )
 
     @property
+    def recorded(self) -> str:
+        """As a recipe keeps it."""
+        return f"tensor={self.tensor}" if self.tensor > 1 else f"sequence={self.sequence}"
+
+    @property
     def processes(self) -> int:
         return self.sequence * self.tensor
 

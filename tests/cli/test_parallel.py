@@ -168,6 +168,9 @@ def test_an_edit_by_two_is_that_of_one(two, name, plan, divisible, recast, monke
     monkeypatch.chdir(place)
     assert recast(*EDIT[:-1], "--seed", 5, "--plan", plan, "--out", f"one-{name}.png") == 0
     assert levels(f"one-{name}.png", f"{name}.png") <= 1
+    recipe = json.loads(image.read_recipe(f"{name}.png") or "")
+    assert recipe["plan"] == f"{plan}, {name}=2"  # the last bit may differ by it
+    assert planned.split(f"{recipe['plan']} + region") == (plan, "region")
 
 
 def test_a_forecast_is_written_by_the_first_alone(two):

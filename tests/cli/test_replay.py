@@ -126,6 +126,15 @@ def test_a_recipe_that_cannot_be_replayed_says_why(
     assert not Path("again.png").exists()
 
 
+def test_a_plan_without_a_name_is_not_replayed_by_another(
+    recast: Recast, edited: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    Path("own.json").write_text(replace(recipe_of(edited), plan="exact (custom: joined=False)").to_json())
+    assert recast("edit", "--recipe", "own.json", "--exact", "--out", "again.png") == 2
+    assert "plan='exact (custom: joined=False)' came; one of the named plans" in capsys.readouterr().err
+    assert not Path("again.png").exists()
+
+
 def test_a_recipe_of_an_unknown_place_asks_for_the_weights(
     recast: Recast, edited: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -7,6 +7,7 @@ import pytest
 import torch
 
 from recast import cost
+from recast.cli import planned
 from recast.config import kontext_dev
 from recast.errors import ConfigError, OutOfMemory
 from recast.retouch.editor import Editor
@@ -18,7 +19,7 @@ from recast.speed.computed_in import numbers_by, recipe_under
 from recast.speed.engine import Engine
 from recast.speed.graphs import Graphs
 from recast.speed.memory import fit
-from recast.speed.plan import PLANS
+from recast.speed.plan import PLANS, Plan
 from recast.speed.processes import Process
 from recast.speed.quantize import EightBit
 from recast.speed.request_cache import EncodesOnce
@@ -55,6 +56,28 @@ def test_the_picture_is_the_reference_s(name: str, wanted: np.ndarray):
     again = pipeline.edit(SOURCE, "make it red", **OPTIONS)  # the one that came in is as it was
     assert np.array_equal(again.pictures[0].rgb, wanted)
     assert again.recipe.plan == "reference"
+
+
+@pytest.mark.parametrize(
+    ("plan", "keep", "said"),
+    [
+        (replace(PLANS["exact"], joined=False), (), "exact (custom: joined=False)"),
+        (replace(PLANS["lossless"], tuned=False), (), "lossless (custom: tuned=False)"),
+        (replace(PLANS["exact"], graph=True, vram_bytes=10**10), (), "exact"),  # which change no sum
+        (Plan(name="mine", exactness="lossless", kernels=True), (), "mine (custom: kernels=True)"),
+        (Plan(name="mine", exactness="lossless"), (), "mine (custom: as Plan() is)"),
+        (PLANS["fp8"], ("single.0.proj", "single.1.proj"), "fp8 (custom: keep=single.0.proj/single.1.proj)"),
+    ],
+)
+def test_a_plan_of_one_s_own_is_told_from_the_named_one(plan: Plan, keep: tuple[str, ...], said: str):
+    """A replay by the plan of that name would make another picture."""
+    pipeline = accelerate(tiny_pipeline(), plan, keep=keep).pipeline
+    assert pipeline.plan == said
+    if "custom" in said:
+        with pytest.raises(ConfigError, match="no flag says another"):
+            planned.split(pipeline.plan)
+    else:
+        assert planned.split(pipeline.plan) == (said, None)
 
 
 def test_every_plan_is_tried_above():
@@ -169,6 +192,9 @@ def test_an_error_of_memory_is_met_once_by_a_lower_recipe(wanted: np.ndarray):
         ({"plan": "exact", "approximate": "extrapolate:every=2,every=3"}, "every came twice"),
         ({"plan": "exact", "keep": ["double.0.text.qkv"]}, "that a plan of eight bits leaves as they are"),
         ({"plan": "fp8", "keep": "double.0.text.qkv"}, "put names in a list"),
+        ({"plan": "exact", "vram": "8gb", "request": 3}, "request=3: a recast.cost.Request accepted"),
+        ({"plan": "exact", "several": 2}, "several=2: a recast.speed.several.Several accepted"),
+        ({"plan": "exact", "here": 0}, "here=0: a recast.speed.processes.Process accepted"),
     ],
 )
 def test_what_cannot_work_is_refused(changes: dict, message: str):
