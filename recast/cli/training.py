@@ -8,7 +8,7 @@ import os
 import signal
 import sys
 from contextlib import AbstractContextManager, contextmanager, nullcontext
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
@@ -160,6 +160,7 @@ def run_alone(place: Path, ranks: Ranks) -> AbstractContextManager[None]:
 def carry_out(args: argparse.Namespace, share: Parallel, making: Callable[[Ranks, Callable[..., None]], Ready]) -> int:
     """Go through the run that `making` makes, or go on with it, and publish its weights; the exit code.
 
+    Asked to stop when all is saved, it leaves judging and writing to the next call; one process stops judging at once.
     making: is given the processes and a journal's `event`.
     """
     from recast.cli.main import Exit
@@ -183,34 +184,38 @@ def carry_out(args: argparse.Namespace, share: Parallel, making: Callable[[Ranks
                     journal=journal,
                     should_stop=lambda: asked() or made.verdict() is not None,
                 )
-                last = _drawn(events, progress, args, ranks)
-            verdict = made.verdict()
-            is_over = bool(ranks.agree(float(last.share >= 1 or verdict is not None)))  # clocks differ
-            files: list[Path] = []
-            if is_over and ranks.rank == 0:
-                progress.note("writing the weights, of an autoencoder with what its latents measure")
-                files = runs.published(made, place)
+                try:
+                    for last in _drawn(events, progress, args, ranks):
+                        asked.is_saved = last.is_saved and (last.is_last or ranks.size == 1)  # many judge together
+                    verdict = made.verdict()
+                    is_whole = last.share >= 1 and not asked()
+                    is_over = bool(ranks.agree(float(is_whole or verdict is not None)))  # clocks and signals differ
+                    files: list[Path] = []
+                    if is_over and ranks.rank == 0:
+                        progress.note("writing the weights, of an autoencoder with what its latents measure")
+                        files = runs.published(made, place)
+                except KeyboardInterrupt:
+                    if not asked.is_saved or ranks.size > 1:
+                        raise
+                    is_over, verdict, files = False, None, []
         ranks.barrier()
         if ranks.rank == 0:
             _say(args, place, last, files, is_over, verdict)
         return Exit.DONE if is_over else Exit.CANCELLED
 
 
-def _drawn(events: Iterator[Event], progress: Progress, args: argparse.Namespace, ranks: Ranks) -> Event:
-    """The last event, the others drawn on the way."""
-    last = None
+def _drawn(events: Iterator[Event], progress: Progress, args: argparse.Namespace, ranks: Ranks) -> Iterator[Event]:
+    """The events, each drawn."""
     for event in events:
-        last = event
         progress.step(min(999, int(1000 * event.share)), 1000)
         if event.numbers and args.json and ranks.rank == 0:
             print(json.dumps({"step": event.progress.step, **event.numbers}), flush=True)
         elif event.numbers and not args.quiet and ranks.rank == 0:
             progress.clear()
             print(_line(event), file=sys.stderr, flush=True)
-        if event.share >= 1 and not event.is_last:
+        if event.is_saved and not event.is_last:
             progress.note("judging what was learned")
-    assert last is not None, "a run ends with an event"
-    return last
+        yield event
 
 
 def _line(event: Event) -> str:
@@ -249,28 +254,41 @@ def _say(
         panel = f"; before and after: {said['panel']}" if "panel" in said else ""
         print(f"{place}: {last.progress.step} steps, {last.progress.samples} examples{why}; {weights}{panel}")
     else:
-        print(f"{place}: stopped and saved after step {last.progress.step}; the same command goes on")
+        left = "goes on" if last.share < 1 else "judges what was learned, and writes the weights"
+        print(f"{place}: stopped and saved after step {last.progress.step}; the same command {left}")
+
+
+@dataclass
+class Asked:
+    """Whether a run is asked to stop."""
+
+    is_so: bool = False
+    is_saved: bool = False  # told by who runs it: nothing would be lost, so that asking stops it at once
+
+    def __call__(self) -> bool:
+        return self.is_so
 
 
 @contextmanager
-def interrupted(ranks: Ranks, piece: str = "step") -> Iterator[Callable[[], bool]]:
-    """Whether Ctrl-C or a polite kill has asked the run to stop; a second one stops at once.
+def interrupted(ranks: Ranks, piece: str = "step, or the judging that is going on") -> Iterator[Asked]:
+    """Whether Ctrl-C or a polite kill has asked the run to stop.
 
-    The first process says so: a step, or whatever piece of work is to be ended first, may take minutes.
+    A second one raises KeyboardInterrupt, and so does a first one where all is saved. The first process answers: a
+    step, or whatever piece of work is to be ended first, may take minutes.
     """
-    asked: list[int] = []
+    asked = Asked()
     answer = f"\nrecast: saves and stops after this {piece}; once more stops at once, and what is not saved is lost\n"
 
     def hear(number: int, _: object) -> None:
-        if asked:
+        is_again, asked.is_so = asked.is_so, True
+        if is_again or asked.is_saved:
             raise KeyboardInterrupt
-        asked.append(number)
         if ranks.rank == 0:
             os.write(2, answer.encode())  # not by sys.stderr, in the middle of whose work a signal may come
 
     before = {number: signal.signal(number, hear) for number in (signal.SIGINT, signal.SIGTERM)}
     try:
-        yield lambda: bool(asked)
+        yield asked
     finally:
         for number, handler in before.items():
             signal.signal(number, handler)

@@ -36,12 +36,13 @@ SPIKE = 10.0
 
 @dataclass(frozen=True)
 class Event:
-    """One optimiser step, or the end."""
+    """One optimiser step, the course gone through and saved, or the end."""
 
     progress: Progress
     share: float  # of the run; 1 or more at its end
     numbers: Mapping[str, float]  # what was logged at this step; empty between
     checkpoint: Path | None = None  # written after this step
+    is_saved: bool = False  # all that was learned is, and no step follows: the judging may be left for another call
     is_last: bool = False
 
 
@@ -58,7 +59,8 @@ def run(
 ) -> Iterator[Event]:
     """Train until the run's steps or minutes are over, from the newest whole checkpoint in `place`, if any.
 
-    Where `flat_over` is set and the held-out loss becomes flat, the run is over sooner (`_end_if_flat`).
+    The end is judged when all is saved, and an event before that says so: left off there, or asked to stop by then, the
+    next call judges. Where `flat_over` is set and the held-out loss becomes flat, the run ends sooner (`_end_if_flat`).
     Raises ConfigError if that checkpoint is of another run, or where there is no held-out loss for `flat_over`;
     TrainingError after `skips_allowed` steps in a row whose gradients cannot be followed, and whatever `state.save`
     raises; the checkpoints written before stay good.
@@ -168,11 +170,13 @@ def run(
             written = state.save(place, kept, progress, batches.state(), settings, ranks)
         numbers = {}
         if is_over:
+            yield Event(replace(progress), progress.share(settings.run), numbers, written, is_saved=True)
+        if is_over and not ranks.any(should_stop()):
             numbers = _validate(stage, averages)
             journal.log(progress.step, progress.samples, progress.seconds, numbers)
             if settings.run.sample_every_steps:
                 _draw(stage, averages, journal, progress.step)
-        yield Event(replace(progress), progress.share(settings.run), numbers, written, is_last=True)
+        yield Event(replace(progress), progress.share(settings.run), numbers, written, is_saved=True, is_last=True)
     except RuntimeError as problem:
         if not ranks.has_lost(problem):
             raise

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import shutil
+import signal
 from dataclasses import replace
 from pathlib import Path
 
@@ -13,6 +15,8 @@ from recast.alone import alone
 from recast.cli.main import main
 from recast.cli.progress import Progress
 from recast.errors import InputError
+from recast.train import runs
+from recast.train.autoencoding import AutoencoderStage
 from recast.train.examples import Examples
 from recast.train.presets import PRESETS, preset
 
@@ -242,7 +246,6 @@ def test_a_run_that_another_process_is_at_is_refused_and_stays_as_it_is(
 
 
 def test_ctrl_c_saves_and_the_same_command_goes_on(autoencoder: Path, tmp_path: Path):
-    import signal
     import subprocess
     import sys
     import time
@@ -258,6 +261,39 @@ def test_ctrl_c_saves_and_the_same_command_goes_on(autoencoder: Path, tmp_path: 
     running.send_signal(signal.SIGINT)
     said, told = running.communicate(timeout=120)
     assert running.returncode == 130
-    assert "recast: saves and stops after this step; once more stops at once" in told
+    assert "recast: saves and stops after this step, or the judging that is going on; once more stops at once" in told
     assert "stopped and saved" in said
     assert list((place / "checkpoints").glob("step-*"))
+
+
+@pytest.mark.parametrize(("during", "kind"), [("judging", "SIGTERM"), ("writing", "SIGINT")])
+def test_what_is_left_when_all_is_saved_stops_at_once_and_is_done_by_the_same_command(
+    during: str,
+    kind: str,
+    autoencoder: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+):
+    place = Path(shutil.copytree(autoencoder, tmp_path / "ae"))
+    shutil.rmtree(place / "weights")
+    went_on: list[str] = []
+
+    def broken_off(*asked: object) -> dict[str, float]:
+        signal.raise_signal(signal.Signals[kind])
+        went_on.append(during)
+        return {}
+
+    monkeypatch.setattr(AutoencoderStage, "validate", broken_off if during == "judging" else lambda stage: {})
+    if during == "writing":
+        monkeypatch.setattr(runs, "published", broken_off)
+    argv = ["train", "ae", "--preset", "tiny-ae", "--steps", "2", "--out", str(place), *SMALL, "--quiet"]
+    assert main(argv) == 130
+    assert went_on == []
+    said = capsys.readouterr().out
+    assert "stopped and saved after step 2; the same command judges what was learned, and writes the weights" in said
+    assert not (place / "weights").exists()
+    monkeypatch.undo()
+    if during == "judging":
+        assert main(argv) == 0
+        assert (place / "weights" / "ae.safetensors").exists()

@@ -199,8 +199,8 @@ def test_a_finished_run_is_not_trained_on(tmp_path: Path):
     made = Line()
     go(made, tmp_path, short(steps=3))
     before = values(made)
-    (last,) = go(made, tmp_path, short(steps=3))
-    assert last.is_last
+    trained, last = go(made, tmp_path, short(steps=3))
+    assert (trained.is_saved, trained.is_last, last.is_last) == (True, False, True)
     assert last.progress.step == 3
     assert all(torch.equal(x, y) for x, y in zip(before, values(made), strict=True))
 
@@ -215,8 +215,8 @@ def test_a_step_without_a_finite_gradient_is_skipped_and_named(tmp_path: Path):
     for event in run(made, Numbers(), short(), tmp_path, journal=journal):
         events.append(event)
         held.append(values(made))
-    assert [event.progress.skipped for event in events] == [0, 0, 1, 1, 1, 1, 1]
-    assert [event.progress.in_a_row for event in events] == [0, 0, 1, 0, 0, 0, 0]
+    assert [event.progress.skipped for event in events] == [0, 0, 1, 1, 1, 1, 1, 1]
+    assert [event.progress.in_a_row for event in events] == [0, 0, 1, 0, 0, 0, 0, 0]
     assert torch.equal(held[1][0], held[2][0])
     assert not torch.equal(held[2][0], held[3][0])
     ((kind, said),) = journal.events
@@ -302,7 +302,7 @@ def test_a_run_of_minutes_ends_by_the_clock_and_goes_on_counting(tmp_path: Path)
     again = Line()
     steps = 0
     for event in run(again, Numbers(), settings, tmp_path, journal=Recorder(), clock=clock):
-        steps += not event.is_last
+        steps += not event.is_saved
         clock.now += 10
     assert again.seen[0] == pytest.approx(0.5)
     assert steps == 4  # at 30, 40, 50 and 60 s
@@ -368,6 +368,25 @@ def test_stopping_saves_at_once_and_the_end_is_judged(tmp_path: Path):
     assert made.judged == 2  # the weights, and their average
     assert set(last.numbers) == {"val/weight", "val_ema/weight"}
     assert journal.pictures == [("panel", 4), ("panel", 6)]
+
+
+def test_judging_is_left_for_another_call(tmp_path: Path):
+    """By whoever leaves off where all is saved, or has asked to stop by then."""
+    made, journal, batches = Line(), Recorder(), Numbers()
+    events = run(made, batches, short(), tmp_path / "a", journal=journal)
+    left = next(event for event in events if event.is_saved)
+    events.close()
+    assert (left.share, left.is_last, made.judged) == (1, False, 0)
+    assert left.checkpoint is not None
+    assert journal.is_closed
+    assert batches.is_closed
+    asked = Line()
+    *_, last = go(asked, tmp_path / "b", short(), should_stop=lambda: len(asked.seen) == 6)
+    assert (last.share, last.is_last, last.numbers, asked.judged) == (1, True, {}, 0)
+    for place in (tmp_path / "a", tmp_path / "b"):
+        again = Line()
+        *_, last = go(again, place, short())
+        assert (len(again.seen), again.judged, set(last.numbers)) == (0, 2, {"val/weight", "val_ema/weight"})
 
 
 # Numbers.

@@ -287,7 +287,7 @@ def test_a_run_that_is_broken_off_goes_on_as_if_it_had_not_been(tmp_path: Path):
         planned = Run(steps=3, save_every_steps=99, log_every_steps=1, peak_tflops=1.0, validate_every_steps=99)
         done: list[int] = []
         events = run(of, Stream(of, 2), Settings(run=planned), place, should_stop=lambda: len(done) >= stop_at)
-        done += (event.progress.step for event in events if not event.is_last)
+        done += (event.progress.step for event in events if not event.is_saved)
         return of
 
     whole = course(tmp_path / "whole", 9)

@@ -65,7 +65,7 @@ def course(meeting: Meeting | None, place: Path, kind: Kind, steps: int = 4) -> 
 
     planned = Settings(run=told, parallel=layout)
     for event in run(of, Stream(ranks), planned, place, ranks=ranks, should_stop=should_stop):
-        if not event.is_last:
+        if not event.is_saved:
             found.append(dict(event.numbers))
     parallel.stop(ranks)
     return found
