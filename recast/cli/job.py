@@ -63,7 +63,7 @@ class Model:
 
         _ = self.precision
         for path, _ in self.adapters:
-            require_local(Path(path))
+            require_local(Path(path), "--lora", "a .safetensors file or the folder of an adapter")
         return loading.outline(self.place, variant=self.variant)
 
 

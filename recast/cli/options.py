@@ -10,6 +10,8 @@ import os
 import re
 from collections.abc import Callable
 from dataclasses import fields
+from math import isfinite, nan
+from pathlib import Path
 from typing import Any, NamedTuple
 
 from recast.options import ALIASES, Options
@@ -41,12 +43,19 @@ def width_height(text: str) -> tuple[int, int]:
 
 
 def path_and_strength(text: str) -> tuple[str, float | None]:
-    """Path and strength from path:strength, or the path alone and None."""
-    match = re.fullmatch(r"(.+):(-?[\d.]+)", text)
+    """Path and strength from path:strength, or the path alone and None; a colon within a path's name is its own."""
+    path, _, strength = text.rpartition(":")
     try:
-        return (match[1], float(match[2])) if match else (text, None)
+        number = float(strength)
     except ValueError:
-        return text, None
+        number = nan
+    if path and isfinite(number):
+        return path, number
+    if path and not Path(text).exists() and not {"/", "\\"} & set(strength):
+        raise argparse.ArgumentTypeError(
+            f"{text!r}: strength {strength!r} came; a finite number accepted, as {path}:0.8; mend it, or leave it out"
+        )
+    return text, None
 
 
 SAMPLING = {

@@ -304,7 +304,7 @@ def _peft_settings(header: Header) -> dict[str, Any]:
 
 
 def _adapter_file(path: Path) -> Path:
-    require_local(path)
+    require_local(path, "adapter", "a .safetensors file or the folder of an adapter")
     if path.is_file():
         return path
     for name in ("adapter_model.safetensors", "pytorch_lora_weights.safetensors"):

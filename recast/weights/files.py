@@ -107,20 +107,24 @@ def read_header(path: Path) -> Header:
     return Header(path, tensors, {str(key): str(value) for key, value in metadata.items()})
 
 
-def require_local(path: Path) -> None:
-    """Raises MissingWeights unless `path` exists; says what to do with the name of a hub repository."""
+def require_local(
+    path: Path,
+    name: str = "weights",
+    accepted: str = "a .safetensors file, a diffusers folder or a recast folder",
+) -> None:
+    """Raises MissingWeights, naming the argument as `name`, unless `path` exists.
+
+    Says what to do with the name of a hub repository. accepted: what is, as the message says it.
+    """
     if path.exists():
         return
     if re.fullmatch(r"[\w-][\w.-]*/[\w.-]+", str(path)) and not path.suffix == ".safetensors":
         raise MissingWeights(
-            f"weights={str(path)!r}: no such file or folder here; weights are read from local paths and nothing "
+            f"{name}={str(path)!r}: no such file or folder here; weights are read from local paths and nothing "
             f"is downloaded. If it is the name of a hub repository, accept its licence on its page, run "
             f"`hf download {path} --local-dir {path.name}` and pass the folder {path.name!r}"
         )
-    raise MissingWeights(
-        f"weights={str(path)!r}: no such file or folder; a .safetensors file, a diffusers folder or a recast "
-        "folder is accepted; check the path"
-    )
+    raise MissingWeights(f"{name}={str(path)!r}: no such file or folder; {accepted} is accepted; check the path")
 
 
 def refuse_other_formats(path: Path) -> None:

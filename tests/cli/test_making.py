@@ -15,6 +15,7 @@ from recast.cli import work
 from recast.cli.generate import near_ratio
 from recast.cli.job import Job
 from recast.cli.main import Exit
+from recast.cli.options import path_and_strength
 from recast.errors import OutOfMemory
 from recast.pixels import image
 from recast.recipe import Recipe
@@ -79,7 +80,15 @@ def test_the_instruction_may_stand_after_the_flags(recast: Recast, photo: Path) 
         (["generate", "x", "--out", "x.png", "--negative-prompt", "y"], 2, "set it above 1"),
         (["generate", "x", "--out", "x.png", "--dtype", "int3"], 2, "bf16 or fp32"),
         (["generate", "x", "--out", "x.png", "--device", "toaster"], 2, "toaster"),
-        (["generate", "x", "--out", "x.png", "--lora", "gone.safetensors:0.5"], 6, "gone.safetensors"),
+        (
+            ["generate", "x", "--out", "x.png", "--lora", "gone.safetensors:0.5"],
+            6,
+            "--lora='gone.safetensors': no such",
+        ),
+        (["generate", "x", "--out", "x.png", "--lora", "x.safetensors:abc"], 2, "strength 'abc' came; a finite number"),
+        (["generate", "x", "--out", "x.png", "--lora", "x.safetensors:nan"], 2, "as x.safetensors:0.8"),
+        (["generate", "x", "--out", "x.png", "--lora", "photo.png:1e-1:"], 2, "--lora: 'photo.png:1e-1:': strength ''"),
+        (["generate", "x", "--out", "x.png", "--lora", "D:/gone.safetensors"], 6, "--lora='D:/gone.safetensors': no"),
         (["generate", "x", "--out", "x.png", "--model", "gone"], 6, "gone"),
         (["edit", "gone.png", "x", "--out", "x.png"], 1, "gone.png"),
         (["edit", ".", "x", "--out", "x.png"], 1, "--batch edits every picture in a folder"),
@@ -109,6 +118,13 @@ def test_what_cannot_work_is_said_before_the_weights_are_read(
     assert not out
     assert said in err
     assert {path: path.read_bytes() for path in Path().iterdir()} == before
+
+
+def test_a_colon_in_the_name_of_an_adapter_that_is_there_is_its_own(here: Path) -> None:
+    Path("style:v2").touch()
+    assert path_and_strength("style:v2") == ("style:v2", None)
+    assert path_and_strength("style:v2:-0.5") == ("style:v2", -0.5)
+    assert path_and_strength("C:\\styles\\a.safetensors") == ("C:\\styles\\a.safetensors", None)
 
 
 def test_a_model_without_its_autoencoder_is_missing_weights(
