@@ -112,8 +112,21 @@ def _kind_of_device(args: argparse.Namespace) -> str:
 
 
 def _check_count(args: argparse.Namespace, size: int, *, verb: str) -> None:
-    if size < 2:
-        raise ConfigError(
-            f"--parallel={args.parallel}: one process was started; two or more accepted, each with a GPU of its own; "
-            f"start them: torchrun --nproc-per-node 2 -m recast {verb} ... --parallel {args.parallel}"
-        )
+    """Raise ConfigError for one process alone, with a number of them that the model can be shared by."""
+    if size >= 2:
+        return
+    accepted, count = "two or more, as many as divide the model's heads,", "N"
+    if not args.recipe:  # whose model is not known yet
+        from recast.cli.job import Model
+        from recast.speed.several import counts
+
+        config = Model.of(args).outline().config
+        fitting = counts(args.parallel, config.flow)[1:]
+        if not fitting:
+            raise ConfigError(f"--parallel={args.parallel}: {config.name} cannot be shared so; leave it out")
+        accepted = f"{', '.join(map(str, fitting))}, which can share {config.name},"
+        count = str(fitting[0])
+    raise ConfigError(
+        f"--parallel={args.parallel}: one process was started; {accepted} accepted, each with a GPU of its own; "
+        f"start them: torchrun --nproc-per-node {count} -m recast {verb} ... --parallel {args.parallel}"
+    )

@@ -17,7 +17,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
-from typing import Any
+from typing import Any, Literal
 
 import torch
 from torch import Tensor
@@ -61,15 +61,20 @@ class Several:
 
     def check(self, config: FlowConfig) -> None:
         """Raises ConfigError if a network cannot be shared like this; names the counts that can."""
-        name, count = ("tensor", self.tensor) if self.tensor > 1 else ("sequence", self.sequence)
-        widths = [config.num_heads] if name == "sequence" else [config.num_heads, config.mlp_hidden]
-        if any(width % count for width in widths):
-            fitting = [n for n in range(1, config.num_heads + 1) if not any(width % n for width in widths)]
+        name: Literal["tensor", "sequence"] = "tensor" if self.tensor > 1 else "sequence"
+        fitting = counts(name, config)
+        if self.processes not in fitting:
             of_mlp = f" and mlp_hidden={config.mlp_hidden}" if name == "tensor" else ""
             raise ConfigError(
-                f"{name}={count}: must divide num_heads={config.num_heads}{of_mlp}; "
+                f"{name}={self.processes}: must divide num_heads={config.num_heads}{of_mlp}; "
                 f"{', '.join(map(str, fitting))} accepted; start as many processes"
             )
+
+
+def counts(how: Literal["sequence", "tensor"], config: FlowConfig) -> list[int]:
+    """How many processes can share a network like this, from 1 on: those that divide what is shared out."""
+    widths = [config.num_heads] if how == "sequence" else [config.num_heads, config.mlp_hidden]
+    return [n for n in range(1, config.num_heads + 1) if not any(width % n for width in widths)]
 
 
 def shared(engine: Engine, several: Several, here: Process, *, blocks: Blocks | None = None) -> Engine:

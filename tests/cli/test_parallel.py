@@ -212,7 +212,15 @@ def test_what_several_load_is_given_away_for_the_eight_bits_made_of_it(divisible
     assert ready.pipeline.generate("a dog", width=32, height=32, steps=1, seed=1).pictures
 
 
-def test_one_process_alone_is_told_how_to_start_several(photo, recast, capsys, monkeypatch):
+def test_one_process_alone_is_told_how_to_start_several(photo, divisible, recast, capsys, monkeypatch):
+    """By a number that its model can be shared by: two of three heads would be refused again."""
     monkeypatch.delenv("WORLD_SIZE", raising=False)
     assert recast(*EDIT, "tensor", "--out", "no.png") == 2
-    assert "torchrun --nproc-per-node 2 -m recast edit ... --parallel tensor" in capsys.readouterr().err
+    assert "torchrun --nproc-per-node 3 -m recast edit ... --parallel tensor" in capsys.readouterr().err
+    monkeypatch.setenv("RECAST_MODEL", str(divisible))
+    assert recast(*EDIT, "sequence", "--out", "no.png") == 2
+    said = capsys.readouterr().err
+    assert "2, 4, which can share tiny, accepted" in said
+    assert "torchrun --nproc-per-node 2 -m recast edit ... --parallel sequence" in said
+    assert recast("edit", "--recipe", "made.png", "--parallel", "tensor", "--out", "no.png") == 2
+    assert "as many as divide the model's heads" in capsys.readouterr().err
