@@ -227,7 +227,9 @@ def _watch(args: argparse.Namespace) -> None:
 
     if not args.places:
         raise ConfigError("RUN: missing; one or more folders of runs accepted")
-    width = args.width or shutil.get_terminal_size().columns
+    if args.json:
+        raise ConfigError("--json: watch draws; leave it out; RUN/journal.jsonl holds the numbers, one object a line")
+    width = shutil.get_terminal_size().columns if args.width is None else args.width
     colour = sys.stdout.isatty() and not os.environ.get("NO_COLOR")
     for frame in watch.frames([Path(each) for each in args.places], width=width, colour=colour, follow=args.follow):
         if args.follow:

@@ -213,6 +213,8 @@ def test_lint_finds_a_shifted_pair_and_lists_the_good_ones(tmp_path: Path, capsy
         (["lint", "--data", "world", "--count", "1", "--out", "nowhere/kept.txt"], "--out=nowhere/kept.txt: a file in"),
         (["lint", "--data", "world", "--count", "1", "--out", "."], "--out=.: a file in a folder"),
         (["watch"], "RUN: missing"),
+        (["watch", ".", "--json"], "--json: watch draws; leave it out"),
+        (["watch", ".", "--width", "0"], "width=0, 1 runs: 36 columns or more"),
         (["ae", "--preset", "nano-finish", "--out", "x"], "pass --init"),
         (["flow", "--out", "x", "--preset", "tiny-flow"], "pass --ae RUN/weights"),
         (["lora", "--out", "x", "--preset", "kontext-lora"], "pass its weights by --model"),
@@ -229,6 +231,7 @@ def test_what_cannot_work_is_refused_in_one_line(
     argv: list[str], message: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ):
     monkeypatch.chdir(tmp_path)
+    (tmp_path / "journal.jsonl").touch()  # a run that has written nothing yet
     assert main(["train", *argv, "--quiet"]) in (1, 2)
     said = capsys.readouterr().err.strip()
     assert message in said
