@@ -118,14 +118,14 @@ class Examples:
             new = list(islice(streams[k], 1))
             found, each[k] = found + new, each[k] + new
             short |= set() if new else {k}
-        for k, side in enumerate(self.sides):
-            if (each[k] or k in short) and kind_of(side.place)[0] not in DRAWN:
-                self._tell(side, each[k], is_short=k in short)
         if len(found) < self.least:
             raise ConfigError(
                 f"held_out: {len(found)} of {self.least} needed to judge by can be held out of "
                 f"{', '.join(self.data.places)}; more source pictures accepted, or others in data.held_out_from"
             )
+        for k, side in enumerate(self.sides):
+            if (each[k] or k in short) and kind_of(side.place)[0] not in DRAWN:
+                self._tell(side, each[k], is_short=k in short)
         return found
 
     def batches(self, examples: list[Example], ranks: Ranks = parallel.ALONE) -> list[Batch]:

@@ -219,9 +219,10 @@ def test_a_held_out_picture_without_a_bucket_is_passed_over_too(tmp_path: Path):
         Examples(data(f"folder:{place}", held_out=5, held_out_share=0.5), tiny()).held_out()
 
 
-def test_an_autoencoder_must_be_judged(tmp_path: Path):
+def test_an_autoencoder_must_be_judged(tmp_path: Path, caplog: pytest.LogCaptureFixture):
     with pytest.raises(ConfigError, match="0 of 1 needed to judge by"):
         Examples(data(folder(tmp_path / "a", 4), held_out_share=0.1), tiny(), least=1).held_out()
+    assert caplog.messages == [], "that it is trained on all is not so"
 
 
 @pytest.mark.parametrize("name", [name for name, made in PRESETS.items() if made().what == "lora"])
