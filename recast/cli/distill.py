@@ -204,6 +204,7 @@ def _sizes(args: argparse.Namespace, preset: Distillation) -> ModelConfig:
 
 def _export(args: argparse.Namespace) -> None:
     from recast import weights
+    from recast.train import export
     from recast.train.distill import result
 
     for name in ("run", "base", "out"):
@@ -224,5 +225,5 @@ def _export(args: argparse.Namespace) -> None:
     if args.delta:
         held = weights.read_delta(out)
         said |= {"rank": held.rank, "error": held.error}
-        text += f"; pairs of rank {held.rank} and less leave {held.error:.2%} of the change's length"
+        text += f"; {export.holding(held)} leave {held.error:.2%} of the change's length"
     print(json.dumps(said) if args.json else text)

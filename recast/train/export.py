@@ -142,13 +142,20 @@ def delta(
 
 def write_delta_page(delta: weights.Delta, card: Card | None = None) -> Path:
     """Write the page of a delta beside it, NAME.md for NAME.safetensors, over one that is there; its path."""
-    held = f"It changes `{delta.base.name}`, whose flow transformer has the hash `{delta.base.sha256}`: pairs of rank "
-    held += f"{delta.rank} and less, which leave {delta.error:.2%} of the change's length. It needs that model's files."
+    held = (
+        f"It changes `{delta.base.name}`, whose flow transformer has the hash `{delta.base.sha256}`: {holding(delta)}, "
+        f"which leave {delta.error:.2%} of the change's length. It needs that model's files."
+    )
     card = replace(card or Card(), base=delta.base.name)
     text = page(delta.config, card, {delta.path: delta.parameters}, [held])
     place = delta.path.with_suffix(".md")
     write_whole(place, text.encode())
     return place
+
+
+def holding(delta: weights.Delta) -> str:
+    """What a delta holds its change in, in words. Of a rank above what its matrices gain by, it has no pairs."""
+    return f"pairs of rank {delta.rank} and less" if delta.rank else "whole changes (no pair of that rank is smaller)"
 
 
 def mark_passed(place: Path | str, bar: str) -> ModelConfig:

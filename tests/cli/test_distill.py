@@ -114,6 +114,10 @@ def test_a_guided_student_is_told_its_scale_and_asked_once_a_step(
     assert "rank=0: a whole number from 1" in capsys.readouterr().err
     assert main(argv) == 0
     assert f"leave {100 * weights.read_delta(file).error:.2f}% of the change" in capsys.readouterr().out
+    other = tmp_path / "whole.safetensors"
+    assert main([*argv, "--rank", "400", "--out", str(other)]) == 0
+    assert "whole changes (no pair of that rank is smaller) leave 0." in capsys.readouterr().out
+    assert "whole changes (no pair of that rank is smaller), which leave 0." in other.with_suffix(".md").read_text()
     whole, delta = weights.read_config(tmp_path / "model"), weights.read_delta(file)
     assert (delta.config, delta.error < 0.01) == (whole, True)
 
