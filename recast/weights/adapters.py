@@ -303,6 +303,9 @@ def _peft_settings(header: Header) -> dict[str, Any]:
     return read_json(beside) if header.path.stem == "adapter_model" and beside.is_file() else {}
 
 
+_OF_A_RUN = Path("weights", "adapter.safetensors")  # what `recast train lora` writes
+
+
 def _adapter_file(path: Path) -> Path:
     require_local(path, "adapter", "a .safetensors file or the folder of an adapter")
     if path.is_file():
@@ -310,7 +313,11 @@ def _adapter_file(path: Path) -> Path:
     for name in ("adapter_model.safetensors", "pytorch_lora_weights.safetensors"):
         if (path / name).is_file():
             return path / name
+    held = [str(file) for file in (*sorted(path.glob("*.safetensors")), path / _OF_A_RUN) if file.is_file()]
+    there = f", such as {held[0]}" if held else ""
+    if not held and (path / "checkpoints").is_dir():
+        there = f"; a run has {_OF_A_RUN} when it is over"
     raise MissingWeights(
         f"adapter={str(path)!r}: no adapter_model.safetensors or pytorch_lora_weights.safetensors in the folder; "
-        "pass the path of the file"
+        f"pass the path of the file{there}"
     )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Callable
 from pathlib import Path
 
@@ -13,7 +14,7 @@ from peft import LoraConfig, get_peft_model_state_dict
 from torch import Tensor, nn
 
 from recast.config import kontext_dev, tiny
-from recast.errors import ConfigError, WeightsError
+from recast.errors import ConfigError, MissingWeights, WeightsError
 from recast.flow.transformer import FlowTransformer
 from recast.weights import AdapterReport, configs, fold, load_into, open_checkpoint, read_adapter, save, unfold
 from recast.weights.adapter_keys import find_target, split_key, targets
@@ -193,6 +194,19 @@ def test_alpha_in_the_header_of_diffusers_is_used_with_its_patterns(
     expected = {name: change * 6 / four for name, change in expected.items()}
     expected["double_blocks.1.txt_attn.qkv.weight"] *= 5 / two * four / 6
     check(flow, write(tensors, lora_adapter_metadata=written), expected)
+
+
+def test_the_folder_of_a_run_is_refused_by_the_name_of_its_file(flow: FlowTransformer, tmp_path: Path) -> None:
+    run = tmp_path / "run"
+    (run / "checkpoints").mkdir(parents=True)
+    with pytest.raises(MissingWeights, match=r"run': no adapter_model.*; a run has weights/adapter.safetensors when"):
+        read_adapter(run, flow)
+    file = run / "weights" / "adapter.safetensors"
+    file.parent.mkdir()
+    file.touch()
+    for folder in (run, run / "weights"):
+        with pytest.raises(MissingWeights, match=re.escape(f"pass the path of the file, such as {file}")):
+            read_adapter(folder, flow)
 
 
 def test_alpha_beside_a_peft_folder_is_used(flow: FlowTransformer, write: Write) -> None:
