@@ -161,7 +161,7 @@ def _add_keeping(parser: argparse.ArgumentParser) -> None:
         "an error, exit code 5, and changes nothing outside mask and boxes; off writes what the model made",
     )
     group.add_argument(
-        "--mask", metavar="PATH", help="a picture of the source's size, white where it may change (or see --mask-mode)"
+        "--mask", metavar="PATH", help="a picture of the source's size, white where to change it (or see --mask-mode)"
     )
     group.add_argument(
         "--mask-mode",
@@ -174,7 +174,8 @@ def _add_keeping(parser: argparse.ArgumentParser) -> None:
         action="append",
         type=box,
         metavar="X0,Y0,X1,Y1",
-        help="a rectangle of the source that may change, in pixels from its top left; repeat for more",
+        help="a rectangle of the source where to change it, in pixels from its top left; repeat for more. What reaches "
+        "out of it is taken whole, unless --preserve is strict",
     )
     group.add_argument(
         "--context",
