@@ -161,8 +161,8 @@ class Original:
                 hashed.update(little_endian(data))
         if self.icc is not None:
             hashed.update(b" icc " + self.icc)
-        for name, content in self.colours:
-            hashed.update(b" " + name + b" " + content)
+        for chunk, content in self.colours:
+            hashed.update(b" " + chunk + b" " + content)
         return hashed.hexdigest()
 
     @cached_property
