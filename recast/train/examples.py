@@ -28,11 +28,16 @@ from recast.train.data.tables import ListSource, ParquetSource
 from recast.train.data.world import LENGTHS, WorldSource
 from recast.train.parallel import Ranks
 from recast.train.presets import SHEETS, WORLD, Data
+from recast.train.settings import as_json
 
 log = logging.getLogger(__name__)
 
 DRAWN = (WORLD, SHEETS)
 """Kinds of place that are drawn, and have a held-out split of their own."""
+
+
+UNASKED = ("workers", "shown", "statistics")
+"""Settings of data that change no example that is trained on."""
 
 
 @dataclass(frozen=True)
@@ -99,6 +104,7 @@ class Examples:
             workers=self.data.workers,
             on_bad=self.data.on_bad,
             event=event,
+            asked=self._asked(),
         )
 
     def held_out(self, count: int | None = None) -> list[Example]:
@@ -160,6 +166,11 @@ class Examples:
                     "data.held_out, held_out_share and held_out_from as when that was written accepted; set them, or "
                     "take others"
                 )
+
+    def _asked(self) -> dict[str, Any]:
+        """The settings that choose the examples and put them together, but those that say nothing."""
+        said = as_json(self.data)
+        return {name: value for name, value in said.items() if name not in UNASKED and value not in (None, [], {})}
 
     def _sides(self, wanted: Sequence[int]) -> list[Sides]:
         limit, found = self.model.text.max_length - 1, []

@@ -6,7 +6,7 @@ What is trained (which networks, which losses) belongs to a stage and has a data
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import MISSING, asdict, dataclass, field, fields, is_dataclass
 from typing import Any, Literal
 
@@ -15,6 +15,10 @@ from recast.errors import ConfigError
 Precision = Literal["fp32", "bf16"]
 Checkpointing = Literal["none", "full", "selective"]
 Schedule = Literal["constant", "cosine", "wsd"]
+
+
+ASKED = "asked"
+"""Where data say by which settings they came about: not compared, and named where the data are others."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -162,6 +166,19 @@ def completed(stored: Any, made: Any) -> Any:
         if usual is not MISSING:
             found.setdefault(each.name, as_json(usual))
     return found
+
+
+def differences(name: str, old: Any, new: Any, unless: Collection[str] = ()) -> list[str]:
+    """Where two pieces of plain data differ, by path, but for the paths in `unless`.
+
+    A name that one lacks is off there: 0, False, None.
+    """
+    if name in unless:
+        return []
+    if isinstance(old, dict) and isinstance(new, dict):
+        keys = sorted({*old, *(key for key, value in new.items() if value)})
+        return [line for key in keys for line in differences(f"{name}.{key}", old.get(key), new.get(key), unless)]
+    return [] if old == new else [f"{name} was {old!r} and is {new!r}"]
 
 
 def as_json(value: Any) -> Any:

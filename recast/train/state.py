@@ -29,7 +29,7 @@ from recast.train import checkpoints
 from recast.train.adapters import Adapters
 from recast.train.checkpoints import MANIFEST
 from recast.train.parallel import ALONE, Ranks
-from recast.train.settings import Run, Settings, as_json, completed
+from recast.train.settings import ASKED, Run, Settings, as_json, completed, differences
 from recast.train.sharded import reshard
 from recast.train.tensor_parallel import Order, orders, reordered
 
@@ -265,9 +265,12 @@ def _stored(path: Path) -> dict[str, TensorStorageMetadata]:
 def _same_run(path: Path, there: Mapping[str, Any], settings: Settings) -> None:
     here = as_json(settings)
     run, stage = completed(there["run"], settings.run), completed(there["stage"], settings.stage)
-    pairs = [("stage", stage, here["stage"]), ("data", there["data"], here["data"])]
+    pairs = [("stage", stage, here["stage"])]
     pairs += [(f"run.{name}", run[name], here["run"][name]) for name in _MUST_AGREE]
-    found = [line for name, old, new in pairs for line in _differences(name, old, new)]
+    found = [line for name, old, new in pairs for line in differences(name, old, new, _MAY_DIFFER)]
+    apart = differences("data", _without_asked(there["data"]), _without_asked(here["data"]))
+    if apart:  # of which some may be two hashes: first what is known of the reason
+        found += [*_asked(there["data"], here["data"]), *apart]
     if found:
         raise ConfigError(
             f"checkpoint={str(path)!r}: of a run with other settings: {'; '.join(found[:10])}; continue with its own, "
@@ -275,14 +278,19 @@ def _same_run(path: Path, there: Mapping[str, Any], settings: Settings) -> None:
         )
 
 
-def _differences(name: str, old: Any, new: Any) -> list[str]:
-    """Where two pieces of plain data differ, by path. A name that one lacks is off there: 0, False, None."""
-    if name in _MAY_DIFFER:
+def _asked(old: Any, new: Any) -> list[str]:
+    """How the settings differ by which two runs came to their data, wherever in that they are kept (`Loader.about`)."""
+    if not (isinstance(old, dict) and isinstance(new, dict)):
         return []
-    if isinstance(old, dict) and isinstance(new, dict):
-        keys = sorted({*old, *(key for key, value in new.items() if value)})
-        return [line for key in keys for line in _differences(f"{name}.{key}", old.get(key), new.get(key))]
-    return [] if old == new else [f"{name} was {old!r} and is {new!r}"]
+    found = differences("data", old[ASKED], new[ASKED]) if ASKED in old.keys() & new.keys() else []
+    return found + [line for key in sorted(old.keys() & new.keys() - {ASKED}) for line in _asked(old[key], new[key])]
+
+
+def _without_asked(data: Any) -> Any:
+    """Data without those settings: two ways to the same data are one."""
+    if not isinstance(data, dict):
+        return data
+    return {key: _without_asked(value) for key, value in data.items() if key != ASKED}
 
 
 def _same_tensors(path: Path, tensors: Mapping[str, Tensor], stored: Mapping[str, TensorStorageMetadata]) -> None:

@@ -234,6 +234,18 @@ def test_a_checkpoint_of_another_run_is_refused_with_the_differences(tmp_path: P
     assert "steps" not in message
 
 
+def test_settings_of_data_are_named_where_the_data_are_others_and_only_there(tmp_path: Path):
+    def made(digest: str, **asked: int) -> Settings:
+        return replace(SETTINGS, data={"examples": {"source": {"sha256": digest}, "asked": asked}})
+
+    written = state.save(tmp_path, parts(0, 1), progress(1), {}, made("a", held_out=4, batch_size=2))
+    state.load(written, parts(0, 1), made("a", held_out=3))
+    with pytest.raises(ConfigError, match=r"settings: data.held_out was 4 and is 3; data.examples.source.sha256 was"):
+        state.load(written, parts(0, 1), made("b", held_out=3, batch_size=2))
+    older = state.save(tmp_path, parts(0, 1), progress(2), {}, replace(SETTINGS, data={"examples": {"source": {}}}))
+    state.load(older, parts(0, 1), replace(SETTINGS, data={"examples": {"source": {}, "asked": {"held_out": 3}}}))
+
+
 def test_a_checkpoint_of_other_networks_is_refused(tmp_path: Path):
     written = state.save(tmp_path, parts(0, 1), progress(1), {}, SETTINGS)
     made = parts(0, 0)

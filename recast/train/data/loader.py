@@ -24,6 +24,7 @@ from recast.train.data import pictures
 from recast.train.data.buckets import Batching, Planner
 from recast.train.data.example import Batch, Example, Shape, Source
 from recast.train.data.order import Shuffled
+from recast.train.settings import ASKED, differences
 
 if TYPE_CHECKING:
     from recast.train.parallel import Ranks
@@ -42,7 +43,9 @@ class Loader:
     make examples; 0 makes them here. ahead: batches each keeps ready. on_bad: what to do about an example that cannot
     be used: "stop" raises its InputError; "skip" tells `event` ("bad example", with its number, the reason and which
     number's example stands in for it, the next of its shape), counts it and goes on. When it is closed it tells `event`
-    how many pictures were stretched ("resized"). Raises ConfigError for a batch that cannot be cut into equal parts.
+    how many pictures were stretched ("resized"). asked: the settings by which all this came about, as JSON data; those
+    that differ are named where the state of another stream is refused. Raises ConfigError for a batch that cannot be
+    cut into equal parts.
     """
 
     def __init__(
@@ -56,6 +59,7 @@ class Loader:
         ahead: int = 2,
         on_bad: Literal["stop", "skip"] = "stop",
         event: Skipped | None = None,
+        asked: Mapping[str, Any] | None = None,
     ) -> None:
         if on_bad not in ("stop", "skip"):
             raise ConfigError(f"on_bad={on_bad!r}: stop or skip accepted; choose one")
@@ -70,7 +74,7 @@ class Loader:
         self.stream: Source = source if source.length is None else Shuffled(source, seed)
         self.batching, self.ranks = batching, ranks
         self.workers, self.ahead = workers, ahead
-        self.on_bad, self.event = on_bad, event
+        self.on_bad, self.event, self.asked = on_bad, event, asked
         self.skipped = 0  # examples, of this process, since it was made
         self.resized = self._told = 0  # pictures, of the same, and those of them that `event` was told of
         self._maker = _Maker(self.stream, batching, on_bad)
@@ -80,7 +84,8 @@ class Loader:
 
     def about(self) -> dict[str, Any]:
         """What it reads and how, as JSON data."""
-        return {"source": dict(self.stream.about()), "batching": self.batching.about(), "on_bad": self.on_bad}
+        about = {"source": dict(self.stream.about()), "batching": self.batching.about(), "on_bad": self.on_bad}
+        return about | {ASKED: dict(self.asked)} if self.asked else about
 
     def __iter__(self) -> Iterator[Batch]:
         """Batches from where `state` stands. What was made ahead for an earlier call is thrown away."""
@@ -90,13 +95,16 @@ class Loader:
 
     def state(self) -> dict[str, Any]:
         """Where the stream stands after the last batch handed out; the same in all processes."""
-        return {**self._state, "stream": self._fingerprint()}
+        asked = {ASKED: dict(self.asked)} if self.asked else {}
+        return {**self._state, "stream": self._fingerprint(), **asked}
 
     def load_state(self, state: Mapping[str, Any]) -> None:
         """Go on from there, at the next `iter`. Raises ConfigError for the state of another stream."""
         if state.get("stream") != self._fingerprint():
+            known = differences("data", state[ASKED], dict(self.asked)) if ASKED in state and self.asked else []
             raise ConfigError(
-                f"state: of the stream {state.get('stream')!r}, this is {self._fingerprint()!r}; the state of the same "
+                f"state: of the stream {state.get('stream')!r}, this is {self._fingerprint()!r}"
+                f"{': ' if known else ''}{'; '.join(known)}; the state of the same "
                 "sources, seed and batching accepted; continue with the settings of the checkpoint, or begin anew"
             )
         planner = Planner(self.stream, self.batching)
