@@ -6,8 +6,9 @@
 #
 # Stages run one after another, each from the best files of the one before; a stage that is over is not run again, and
 # one that was stopped goes on where it was, today or on another day:
-#   text     the text encoder learns to read; a CPU will do, in --text-minutes, not of --minutes. Left out, and with no
-#            --stage text, it is the one of recipes/nano-text, which has learned to read already
+#   text     the text encoder learns to read; a CPU will do, in --text-minutes (120), not of --minutes. Without them
+#            it is the one of recipes/nano-text, which has learned to read already, where the flow is to be trained and
+#            no encoder has been begun; --stage text trains one
 #   ae       the autoencoder, from nothing                            27 % of --minutes
 #   flow     the flow transformer, the text encoder with it           65 %, less if its held-out loss is flat by then
 #   finish   the decoder alone                                        8 %
@@ -19,7 +20,7 @@
 # encoder and of its autoencoder, the finished one if there is one; that run may itself have begun so, and what its
 # pieces hold is enough. Copies lie in OUT/text and OUT/ae as if these stages had made them; what lies there stays.
 # --pieces FOLDER: after each stage its weights, packed and cut into files of at most 16 MiB (`cat flow.tar.* | tar x`);
-# at the end there are eight, of flow and model. What comes after -- goes to every training: -- --set data.workers=4
+# at the end there are eight, of flow and model. What comes after -- goes to every training: -- --set data.workers=4 (no --data or --size where text is trained).
 set -eu
 cd "$(dirname "$0")/.."
 out=runs/nano minutes= text_minutes= stage=all text_from= init= pieces=
@@ -42,8 +43,6 @@ case $stage in all|text|ae|flow|finish|model|score) ;; *)
 esac
 [ -n "$minutes" ] || [ "$stage" = model ] || [ "$stage" = score ] ||
   fail "--minutes: missing; a number of minutes accepted, 30 is usual"
-[ -n "$text_minutes$text_from$init" ] || [ "$stage" = text ] || text_from=recipes/nano-text
-text_minutes=${text_minutes:-120}
 if [ -n "$init" ]; then
   [ -z "$text_from" ] || fail "--text-from $text_from: with --init the flow keeps the encoder it has learned; drop one"
   [ ! "$init" -ef "$out" ] || fail "--init $init: is --out; another folder for --out accepted, or no --init to go on"
@@ -93,9 +92,14 @@ if [ -n "$init" ]; then
   esac
 elif [ -n "$text_from" ]; then
   carry text "$text_from/text_encoder"
+elif [ -z "$text_minutes" ] && [ ! -d "$out/text" ] && wanted flow; then
+  echo "recipes/nano.sh: the flow begins with the text encoder of recipes/nano-text; --text-minutes trains another" >&2
+  carry text recipes/nano-text/text_encoder
+elif [ -n "$text_minutes" ] && wanted text && [ -d "$out/text/weights" ] && [ ! -d "$out/text/checkpoints" ]; then
+  fail "--text-minutes $text_minutes: $out/text/weights came from elsewhere; drop it, or remove $out/text to train one"
 fi
 text=$out/text/weights ae=$out/ae/weights
-! wanted text || train text nano-text "$text_minutes" "$@"
+! wanted text || train text nano-text "${text_minutes:-120}" "$@"
 ! wanted ae || train ae nano-ae "$(share 0.27)" "$@"
 ! wanted flow ||
   train flow nano-flow "$(share 0.65)" --ae "$ae" --text "$text" ${init:+--init "$init/flow/weights"} \

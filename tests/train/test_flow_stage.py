@@ -63,9 +63,9 @@ def test_kept_encodings_are_those_that_are_made_anew(monkeypatch: pytest.MonkeyP
     assert encoded == [1] * 6
     assert first == pytest.approx(per_sample(stage(EDITS), batch), rel=1e-5)
     assert again == {number: first[number] for number in (1, 2)}  # to the bit, whatever the batch
-    kept.device = torch.device("meta")  # what is kept is found without the device
+    kept.maker.device = torch.device("meta")  # what is kept is found without the device
     kept.maker._tokens(pairs(2, first=1), TARGET, [0, 1])
-    kept.device = torch.device("cpu")
+    kept.maker.device = torch.device("cpu")
     per_sample(kept, batch)
     assert len(encoded) > 6
 

@@ -179,6 +179,19 @@ def test_the_text_encoder_that_comes_with_the_recipe_is_taken_where_none_is_aske
     assert nano_encoder().d_model == next_nano().flow.context_in_dim
 
 
+def test_the_text_encoder_that_comes_with_the_recipe_takes_no_place_that_is_taken(python: Path):
+    place = python.parent / "out"
+    assert carry_out("nano.sh", python, "--stage", "ae", reads=True).returncode == 0
+    assert not (place / "text").exists()
+    (place / "text/checkpoints").mkdir(parents=True)  # one that was stopped
+    assert carry_out("nano.sh", python, reads=True).returncode == 0
+    assert "train text" in asked(python)[1]
+    (place / "text/checkpoints").rmdir()
+    done = carry_out("nano.sh", python, "--stage", "text", "--text-minutes", "60", reads=True)
+    assert done.returncode == 2
+    assert "text/weights came from elsewhere" in done.stderr
+
+
 def test_a_model_is_scored_where_it_is_asked_for(python: Path):
     assert carry_out("nano.sh", python, "--out", python.parent / "r1").returncode == 0
     assert not any("evaluate" in line for line in asked(python))
