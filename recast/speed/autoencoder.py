@@ -198,7 +198,7 @@ class FastDecoder:
 
 def _is_large(x: Sequence[Tensor], scale: int = 1) -> bool:
     """Whether what lies idle in the heap is given back where a picture is worked on at its full size, `scale` of x."""
-    return x[0].device.type == "cpu" and sum(scale * scale * each[:, :1].numel() for each in x) >= WORTH_PX
+    return x[0].device.type == "cpu" and sum(scale * scale * each[0, 0].numel() for each in x) >= WORTH_PX
 
 
 @dataclass(frozen=True)
