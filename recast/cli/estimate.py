@@ -12,7 +12,7 @@ from recast.cli import planned_cost
 from recast.cli.options import setting, width_height
 from recast.cli.rates import Rates, measure_rates
 from recast.config import PRESETS, ModelConfig, preset
-from recast.cost import Estimate, Request, estimate, resident_bytes
+from recast.cost import Estimate, Request, estimate
 from recast.errors import ConfigError
 
 if TYPE_CHECKING:
@@ -33,9 +33,8 @@ GIB = 2**30
 ACCURACY = {  # measured by benchmarks/estimate_check.py and tests/test_cost.py
     "parameters": "exact",
     "flops": "exact for the products; norms, activations and the like are not counted",
-    "memory": "tensors by formula, within 5 %; on a CPU with what its allocator cannot give back, within 10 % in most "
-    "runs on nano, 17 % at the worst. Python and torch themselves (about 0.3 GiB) and workspaces of GPU libraries come "
-    "on top",
+    "memory": f"tensors by formula, within 5 %; {planned_cost.BESIDE_TENSORS}. Python and torch themselves (about 0.3 "
+    "GiB) and workspaces of GPU libraries come on top",
     "time": "by a rate measured now, the processor's own where others use the CPU too: mostly within 25 % on nano. "
     "Loading, the first use of each kernel (0.1 to 0.2 s on a CPU), and merging an edit into its source, come on top",
 }
@@ -95,22 +94,16 @@ def run(args: argparse.Namespace) -> int:
     name, device = _device(setting(args, "device") or "auto")
     request = _request(config, args, _dtype(setting(args, "dtype") or "auto", name, device))
     cost = estimate(config, request)
-    available = int(args.memory * GIB) if args.memory else None
-    if available is None and device is not None:
-        from recast.cli.doctor import device_bytes
-        from recast.speed.cap import free_bytes
-
-        free = free_bytes(device)  # of a card, as a run would choose by it
-        available = device_bytes(device)[0] if free is None else int(free)
+    available, available_is = _available(args.memory, name, device)
     asked = planned_cost.asked(args, config.defaults.sampler)
     rates = None
     if args.tflops is not None:
         rates = Rates(*3 * [1e12 * args.tflops])
     elif device is not None:
         rates = measure_rates(config, device, request.dtype, sum(cost.tokens.values()))
-    data = _data(config, request, cost, name, available, rates)
+    data = _data(config, request, cost, name, available, available_is, rates)
     if asked is not None:
-        where = planned_cost.Where(name, device, available, None if args.tflops is not None else rates)
+        where = planned_cost.Where(name, device, available, available_is, None if args.tflops is not None else rates)
         data |= planned_cost.changes(asked, config, request, cost, where, data)
     if args.json:
         from recast.cli.output import print_json
@@ -157,6 +150,19 @@ def _device(name: str) -> tuple[str, torch.device | None]:
             raise
         return name, None
     return str(device), device
+
+
+def _available(stated_gib: float | None, name: str, device: torch.device | None) -> tuple[int | None, str]:
+    """How much memory there is, where that is known, and which memory it is, in words that follow its size."""
+    from recast.cli.doctor import device_bytes
+    from recast.speed.cap import free_bytes
+
+    if stated_gib:
+        return int(stated_gib * GIB), f"stated for {name}"
+    if device is None:
+        return None, f"on {name}"
+    free = free_bytes(device)  # of a card, as a run would choose by it
+    return (device_bytes(device)[0], f"on {name}") if free is None else (int(free), f"free on {name}")
 
 
 def _dtype(name: str, device_name: str, device: torch.device | None) -> str:
@@ -240,9 +246,15 @@ def _pictures(args: argparse.Namespace, width: int, height: int, references: int
 
 
 def _data(
-    config: ModelConfig, request: Request, cost: Estimate, device: str, available: int | None, rates: Rates | None
+    config: ModelConfig,
+    request: Request,
+    cost: Estimate,
+    device: str,
+    available: int | None,
+    available_is: str,
+    rates: Rates | None,
 ) -> dict[str, Any]:
-    total = resident_bytes(cost, device)
+    total = planned_cost.core_bytes(cost, device)
     times = None if rates is None else seconds(cost, rates)
     return {
         "model": config.name,
@@ -266,25 +278,28 @@ def _data(
             "decode": cost.decode.total,
         },
         "device_bytes": available,
+        "device_bytes_are": available_is,
         "fits": None if available is None else total <= available,
         "flops_per_s": None if rates is None else asdict(rates),
         "seconds": None if times is None else {**times, "all": sum(times.values())},
-        "warnings": list(_warnings(config, request, total, device, available)),
+        "warnings": list(_warnings(config, request, total, device, available, available_is)),
         "accuracy": ACCURACY,
     }
 
 
-def _warnings(config: ModelConfig, request: Request, total: int, device: str, available: int | None) -> Iterator[str]:
+def _warnings(
+    config: ModelConfig, request: Request, total: int, device: str, available: int | None, available_is: str
+) -> Iterator[str]:
     if available is None or total <= available:
         return
     advice = _what_fits(config, request, device, available)
-    yield f"memory: {_size_of(total)} needed, {_size_of(available)} on {device}; {advice}"
+    yield f"memory: {_size_of(total)} needed, {_size_of(available)} {available_is}; {advice}"
 
 
 def _what_fits(config: ModelConfig, request: Request, device: str, available: int) -> str:
     """The nearest request that fits: one picture at a time, then bf16, then a smaller picture."""
     for change, other in _smaller(config, request):
-        if resident_bytes(estimate(config, other), device) <= available:
+        if planned_cost.core_bytes(estimate(config, other), device) <= available:
             return f"{change} fits"
     smallest = replace(_scaled(config, request, 0), dtype="bf16", batch_size=1)
     weights = sum(estimate(config, smallest).weights_bytes.values())
@@ -329,7 +344,10 @@ def _lines(data: dict[str, Any]) -> Iterator[str]:
         yield f"{name:16}{number:>16,} parameters{'' if weighs is None else _size_of(weighs):>14}".rstrip()
     for name, size in sizes.items():
         yield f"{f'{name}, at once':43}{_size_of(size):>14}"
-    largest = "weights and the largest of these three" if "plan" not in data else "the largest stage, weights included"
+    largest = "the largest stage, weights included"
+    if "plan" not in data:
+        beside = ", and the driver's" if data["device"].startswith("cuda") else ""
+        largest = f"weights and the largest of these three{beside}"
     yield f"{'memory':43}{_size_of(data['bytes']['peak']):>14}   {largest}"
     yield ""
     for name in ("text", "encode", "sample", "decode"):
@@ -344,7 +362,7 @@ def _lines(data: dict[str, Any]) -> Iterator[str]:
         yield f"{'time':16}{_time(times['all']):>42}   at {', '.join(rates)}"
     yield ""
     if data["fits"]:
-        yield f"fits: {_size_of(data['bytes']['peak'])} of {_size_of(data['device_bytes'])}"
+        yield f"fits: {_size_of(data['bytes']['peak'])} of {_size_of(data['device_bytes'])} {data['device_bytes_are']}"
     yield from (f"warning: {warning}" for warning in data["warnings"])
     yield from (f"{name}: {words}" for name, words in data["accuracy"].items())
 

@@ -22,10 +22,13 @@ if TYPE_CHECKING:
     from recast.speed.plan import Plan
 
 EIGHT_BIT_GAIN = 2.0  # of the stated rate: what data sheets give for float8 beside bf16, from Ada on
+BESIDE_TENSORS = (  # how well it is foretold is told by the tables of docs/doctor.md
+    "on CUDA with half a GB of the driver's; on a CPU with what its allocator cannot give back, within 10 % in most "
+    "runs on nano, up to 15 % less than foretold in others"
+)
 ACCURACY = {
-    "memory": "tensors of the plan's engine alive at once, by formula; on CUDA with half a GB of the driver's, and "
-    "gaps between tensors come on top, for which 3 % of a cap are left; on a CPU with what its allocator cannot give "
-    "back, within 10 % in most runs on nano, 17 % at the worst",
+    "memory": f"tensors of the plan's engine alive at once, by formula; {BESIDE_TENSORS}. Gaps between tensors come on "
+    "top, for which 3 % of a cap are left",
     "time": "a forecast by formula: at rates measured now on three blocks computed by the plan, or at the rate stated. "
     "Loading, compiling, the first use of each kernel (0.1 to 0.2 s on a CPU), timing products and recording graphs "
     "come on top; mostly within 25 % of 28 steps on nano on a CPU, not yet compared with a run on a GPU",
@@ -50,6 +53,7 @@ class Where(NamedTuple):
     name: str
     device: torch.device | None
     available: int | None
+    available_is: str  # which memory that is, in words that follow its size
     rates: Measured | None
 
 
@@ -80,13 +84,23 @@ def asked(args: argparse.Namespace, usual_sampler: str) -> Asked | None:
     return Asked(plan or "auto", vram, args.approximate, args.changed, sampler, args.tflops, args.bus)
 
 
+def core_bytes(cost: Estimate, device: str) -> int:
+    """What a request needs of a device by the core's own network.
+
+    On CUDA with the context of the driver, as in `recast.speed.memory.Peak`: what is compared with it counts it too.
+    """
+    from recast.cost import resident_bytes
+    from recast.speed.memory import CONTEXT_BYTES
+
+    return resident_bytes(cost, device) + (CONTEXT_BYTES if device.startswith("cuda") else 0)
+
+
 def changes(
     asked: Asked, config: ModelConfig, request: Request, cost: Estimate, where: Where, data: dict[str, Any]
 ) -> dict[str, Any]:
     """What a plan changes of the data of an estimate, and what it adds. Raises OutOfMemory under an impossible cap."""
     import torch
 
-    from recast.cost import resident_bytes
     from recast.speed import forecast
     from recast.speed.memory import kept_on_host, peak_bytes
     from recast.speed.placing import in_words
@@ -99,7 +113,7 @@ def changes(
     steps = forecast.asked_at(asked.sampler, _steps(asked.sampler, request.evaluations))
     walk = forecast.walked(config, request, plan, steps=steps, changed=asked.changed)
     memory: Memory | None = None
-    sizes = {"peak": resident_bytes(cost, where.name)}
+    sizes = {"peak": core_bytes(cost, where.name)}
     said = ["the core's own network"]
     if plan.engine:
         kept = forecast.kept_bytes(config, request, plan.approximate, item=numbers.item)
@@ -113,7 +127,9 @@ def changes(
         said = in_words(memory, config.flow.depth + config.flow.depth_single_blocks)
     rates, at = _rates(asked, config, plan, numbers, dtype, where, sum(cost.tokens.values()))
     times = None if rates is None else forecast.seconds(config, request, cost, walk, numbers, memory, rates)
-    room = where.available if plan.vram_bytes is None else plan.vram_bytes
+    room, room_is = where.available, where.available_is
+    if plan.vram_bytes is not None:
+        room, room_is = plan.vram_bytes, "under the cap"
     passes = cost.evaluations // request.evaluations
     return {
         "plan": {
@@ -128,10 +144,11 @@ def changes(
         "bytes": sizes,
         "flops": data["flops"] | {"sample": cost.condition.total + walk.work.times(passes).total},
         "device_bytes": room,
+        "device_bytes_are": room_is,
         "fits": None if room is None else sizes["peak"] <= room,
         "flops_per_s": None if rates is None else asdict(rates),
         "seconds": None if times is None else {**times, "all": sum(times.values())},
-        "warnings": list(_warnings(plan, sizes["peak"], room, where)),
+        "warnings": list(_warnings(plan, sizes["peak"], room, room_is)),
         "accuracy": data["accuracy"] | ACCURACY,
     }
 
@@ -248,8 +265,7 @@ def _assumed(plan: Plan, where: Where) -> Iterator[str]:
         yield f"{where.name}: not here, and taken to do all that the plan asks for; `recast doctor` tells it there"
 
 
-def _warnings(plan: Plan, peak: int, room: int | None, where: Where) -> Iterator[str]:
+def _warnings(plan: Plan, peak: int, room: int | None, room_is: str) -> Iterator[str]:
     if room is not None and peak > room:
-        of = f"on {where.name}" if plan.vram_bytes is None else "under the cap"
         cure = "--plan auto or --vram says what would pass through" if plan.engine else "choose a plan with the engine"
-        yield f"memory: {peak / 1e9:.2f} GB needed, {room / 1e9:.2f} GB {of}; {cure}"
+        yield f"memory: {peak / 1e9:.2f} GB needed, {room / 1e9:.2f} GB {room_is}; {cure}"

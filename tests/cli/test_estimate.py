@@ -20,7 +20,7 @@ from recast.flow import layers
 from recast.pixels import image
 from recast.speed import clock
 from recast.speed.cap import parse_cap
-from recast.speed.memory import Numbers, fit, peak_bytes
+from recast.speed.memory import CONTEXT_BYTES, Numbers, fit, peak_bytes
 from tests.cli.conftest import Recast, picture
 
 GIB = 2**30
@@ -313,11 +313,36 @@ def test_a_cap_under_which_nothing_fits_is_out_of_memory(recast: Recast, capsys:
     assert "at the least, everything streamed" in capsys.readouterr().err
 
 
-def test_auto_is_chosen_by_what_is_free_of_a_card_that_is_here(asked: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+def card(monkeypatch: pytest.MonkeyPatch, free_bytes: float) -> None:
+    """A card of 141 GB is here, so much of it free."""
     monkeypatch.setattr(loading, "pick_device", torch.device)
     monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
-    monkeypatch.setattr(torch.cuda, "mem_get_info", lambda _: (int(23.5e9), int(141e9)))
+    monkeypatch.setattr(torch.cuda, "mem_get_info", lambda _: (int(free_bytes), int(141e9)))
     monkeypatch.setattr(torch.cuda, "memory_reserved", lambda _: 0)
+
+
+@pytest.mark.parametrize("plan", [(), ("--plan", "reference")])
+def test_a_card_has_room_for_the_core_where_its_tensors_fit_into_what_is_free(
+    plan: tuple[str, ...],
+    recast: Recast,
+    asked: Any,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    words = ("--model", "nano", "--device", "cuda", "--dtype", "fp32", *plan)
+    size = cost.Request(width=256, height=256, true_guidance=3.0)
+    tensors = cost.estimate(nano(), size).peak_bytes
+    for free, fits in ((4.5e6, False), (tensors - 1, False), (tensors, True)):
+        card(monkeypatch, free)
+        data = asked(*words)
+        assert (data["fits"], bool(data["warnings"])) == (fits, not fits)
+        assert data["bytes"]["peak"] - tensors == data["device_bytes"] - int(free) == CONTEXT_BYTES
+    assert recast("estimate", "--tflops", 1, *words) == 0
+    assert "free on cuda\n" in next(line for line in capsys.readouterr().out.splitlines(True) if "fits: " in line)
+
+
+def test_auto_is_chosen_by_what_is_free_of_a_card_that_is_here(asked: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    card(monkeypatch, 23.5e9)
     monkeypatch.setattr(planned_cost, "_numbers", lambda *_: Numbers())
     monkeypatch.setattr(planned_cost, "measure_bus", lambda _: 25e9)
     data = asked(*ON_CUDA, "auto")
