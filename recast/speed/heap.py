@@ -13,8 +13,8 @@ from functools import cache
 from typing import Any
 
 WORTH_PX = 1 << 17
-"""Of a picture, from where on it pays (docs/log.md): decoding 512 x 512 with `nano` in bf16 takes 50 to 70 MiB less and 0.34
-s instead of 0.30, 256 x 256 would take 13 MiB less and 0.08 s instead of 0.06."""
+"""Of a picture, from where on it pays (docs/log.md): decoding 512 x 512 with `nano` in bf16 takes 50 to 70 MiB less and
+0.34 s instead of 0.30, 256 x 256 would take 13 MiB less and 0.08 s instead of 0.06."""
 
 
 def give_back_idle() -> None:
