@@ -213,22 +213,34 @@ class _Weights:
 
     @contextmanager
     def reading(self, device: torch.device | str, dtype: torch.dtype) -> Iterator[Callable[[str], Tensor]]:
-        """Gives one tensor by its name, cast to dtype; it is read when it is asked for."""
-        with ExitStack() as held:  # a file once: every opening is another mapping, whose pages count again
-            opened = {file: held.enter_context(safe_open(file, framework="pt")) for file, _ in self.stored.values()}
+        """Gives one tensor by its name, cast to dtype; it is read when it is asked for.
 
-            def stored(name: str) -> Tensor:
-                file, stored_name = self.stored[name]
-                tensor: Tensor = opened[file].get_tensor(stored_name)
-                return tensor.to(device)
+        Mapped, and no copy, where the file has it as it is wanted on a CPU. All such have one mapping of a file: the
+        pages of each count again. What is cast or sent to another device is read through a mapping of its own, since
+        a page that was read stays resident as long as its mapping.
+        """
+        with ExitStack() as held:
+            files = {file: held.enter_context(safe_open(file, framework="pt")) for file, _ in self.stored.values()}
 
             def read(name: str) -> Tensor:
-                tensor = stored(name)
-                if _scale_of(name) in self.stored:  # of float8 weights
-                    tensor = tensor.float() * stored(_scale_of(name))
+                file, stored_name = self.stored[name]
+                mapped: Tensor = files[file].get_tensor(stored_name)  # none of its pages is read yet
+                is_scaled = _scale_of(name) in self.stored  # of float8 weights
+                if mapped.dtype == dtype and torch.device(device).type == "cpu" and not is_scaled:
+                    return mapped
+                tensor = self._alone(name).to(device)
+                if is_scaled:
+                    tensor = tensor.float() * self._alone(_scale_of(name)).to(device)
                 return tensor.to(dtype)
 
             yield read
+
+    def _alone(self, name: str) -> Tensor:
+        """A tensor as it is stored, whose mapping goes with it."""
+        file, stored_name = self.stored[name]
+        with safe_open(file, framework="pt") as opened:
+            tensor: Tensor = opened.get_tensor(stored_name)
+        return tensor
 
 
 def _scale_of(name: str) -> str:

@@ -16,7 +16,7 @@ from torch.testing import assert_close
 from recast.config import TextConfig, nano
 from recast.context.t5 import T5Config, T5Encoder
 from recast.context.text import ByteT5, byte_ids
-from recast.context.text_files import load_byte_t5, load_clip_t5
+from recast.context.text_files import _Weights, load_byte_t5, load_clip_t5
 from recast.errors import ConfigError, InputError, MissingWeights, WeightsError
 from recast.nano import NANO
 from tests.published_text import CLIP_JSON, LETTERS, T5_JSON, random_weights, write_diffusers_text, write_json
@@ -154,6 +154,32 @@ def test_a_file_is_mapped_once_however_many_tensors_it_has():
     encoder = load_byte_t5(NANO, nano().text, "cpu", torch.bfloat16)  # as stored: nothing is copied
     places = [weight.data_ptr() for weight in encoder.network.parameters()]
     assert max(places) - min(places) < (NANO / "text_encoder" / "model.safetensors").stat().st_size
+
+
+def resident_bytes(file: Path) -> int:
+    """How much of a file's mappings is in this process's memory, each of them counted."""
+    found, is_of_it = 0, False
+    for line in Path("/proc/self/smaps").read_text().splitlines():
+        name, *rest = line.split(maxsplit=5)
+        if not name.endswith(":"):
+            is_of_it = bool(rest) and rest[-1] == str(file)
+        elif is_of_it and name == "Rss:":
+            found += 1024 * int(rest[0])
+    return found
+
+
+@pytest.mark.skipif(not Path("/proc/self/smaps").exists(), reason="Linux tells which pages are resident")
+def test_what_is_cast_leaves_no_page_of_its_file_in_memory(tmp_path):
+    """Else a file that is cast would fill memory twice; what is mapped fills it once."""
+    file = tmp_path / "model.safetensors"
+    save_file({f"weight {i}": torch.full((1 << 19,), i, dtype=torch.float16) for i in range(16)}, file)
+    encoder = _Weights(tmp_path)
+    with encoder.reading("cpu", torch.bfloat16) as read:
+        assert all((read(name) == int(name.split()[1])).all() for name in encoder.shapes)
+        assert resident_bytes(file) < file.stat().st_size / 4  # those the header is on, and around them
+    with encoder.reading("cpu", torch.float16) as read:
+        assert all((read(name) == int(name.split()[1])).all() for name in encoder.shapes)
+        assert 0.9 < resident_bytes(file) / file.stat().st_size < 1.1
 
 
 def test_weights_that_do_not_fit_are_named(nano_copy):
