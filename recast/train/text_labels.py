@@ -18,7 +18,7 @@ from recast.world import edits, phrases
 from recast.world import vocabulary as say
 from recast.world.dice import Dice
 from recast.world.edits import Edit
-from recast.world.instructions import QUOTES, typo
+from recast.world.instructions import BETWEEN, QUOTES, every_typo, typo
 from recast.world.lettering import FONTS
 from recast.world.scene import CHOICES, PLACES, THINGS, Character, Mark, Scene, Thing, Title, get
 from recast.world.titles import LONGEST
@@ -260,7 +260,7 @@ def says(text: str, words: str) -> bool:
 
 
 def _slips(words: str) -> Iterator[str]:
-    """Every way in which `instructions.typo` may spell the words."""
+    """Every way in which `instructions.typo` may spell the words, which may be parts of longer ones in a text."""
     for i in range(len(words) - 1):
         if words[i : i + 2].isalpha():
             yield words[:i] + words[i + 1] + words[i] + words[i + 2 :]
@@ -268,7 +268,7 @@ def _slips(words: str) -> Iterator[str]:
             yield words[:i] + words[i + 1 :]
 
 
-_BETWEEN = (" above ", " over ", *(f" {each} " for each in _slips("above")))
+_BETWEEN = (*BETWEEN, *sorted(set().union(*map(every_typo, BETWEEN)) - set(BETWEEN)))
 """What stands between the two lines of a title, each in quotation marks; a slip of the fingers may have met it, too."""
 
 
@@ -292,7 +292,7 @@ def _find(text: str, string: str) -> list[tuple[int, int]]:
     """(place in the text, place in the string) of a quoted string's characters; empty if it is not in the text."""
     lines = string.split("\n")
     for left, right in QUOTES:
-        for between in _BETWEEN:
+        for between in _BETWEEN if len(lines) > 1 else ("",):
             at = text.find(between.join(f"{left}{line}{right}" for line in lines))
             if at < 0:
                 continue

@@ -18,7 +18,10 @@ Phrase = tuple[str, Mapping[str, str]]
 """A kind of `phrases` and what its slots say. Slots called quote and old_quote hold a title, without marks."""
 
 QUOTES = {('"', '"'): 10, ("“", "”"): 5, ("'", "'"): 4, ("‘", "’"): 2, ("«", "»"): 0.5, ("`", "`"): 0.5}
+BETWEEN = (" above ", " over ")
+"""What stands between two lines of a quoted text, each in quotation marks."""
 TYPO_RATE = 0.04
+SLIPS = ("swap", "drop", "double")
 TRIES = 80
 _HELD = 0xE000  # private characters stand for quoted strings until everything around them is done
 
@@ -57,7 +60,7 @@ def usable(kind: str, slots: Mapping[str, str]) -> list[str]:
 def quoted(text: str, marks: tuple[str, str], dice: Dice) -> str:
     """The text in quotation marks, each of its lines in its own: `"TOP" above "TEN"`."""
     lines = [f"{marks[0]}{line}{marks[1]}" for line in text.split("\n")]
-    return dice.choice((" above ", " over ")).join(lines)
+    return dice.choice(BETWEEN).join(lines)
 
 
 def quotation_marks(texts: Sequence[str], dice: Dice) -> tuple[str, str]:
@@ -71,11 +74,24 @@ def quotation_marks(texts: Sequence[str], dice: Dice) -> tuple[str, str]:
 
 def typo(text: str, dice: Dice) -> str:
     """The text with one slip of the fingers inside one word of five letters or more; itself if it has none."""
-    starts = [i for i in range(len(text) - 4) if text[i : i + 5].isalpha() and text[i : i + 5].isascii()]
-    if not starts:
+    places = _slip_places(text)
+    if not places:
         return text
-    at = dice.choice(starts) + 1
-    slip = dice.choice(("swap", "drop", "double"))
+    at = dice.choice(places)
+    return _slip(text, at, dice.choice(SLIPS))
+
+
+def every_typo(text: str) -> set[str]:
+    """Every text that `typo` makes of this one."""
+    return {_slip(text, at, slip) for at in _slip_places(text) for slip in SLIPS} or {text}
+
+
+def _slip_places(text: str) -> list[int]:
+    """Where a finger may slip: at the letter after the first of any five in a row."""
+    return [i + 1 for i in range(len(text) - 4) if text[i : i + 5].isalpha() and text[i : i + 5].isascii()]
+
+
+def _slip(text: str, at: int, slip: str) -> str:
     if slip == "swap" and text[at] != text[at + 1]:
         return text[:at] + text[at + 1] + text[at] + text[at + 2 :]
     return text[:at] + ("" if slip == "drop" else text[at] * 2) + text[at + 1 :]
