@@ -173,6 +173,7 @@ def _use(batch: Batch, example: int, training: FlowTraining, drawn: Sequence[flo
             target=batch.bases[example],
             contexts=tuple(range(len(batch.contexts))),
             prompt=phrase,
+            base=batch.bases[example],
             time=(choice, quantile),
         )
         return use

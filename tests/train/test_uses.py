@@ -107,6 +107,8 @@ def test_an_edit_that_ends_where_it_begins_is_known_by_its_pictures():
     batch = replace(batch, target=target, bases=(1,) * 3)
     edits = [use for use in fixed(batch) if use.kind == "edit"]
     assert [use.is_copy for use in edits] == [False, True, False]
+    kept = plan(batch, FlowTraining(edit=0, text_to_image=0, keep=1), 0)
+    assert [(use.target, use.base) for use in kept] == [(1, 1)] * 3
     back = plan(batch, FlowTraining(edit=1, text_to_image=0, keep=0, reverse=1, text_dropout=0), 0)
     assert [(use.target, use.is_copy) for use in back] == [(1, False), (1, True), (1, False)]
 
