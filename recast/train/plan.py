@@ -46,12 +46,16 @@ class Method:
 
     def __post_init__(self) -> None:
         for name in ("batch", "accumulate"):
-            if not getattr(self, name) >= 1:
-                raise ConfigError(f"{name}={getattr(self, name)}: a whole number from 1 accepted")
-        if self.lora_rank is not None and not self.lora_rank >= 1:
-            raise ConfigError(f"lora_rank={self.lora_rank}: a whole number from 1 accepted, or none for all weights")
+            if not _is_count(getattr(self, name)):
+                raise ConfigError(f"{name}={getattr(self, name)!r}: a whole number from 1 accepted")
+        if self.lora_rank is not None and not _is_count(self.lora_rank):
+            raise ConfigError(f"lora_rank={self.lora_rank!r}: a whole number from 1 accepted, or none for all weights")
         if self.utilisation is not None and not 0 < self.utilisation <= 1:
             raise ConfigError(f"utilisation={self.utilisation}: a share of the peak, above 0 and to 1, accepted")
+
+
+def _is_count(value: object) -> bool:
+    return type(value) is int and value >= 1  # True and 1.5 count nothing
 
 
 @dataclass(frozen=True, kw_only=True)

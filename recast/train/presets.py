@@ -57,8 +57,9 @@ class Data:
             raise ConfigError(f"places={self.places}, sizes={self.sizes}: one or more of each accepted")
         for name in ("sizes", "buckets"):
             for each in getattr(self, name):
-                if not (isinstance(each, tuple) and len(each) == 2 and all(isinstance(side, int) for side in each)):
-                    raise ConfigError(f"{name}: {each!r} came; (width, height), each a whole number, accepted")
+                is_pair = isinstance(each, tuple) and len(each) == 2
+                if not (is_pair and all(type(side) is int and side >= 1 for side in each)):
+                    raise ConfigError(f"{name}: {each!r} came; (width, height), each a whole number from 1, accepted")
         if self.size_weights and len(self.size_weights) != len(self.sizes):
             raise ConfigError(f"size_weights={self.size_weights}: one for each of {len(self.sizes)} sizes accepted")
         for name in ("held_out", "shown"):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 import time
 from dataclasses import replace
@@ -272,7 +273,8 @@ def test_what_cannot_be_planned_is_refused():
         report(Course(model=nano(), size=(1000, 1000)), [Place(H200)], is_json=False)
     with pytest.raises(ConfigError, match="examples=0"):
         Course(model=nano(), examples=0)
-    with pytest.raises(ConfigError, match="lora_rank=-1"):
-        Method(lora_rank=-1)
+    for name, wrong in itertools.product(("lora_rank", "batch", "accumulate"), (-1, 0, 1.5, True)):
+        with pytest.raises(ConfigError, match=f"{name}={wrong!r}: a whole number from 1"):
+            Method(**{name: wrong})
     with pytest.raises(ConfigError, match=r"utilisation=1\.5"):
         Method(utilisation=1.5)
