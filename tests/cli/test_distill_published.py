@@ -96,10 +96,14 @@ def test_encoders_are_told_apart_by_their_files_as_by_the_networks(teacher: Path
         assert pair_writing.encoders_of(loading.open_files(place), dtype) == made
 
 
-def test_an_export_loads_no_text_encoder_and_holds_one_of_its_tensors_at_a_time(
+def test_an_export_loads_no_text_encoder_and_keeps_no_tensor_of_it_beside_the_next(
     teacher: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ):
-    """T5-XXL has 9.5 GB, all of which are linked: to compare them is no reason to hold them."""
+    """T5-XXL has 9.5 GB, all of which are linked: to compare them is no reason to copy them.
+
+    Tensors alone are seen here: of a file that holds the dtype asked for, pages stay mapped to the end, which the system
+    drops when memory is short; of one that is cast, none stays (tests/context/test_text.py).
+    """
     files = loading.open_files(teacher)
     few = {"steps": 4, "sampler": "euler", "guidance": 2.5, "shifts_schedule": True}
     told = result.few_step(files.config, files.config.flow, **few)
