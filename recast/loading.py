@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import math
 import time
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
@@ -29,6 +30,9 @@ from recast.weights.configs import FILES as PUBLISHED
 
 log = logging.getLogger(__name__)
 
+AdapterFiles = Sequence[str | Path | tuple[str | Path, float]]
+"""Adapters to have in the weights, in order: each a path, or (path, strength)."""
+
 
 def load(
     name_or_path: str | Path = "nano",
@@ -36,7 +40,7 @@ def load(
     device: str = "auto",
     dtype: str | torch.dtype = "auto",
     variant: str | None = None,
-    adapters: Sequence[str | Path | tuple[str | Path, float]] = (),
+    adapters: AdapterFiles = (),
     context_attention: ContextAttention | None = None,
 ) -> Pipeline:
     """A model, read by its name (`recast models`) or from local files in BFL, diffusers or recast layout.
@@ -46,25 +50,24 @@ def load(
     variant: which model the files hold, where neither their names nor their tensors say (Kontext, dev and Krea
     have the same tensors). adapters: LoRA files, each a path or (path, strength), folded into the weights.
     context_attention: "full" or "cached" (docs/model.md), where it is to be other than the files' config says.
-    Raises MissingWeights if files are not there, WeightsError if they do not fit.
+    Raises MissingWeights if files are not there, WeightsError if they do not fit, ConfigError for what `adapter_files`
+    refuses.
     """
     files = open_files(name_or_path, variant=variant)
     target = pick_device(device)
     precision = pick_dtype(dtype, target)
-    for entry in adapters:
-        _check_adapter(entry[0] if isinstance(entry, tuple) else entry)
+    given = adapter_files(adapters)
     config, parts = files.config, files.parts
     if context_attention is not None:
         config = replace(config, flow=replace(config.flow, context_attention=context_attention))
     with torch.device("meta"):
         autoencoder = Autoencoder(config.autoencoder)
-    flow = load_flow(files, config, precision, torch.device("cpu") if adapters or files.delta else target)
+    flow = load_flow(files, config, precision, torch.device("cpu") if given or files.delta else target)
     weights.load_into(autoencoder, parts["autoencoder"], dtype=torch.float32, device=target)
     read_text = load_byte_t5 if config.text.kind == "byte_t5" else load_clip_t5
     text = read_text(files.home, config.text, target, precision)
     folded = []
-    for entry in adapters:
-        path, strength = entry if isinstance(entry, tuple) else (entry, 1.0)
+    for path, strength in given:
         adapter = weights.read_adapter(path, flow)
         weights.fold(flow, adapter, strength)
         if adapter.report.in_channels is not None:  # a control adapter widens the input
@@ -82,6 +85,30 @@ def load(
         recalled=partial(_checksums, files, weights.recalled),
         adapters=folded,
     )
+
+
+def adapter_files(adapters: AdapterFiles) -> list[tuple[str | Path, float]]:
+    """Path and strength of each; a strength of 1 where none came.
+
+    Raises ConfigError for what is no list of paths and finite strengths, and for a delta among them.
+    """
+    accepted = "a list of paths, or of (path, finite strength), accepted, as [('style.safetensors', 0.8)]; pass one"
+    if isinstance(adapters, str) or not isinstance(adapters, Sequence):
+        raise ConfigError(f"adapters: {adapters!r} came; {accepted}")
+    given = [entry if isinstance(entry, tuple) else (entry, 1.0) for entry in adapters]
+    for entry in given:
+        if len(entry) != 2 or not isinstance(entry[0], str | Path) or not _is_finite(entry[1]):
+            raise ConfigError(f"adapters: {entry!r} came; {accepted}")
+        if weights.is_delta(entry[0]):
+            raise ConfigError(
+                f"adapters={str(entry[0])!r}: a delta over {weights.read_delta(entry[0]).base.name}, with steps and "
+                "guidance of its own; adapters accepted; load it as the model"
+            )
+    return given
+
+
+def _is_finite(strength: object) -> bool:
+    return isinstance(strength, int | float) and not isinstance(strength, bool) and math.isfinite(strength)
 
 
 def recorded(path: str | Path, adapter: weights.Adapter, strength: float) -> Adapter:
@@ -238,14 +265,6 @@ def check_over(delta: weights.Delta, base: ModelConfig) -> None:
         raise WeightsError(
             f"delta={delta.path.name!r}: is over a {delta.base.name} of another {' and '.join(apart)}; the very base "
             "it was made from accepted; put that beside the delta"
-        )
-
-
-def _check_adapter(path: str | Path) -> None:
-    if weights.is_delta(path):
-        raise ConfigError(
-            f"adapters={str(path)!r}: a delta over {weights.read_delta(path).base.name}, with steps and guidance of "
-            "its own; adapters accepted; load it as the model"
         )
 
 

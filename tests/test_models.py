@@ -1,6 +1,7 @@
 """Models by name: what is known of each, where its weights are, and one that lies as a delta over another."""
 
 import shutil
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -12,6 +13,7 @@ from recast import loading, models, weights
 from recast.config import PRESETS, nano, nano_dev, nano_turbo
 from recast.errors import ConfigError, MissingWeights, WeightsError
 from recast.recipe import Recipe
+from recast.speed import accelerate
 from recast.train import export
 from recast.weights.adapter_keys import Target
 from recast.weights.adapter_writing import save_adapter
@@ -158,8 +160,9 @@ def test_adapters_go_on_top_and_a_delta_is_no_adapter(made, tmp_path):
     )
     wanted = plain.flow.get_parameter(f"{module}.weight") + 0.5 * up @ down
     torch.testing.assert_close(styled.flow.get_parameter(f"{module}.weight"), wanted)
-    with pytest.raises(ConfigError, match="a delta over nano, with steps and guidance of its own"):
-        recast.load(made, device="cpu", adapters=[made / "turbo.safetensors"])
+    for door in (partial(recast.load, made, device="cpu"), accelerate(plain, "exact").set_adapters):
+        with pytest.raises(ConfigError, match="a delta over nano, with steps and guidance of its own"):
+            door(adapters=[made / "turbo.safetensors"])
 
 
 def test_the_usual_model_is_the_fast_one_once_it_has_passed(shipped, made):

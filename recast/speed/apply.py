@@ -17,6 +17,7 @@ import torch
 from recast import cost
 from recast.config import ModelConfig
 from recast.errors import ConfigError
+from recast.loading import AdapterFiles
 from recast.pipeline import Pipeline
 from recast.speed.adapters import Written
 from recast.speed.among import among_of
@@ -27,7 +28,7 @@ from recast.speed.engine import Engine
 from recast.speed.exchange import Applied, Exchange
 from recast.speed.forecast import kept_bytes
 from recast.speed.memory import Masters, Memory
-from recast.speed.pipeline_adapters import AdapterFiles, PipelineAdapters
+from recast.speed.pipeline_adapters import PipelineAdapters
 from recast.speed.placing import GivenAway, put, take_back
 from recast.speed.plan import Plan, plan_of
 from recast.speed.processes import Process

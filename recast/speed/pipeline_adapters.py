@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from pathlib import Path
+from collections.abc import Callable
 
 import torch
 
 from recast.errors import ConfigError
-from recast.loading import recorded
+from recast.loading import AdapterFiles, adapter_files, recorded
 from recast.pipeline import Pipeline
 from recast.speed.adapters import Folding, Written
 from recast.speed.engine import Engine
@@ -16,8 +15,6 @@ from recast.speed.linear import Linear, Plain
 from recast.speed.quantize import EightBit
 from recast.weights import checksum
 from recast.weights.adapters import Adapter
-
-AdapterFiles = Sequence[str | Path | tuple[str | Path, float]]
 
 
 class PipelineAdapters:
@@ -45,9 +42,9 @@ class PipelineAdapters:
     def set(self, files: AdapterFiles) -> Written:
         """Have these in the weights, and no others.
 
-        Raises ConfigError for what is no list of files, and what `Folding.read` and `Folding.set` raise.
+        Raises what `recast.loading.adapter_files`, `Folding.read` and `Folding.set` raise.
         """
-        given = _given(files)
+        given = adapter_files(files)
         hashes = [checksum(path) for path, _ in given]
         read = dict(self._read)
         for key, (path, _) in zip(hashes, given, strict=True):
@@ -62,18 +59,6 @@ class PipelineAdapters:
             recorded(path, adapter, strength) for (path, strength), (adapter, _) in zip(given, adapters, strict=True)
         )
         return written
-
-
-def _given(files: AdapterFiles) -> list[tuple[str | Path, float]]:
-    """Path and strength of each; a strength of 1 where none came."""
-    accepted = "a list of paths, or of (path, strength), accepted, as [('style.safetensors', 0.8)]; pass one"
-    if isinstance(files, str) or not isinstance(files, Sequence):
-        raise ConfigError(f"adapters: {files!r} came; {accepted}")
-    given = [entry if isinstance(entry, tuple) else (entry, 1.0) for entry in files]
-    for entry in given:
-        if len(entry) != 2 or not isinstance(entry[0], str | Path) or not isinstance(entry[1], int | float):
-            raise ConfigError(f"adapters: {entry!r} came; {accepted}")
-    return given
 
 
 def _requantise(layer: Linear, weight: torch.Tensor) -> None:

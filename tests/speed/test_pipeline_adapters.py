@@ -13,6 +13,7 @@ import torch
 from safetensors.torch import save_file
 from torch import Tensor
 
+import recast
 from recast.errors import ConfigError, WeightsError
 from recast.pipeline import Pipeline
 from recast.speed import accelerate
@@ -139,7 +140,14 @@ def test_where_weights_cannot_be_written_to_it_says_so(how: str, message: str, f
         refused(how, files[0]).set_adapters([files[0]])
 
 
-@pytest.mark.parametrize("wrong", ["style.safetensors", 3, [None], [("a.safetensors", "x")], [("a.safetensors",)]])
-def test_what_is_no_list_of_files_is_refused(wrong: Any):
-    with pytest.raises(ConfigError, match=r"^adapters: .* a list of paths, or of \(path, strength\), accepted"):
+WRONG = ["style.safetensors", 3, [None], [("a.safetensors", "x")], [("a.safetensors",)]]
+WRONG += [[("a.safetensors", strength)] for strength in (True, float("nan"), float("inf"))]
+
+
+@pytest.mark.parametrize("wrong", WRONG)
+def test_what_is_no_list_of_files_is_refused_by_either_door(wrong: Any):
+    message = r"^adapters: .* a list of paths, or of \(path, finite strength\), accepted"
+    with pytest.raises(ConfigError, match=message):
         accelerate(tiny_pipeline(), "exact").set_adapters(wrong)
+    with pytest.raises(ConfigError, match=message):
+        recast.load("nano", device="cpu", dtype="fp32", adapters=wrong)
