@@ -30,6 +30,7 @@ import record
 
 from recast.errors import TrainingError
 from recast.loading import pick_device
+from recast.loading import place as located
 from recast.quality.statistics import Difference, paired_difference
 from recast.train import parallel, runs, state
 from recast.train.export import read_part
@@ -149,7 +150,7 @@ def judged(made: Preset, args: argparse.Namespace, place: Path) -> Judged:
     """What one run reached, by its averaged weights."""
     held = replace(made, data=replace(made.data, held_out=args.count, shown=0, workers=0))
     text = place / "weights" if held.training.train_text else args.text
-    starts = runs.Starts(autoencoder=Path(args.ae), text=None if text is None else Path(text))
+    starts = runs.Starts(autoencoder=located(args.ae), text=None if text is None else located(text))
     stage = runs.ready(held, starts, ranks=parallel.start(held.parallel, device=pick_device("auto"))).stage
     assert isinstance(stage, FlowStage)
     stage.flow.load_state_dict(read_part(place, "flow"))
