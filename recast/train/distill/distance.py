@@ -11,8 +11,7 @@ as large for a small mask as for a large one. Where the mask is known, a step fr
 phase has the same target: a token that is y in the end is reached by a straight path, whose velocity at every time
 leads to y at once.
 Beside the mask the right picture's tokens are not quite the source's, as the encoder sees a little farther than one
-token. Of 36 edits of the world by nano's: 0.034 apart there, squared, 0.004 to 0.010 beyond, 1.18 inside. nano's own
-pictures of 32 edits are 0.46 from their sources beside the mask, 0.34 to 0.42 beyond.
+token: how far, and how far `nano`'s own pictures are, says docs/distill.md.
 """
 
 from __future__ import annotations

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
 from typing import Any
 
 import numpy as np
@@ -10,10 +11,12 @@ import torch
 from torch import Tensor, nn
 
 from recast import cost
-from recast.errors import ConfigError
+from recast.errors import ConfigError, InputError
 from recast.flow.sampler import Sampler, euler
 from recast.flow.schedule import resolution_shift
 from recast.flow.transformer import FlowTransformer
+from recast.train.data.example import Source
+from recast.train.data.order import Permutation
 from recast.train.distill import student
 from recast.train.distill.distance import Distance, outside
 from recast.train.distill.pairs import PairBatch, Pairs
@@ -22,10 +25,12 @@ from recast.train.flow_stage import FlowStage
 from recast.train.objective import Velocities
 from recast.train.sharded import reshard
 from recast.train.stage import Loss, Phase
-from recast.train.uses import Pass
+from recast.train.uses import FlowTraining, Pass
 
 SAME = 1e-6
 """Scales of guidance that are no further apart are the same one."""
+LOOKED_AT = 64
+"""Examples among which one must have a mask: what has fewer has the term outside it too seldom to be held by it."""
 
 
 class PairedStage:
@@ -170,11 +175,33 @@ def check_outside(weight: float) -> None:
         raise ConfigError(f"outside={weight}: a number from 0 accepted; 0 leaves the term out")
 
 
-def require_masks(weight: float, pairs: Pairs) -> None:
-    """Raises ConfigError where a term outside the mask is asked for, and no pair has one."""
-    if weight and not pairs.masked:
-        raise ConfigError(
-            f"outside={weight}: none of the {len(pairs)} pairs in {str(pairs.place)!r} has a mask; pairs of edits "
-            "whose masks are known needed, as the world's are; write them by `recast distill pairs` (earlier versions "
-            "kept no masks), or set settings.outside=0"
-        )
+def require_masks(weight: float, pairs: Pairs | None, pictures: Source | None, training: FlowTraining) -> None:
+    """Raises ConfigError where a term outside the mask is asked for, and nothing that is learned from has a mask.
+
+    pairs, pictures: what there is of each. Of pictures, LOOKED_AT are read at most, in an order of their own.
+    """
+    if not weight or (pairs is not None and pairs.masked):
+        return
+    looked = []
+    if pairs is not None:
+        looked.append(f"the {len(pairs)} pairs in {str(pairs.place)!r} (earlier versions kept no masks)")
+    if pictures is not None:
+        count = min(LOOKED_AT, LOOKED_AT if pictures.length is None else pictures.length)
+        if training.edit and _has_masks(pictures, count):
+            return
+        looked.append(f"{count} examples of data.places, as training.edit={training.edit:g} uses them,")
+    raise ConfigError(
+        f"outside={weight}: none of {' and '.join(looked)} has a mask; edits whose masks are known needed, as the "
+        "world's are; take such examples, or pairs of them by `recast distill pairs`, or set settings.outside=0"
+    )
+
+
+def _has_masks(pictures: Source, count: int) -> bool:
+    """Whether any of `count` examples is an edit whose mask is known; what cannot be read has none."""
+    order = range(count) if pictures.length is None else Permutation(pictures.length, 0)
+    for place in range(count):
+        with suppress(InputError):  # the run that reads it says so
+            example = pictures.example(order[place])
+            if example.mask is not None and example.contexts and example.instruction is not None:
+                return True
+    return False

@@ -5,7 +5,8 @@ where they are wanted, the states that the walk went through. Kept are tokens of
 words; the noise and the encoding of the words are made again. With n target tokens of d channels, s states, the end
 among them, and r context tokens a pair takes 2 (s n + r) d bytes, 16 more to know the noise by, and its words: of
 `nano` at 256 x 256, n = 256, d = 64 and s = 1, 64 KiB for an edit and 32 KiB for text to image, where the encoded text
-would take 54 KiB more and the noise 32. An edit whose mask is known takes n bytes more: which tokens must change.
+would take 54 KiB more and the noise 32. An edit whose mask is known takes n bytes more, which say what tokens must
+change, and with it every pair of its shape in its file: a mask that is not known is stored as an empty one.
 
     manifest.json             whose endpoints, how they were made, the shards, and where the examples stand
     pairs-00000-00.safetensors  one part of the first shard: of each shape its rows, the words in the header

@@ -330,20 +330,23 @@ def _batches(
 ) -> Batches:
     """Pictures, or pairs where there are some, or for a discriminator that is shown both, both side by side.
 
-    Raises ConfigError where pictures are trained on that are among the `judged` pairs.
+    Raises ConfigError where pictures are trained on that are among the `judged` pairs, and where a term outside the
+    mask is asked for and neither has masks.
     """
-    data, settings = preset.data, preset.settings
+    data, settings, training = preset.data, preset.settings, preset.training
+    assert not isinstance(settings, PairSettings)
+    weight = 0.0 if isinstance(settings, GuidanceSettings) else settings.outside
     is_real = isinstance(settings, AdversarialSettings) and settings.pictures == 1  # pairs are there to judge by
     if starts.pairs is None or is_real:
         pair_runs.require_apart(examples, judged, starts.pairs)
+        require_masks(weight, None, examples.train, training)
         return examples.loader(ranks, event)
     assert data.batch_size is not None
     pairs, pictures = data.batch_size, 0
     if isinstance(settings, AdversarialSettings) and settings.pictures:
         pairs, pictures = beside.counts(data.batch_size, settings.pictures, ranks.data_size)
     found = pair_runs.stream(starts.pairs, batch=pairs, seed=data.seed, ranks=ranks, makers=makers)
-    assert isinstance(settings, DirectSettings | ConsistencySettings | AdversarialSettings)
-    require_masks(settings.outside, found)
+    require_masks(weight, found, examples.train if pictures else None, training)
     if not pictures:
         return found
     pair_runs.require_apart(examples, judged, starts.pairs)

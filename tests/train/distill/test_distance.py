@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+import json
 from dataclasses import replace
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 from torch import Tensor
 
+from recast import config
 from recast.errors import ConfigError
 from recast.train.distill import runs
+from recast.train.distill.beside import Beside
 from recast.train.distill.consistency import ConsistencySettings, ConsistencyStage
 from recast.train.distill.direct import DirectSettings, DirectStage
 from recast.train.distill.distance import DISTANCES, distance, outside
@@ -19,12 +23,16 @@ from recast.train.distill.pair_writing import PairSettings, write
 from recast.train.distill.pairs import PairBatch, Pairs
 from recast.train.distill.presets import preset
 from recast.train.distill.teacher import Teacher
+from recast.train.examples import Examples
 from recast.train.parallel import ALONE
+from recast.train.presets import Data
 from recast.train.uses import TARGET, FlowTraining, Pass, Use
+from tests.train.data.sets import png
 from tests.train.distill import toy
 from tests.train.distill.adversaries import made, made_add, of_parts, pair_batch, part_of
 from tests.train.pairs import stage
 from tests.train.small_runs import Stream
+from tests.train.test_examples import folder
 
 
 def asked_of(masks: Tensor, *, base: int = 1, grids: Any = ((1, 2), (2, 2)), **changes: Any) -> Pass:
@@ -46,7 +54,7 @@ def test_outside_is_the_mean_over_the_tokens_that_must_stay_whatever_their_numbe
     """Zero where they are the source's; a shift of all weighs the same under any mask; the inside is not seen."""
     each = asked_of(MASKS)
     source = torch.arange(2.0, 6.0)[:, None].expand(4, 4, 3)
-    clean = torch.where(MASKS[..., None], torch.nan_to_num(torch.randn(4, 4, 3) * 100), source).requires_grad_()
+    clean = torch.where(MASKS[..., None], torch.randn(4, 4, 3) * 100, source).requires_grad_()
     apart, has = outside(clean, each, kind)
     assert has.tolist() == [True, True, False, True]  # of an edit of everything nothing must stay
     assert apart.tolist() == [0.0] * 4
@@ -145,7 +153,7 @@ def test_the_term_brings_a_student_to_its_sources_outside_the_mask(known: Any):
     assert found[4.0] < 0.75 * found[0.0]
 
 
-def test_consistency_and_adversaries_have_the_term_too(known: Any):
+def test_consistency_has_the_term_too(known: Any):
     teacher, batch = known
     batch, values = toy.picked(batch, range(4), 0), {}
     for weight in (0.0, 2.0):
@@ -208,3 +216,35 @@ def test_the_term_is_refused_where_no_pair_has_a_mask(tmp_path: Any):
         assert isinstance(runs._batches(plain, starts, None, [], {}, ALONE, None), Pairs)  # type: ignore[arg-type]
         with pytest.raises(ConfigError, match=r"outside=-1\.0: a number from 0"):
             replace(settings, outside=-1.0)
+
+
+def test_of_pictures_one_must_have_a_mask_or_else_the_pairs_beside_them(tmp_path: Any, monkeypatch: pytest.MonkeyPatch):
+    places = [folder(tmp_path / name, 9) for name in ("plain", "masked")]
+    listed = tmp_path / "masked" / "metadata.jsonl"
+    *rows, last = map(json.loads, listed.read_text().split("\n"))
+    (tmp_path / "masked" / "mask.png").write_bytes(png(np.zeros((32, 32, 3), np.uint8)))
+    listed.write_text("\n".join(map(json.dumps, [*rows, {**last, "mask": "mask.png"}])))
+    (tmp_path / "masked" / "3a.png").write_bytes(b"no picture")  # data.on_bad=skip goes on without it
+    of, known = preset("ladd", "tiny"), 0
+
+    def stream(*_: Any, **__: Any) -> Any:
+        return type("Known", (Stream,), {"masked": known, "place": tmp_path, "__len__": lambda self: 4})(ALONE)
+
+    def read(place: str, settings: Any, pairs: Any = tmp_path, **changes: Any) -> Any:
+        data = Data(places=(place,), batch_size=4, held_out=0)
+        told = replace(of, settings=settings, data=data, training=replace(of.training, **changes))
+        examples = Examples(data, config.tiny())
+        return runs._batches(told, runs.Starts(pairs=pairs), examples, [], {}, ALONE, None)
+
+    monkeypatch.setattr(runs.pair_runs, "stream", stream)
+    alone, mixed = LaddSettings(outside=0.5, pictures=1.0), LaddSettings(outside=0.5, pictures=0.5)
+    for told in ((ConsistencySettings(outside=0.5), None), (LaddSettings(outside=0.5), None), (alone,), (mixed,)):
+        with pytest.raises(ConfigError, match=r"outside=0\.5: none of .*9 examples of data\.places, .* has a mask"):
+            read(places[0], *told)
+        assert read(places[1], *told)
+    with pytest.raises(ConfigError, match=r"training\.edit=0 uses them, has a mask"):
+        read(places[1], alone, edit=0.0, text_to_image=1.0)
+    known = 1
+    assert isinstance(read(places[0], mixed), Beside)
+    with pytest.raises(ConfigError, match="none of 9 examples"):
+        read(places[0], alone)  # its pairs only judge
