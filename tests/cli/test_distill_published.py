@@ -101,8 +101,8 @@ def test_an_export_loads_no_text_encoder_and_keeps_no_tensor_of_it_beside_the_ne
 ):
     """T5-XXL has 9.5 GB, all of which are linked: to compare them is no reason to copy them.
 
-    Tensors alone are seen here: of a file that holds the dtype asked for, pages stay mapped to the end, which the system
-    drops when memory is short; of one that is cast, none stays (tests/context/test_text.py).
+    Tensors alone are seen here. Pages of a file that holds the dtype asked for stay mapped to the end, and the system
+    drops them when memory is short; of one that is cast, none stays (tests/context/test_text.py).
     """
     files = loading.open_files(teacher)
     few = {"steps": 4, "sampler": "euler", "guidance": 2.5, "shifts_schedule": True}
