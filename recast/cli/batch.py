@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import argparse
 import os
+import sys
 import time
 import traceback
 from collections import Counter
@@ -24,7 +25,7 @@ from PIL import ExifTags, Image
 from recast.cli import planned
 from recast.cli.edit import job_of, references_of
 from recast.cli.job import Job, Model, describe
-from recast.cli.main import Exit, exit_code, one_line
+from recast.cli.main import Exit, discard_output, exit_code, one_line
 from recast.cli.options import sampling
 from recast.cli.output import Output, Report, check_places, deliver, print_json, say
 from recast.cli.progress import Progress
@@ -46,8 +47,8 @@ UNASKED = {"threads", "device", "versions", "timings_s", "output_sha256", "warni
 def run(args: argparse.Namespace) -> Exit:
     """Edit every picture in the folder; FAILED if one of them could not be.
 
-    An error that is not of one picture alone ends the batch, with its own exit code; it and Ctrl-C leave the report
-    of what was finished by then, and of what was not.
+    An error that is not of one picture alone ends the batch, with its own exit code. What was finished by then, and
+    what was not, is reported: after Ctrl-C, and after an error once something has become of a picture.
     """
     from recast.speed.cap import but_for_the_host
 
@@ -183,14 +184,18 @@ class Tally:
 def told_if_it_ends(tell: Callable[[], None], tally: Tally) -> Iterator[None]:
     """Have `tell` called where a batch ends by Ctrl-C, or by an error with something to tell; either goes on.
 
-    Not for a BrokenPipeError: nobody reads any more.
+    Not for a BrokenPipeError: nobody reads any more. Where that is found while telling, the first error stays.
     """
     try:
         yield
     except BaseException as error:
         has_begun = tally.left != list(tally.sources)
         if isinstance(error, KeyboardInterrupt) or (has_begun and not isinstance(error, BrokenPipeError)):
-            tell()
+            try:
+                tell()
+                sys.stdout.flush()
+            except BrokenPipeError:
+                discard_output()
         raise
 
 

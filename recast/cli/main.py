@@ -84,8 +84,8 @@ def main(argv: Sequence[str] | None = None) -> int:
         return status
     except SystemExit as done:  # argparse, after --help
         return int(done.code or 0)
-    except BrokenPipeError:  # whoever read our output has stopped, as `head` does; Python must not flush again
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+    except BrokenPipeError:
+        discard_output()
         return Exit.FAILED
     except (KeyboardInterrupt, Cancelled):
         print("recast: cancelled", file=sys.stderr)
@@ -95,6 +95,11 @@ def main(argv: Sequence[str] | None = None) -> int:
             traceback.print_exc()
         print(f"recast: error: {one_line(error)}", file=sys.stderr)
         return exit_code(error)
+
+
+def discard_output() -> None:
+    """Have stdout go nowhere: whoever read it has stopped, as `head` does, and Python must not fail to flush it."""
+    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
 def exit_code(error: Exception) -> Exit:

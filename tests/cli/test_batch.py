@@ -16,7 +16,7 @@ from recast.cli import batch
 from recast.cli.batch import UNASKED, asked, size_of
 from recast.cli.job import Job, Model
 from recast.cli.main import Exit
-from recast.errors import InputError
+from recast.errors import InputError, MissingWeights
 from recast.pixels import image
 from recast.recipe import Recipe
 from tests.cli.conftest import Recast, picture, runs_out
@@ -337,6 +337,27 @@ def test_a_picture_is_written_while_the_next_is_made_and_ctrl_c_waits_for_it_and
     assert (data["failed"], data["unwritten"], data["left"]) == ([], [], ["photos/b.jpg", "photos/c.webp"])
     assert list(times()) == ["a.png"]
     assert recipe_of("results/a.png").seed == 0
+
+
+@pytest.mark.parametrize(
+    ("error", "status"), [(KeyboardInterrupt(), Exit.CANCELLED), (MissingWeights("gone"), Exit.WEIGHTS)]
+)
+def test_a_reader_that_has_gone_changes_no_exit_code(
+    error: BaseException, status: Exit, recast: Recast, photos: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """With the first picture skipped as unreadable, so that there is something to tell; then it ends."""
+
+    def ended(*_: Any, **__: Any) -> Any:
+        raise error
+
+    read, write = os.pipe()
+    os.close(read)
+    (photos / "a.png").write_bytes(b"no picture")
+    monkeypatch.setattr(batch.planned, "load", ended)
+    with os.fdopen(write, "w") as stdout:
+        monkeypatch.setattr(sys, "stdout", stdout)
+        assert recast(*NIGHT, "--json") == status
+        stdout.flush()  # as Python does at its end
 
 
 def test_an_error_that_ends_the_batch_leaves_the_report_of_what_came_before(
