@@ -1,7 +1,9 @@
 """The stage: groups of one length, the same loss at any cut, and an encoder that learns to read."""
 
+import importlib
 from dataclasses import replace
 from itertools import islice
+from pathlib import Path
 
 import pytest
 import torch
@@ -12,7 +14,7 @@ from recast.errors import ConfigError
 from recast.train import optim
 from recast.train.settings import Optimiser
 from recast.train.stage import trained
-from recast.train.text_batches import TextBatches, encode, write
+from recast.train.text_batches import UNIT, TextBatches, encode, write
 from recast.train.text_labels import Said
 from recast.train.text_stage import TextStage, TextTraining, nano_encoder, new_encoder
 
@@ -145,3 +147,18 @@ def test_batches_come_from_a_stream_that_the_stage_can_read():
 def test_what_cannot_work_is_refused(wanted):
     with pytest.raises(ConfigError, match=next(iter(wanted))):
         TextTraining(**wanted)
+
+
+def test_the_benchmark_of_reading_trains_heads_on_an_encoder_that_stays_as_it_is(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+):
+    monkeypatch.syspath_prepend(str(Path(__file__).parents[2] / "benchmarks"))
+    script = importlib.import_module("text_reading")
+    encoder = new_encoder(TINY, 1)
+    before = {name: tensor.clone() for name, tensor in encoder.state_dict().items()}
+    read = script.read(encoder, 32, 16, UNIT)
+    assert all(torch.equal(before[name], tensor) for name, tensor in encoder.state_dict().items())
+    assert any(parameter.grad is not None for parameter in read.networks["heads"].parameters())
+    monkeypatch.setattr(script, "encoder_of", lambda name: new_encoder(TINY, 1))
+    script.main(["one", "--batch", "8", "--smoke"])
+    assert "| one |" in capsys.readouterr().out
