@@ -143,9 +143,10 @@ class FastEncoder:
         level: Any  # a module whose parts go by their published names
         for level in encoder.down:
             self.stages += [make.block(block) for block in level.block]
+            if level is encoder.down[0]:
+                self.at_full = len(self.stages) + 1  # the first blocks, and the halving
             if level.resample is not None:
                 self.stages.append(_Halved(make.conv(level.downsample.conv, padding=0)))
-        self.at_full = 1 + len(encoder.down[0].block)  # the first blocks, and the halving
         self.middle = make.middle(encoder.mid)
         self.last = make.normed(encoder.norm_out, encoder.conv_out)
 
