@@ -14,7 +14,7 @@ from recast.config import nano
 from recast.errors import ConfigError, MissingWeights
 from recast.loading import has_fast_bf16, pick_device, pick_dtype
 from recast.nano import NANO
-from recast.weights import hashes
+from recast.weights import files, hashes
 
 PICTURE = np.random.default_rng(0).integers(0, 256, (64, 64, 3), dtype=np.uint8)
 
@@ -118,7 +118,7 @@ def test_the_hashes_of_every_layout_are_kept_apart(tmp_path):
 
 def test_a_recipe_s_hashes_are_of_the_bytes_and_those_to_look_up_by_are_recalled(model, tmp_path, monkeypatch):
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
-    monkeypatch.setattr(hashes, "SETTLED_NS", -(10**9))
+    monkeypatch.setattr(files, "SETTLED_NS", -(10**9))
     true = model.checksums()
     assert model.recalled() == true
     table = json.loads(hashes.place().read_text())

@@ -13,6 +13,7 @@ import os
 import re
 import shutil
 import struct
+import time
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -32,6 +33,7 @@ MAX_HEADER_BYTES = 8 << 20  # the published file has 100 kB; adapters with their
 MAX_TENSORS = 65_536
 MAX_NAME = 512
 MAX_RANK = 8
+SETTLED_NS = 3_000_000_000  # FAT counts in steps of two seconds
 PICKLES = (".ckpt", ".pt", ".pth", ".bin", ".pkl", ".pickle")
 
 
@@ -160,18 +162,26 @@ def read_json(path: Path) -> dict[str, Any]:
 def checksum(path: str | Path) -> str:
     """SHA-256 of a file, in hex; of a folder, the SHA-256 over the sorted lines "hash  name" of its weight files.
 
-    Remembered by this process while a file's size and times of change stay the same; for others see `hashes`.
+    Remembered by this process, of a file that `is_settled`, while its size and times of change stay the same; for
+    others see `hashes`.
     Raises MissingWeights for a missing path.
     """
     path = Path(path)
     require_local(path)
     if path.is_file():
         stat = path.stat()
+        if not is_settled(stat):
+            return _sha256_of(path)
         return _sha256(path, stat.st_ino, stat.st_size, stat.st_mtime_ns, stat.st_ctime_ns)
     lines = [f"{checksum(file)}  {file.relative_to(path).as_posix()}\n" for file in sorted(path.rglob("*.safetensors"))]
     if not lines:
         raise MissingWeights(f"weights={str(path)!r}: a folder without .safetensors files; check the path")
     return hashlib.sha256("".join(lines).encode()).hexdigest()
+
+
+def is_settled(stat: os.stat_result) -> bool:
+    """Whether a file's times would tell of another change: it is older than a tick of the coarsest clock in use."""
+    return max(stat.st_mtime_ns, stat.st_ctime_ns) < time.time_ns() - SETTLED_NS
 
 
 class TensorFile:
@@ -251,6 +261,10 @@ def arriving(target: Path) -> Iterator[Path]:
 
 @lru_cache(maxsize=256)
 def _sha256(path: Path, inode: int, size: int, written_ns: int, changed_ns: int) -> str:
+    return _sha256_of(path)
+
+
+def _sha256_of(path: Path) -> str:
     with path.open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
 

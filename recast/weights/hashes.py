@@ -7,7 +7,7 @@ cache while device, inode, size and both times of the file, of its content and o
 to the nanosecond. That errs for a file written over under the same times alone, for which its clock has to be set back.
 The recipe still tells the truth then, the table is put right by the hash that the recipe had, and a line is logged.
 
-A file younger than a tick of the coarsest clock in use is not remembered: it could change once more within the tick.
+A file that is not settled (`files.is_settled`) is not remembered: it could change once more within a tick of its clock.
 """
 
 from __future__ import annotations
@@ -16,17 +16,15 @@ import json
 import logging
 import os
 import secrets
-import time
 from contextlib import suppress
 from pathlib import Path
 
 from recast.user_cache import user_cache
-from recast.weights.files import checksum
+from recast.weights.files import checksum, is_settled
 
 log = logging.getLogger(__name__)
 
 LEAST_BYTES = 1 << 20  # smaller files are hashed in a millisecond
-SETTLED_NS = 3_000_000_000  # FAT counts in steps of two seconds
 MOST_FILES = 256  # in the table; what was remembered longest ago goes first
 
 Stamp = list[int]
@@ -41,23 +39,24 @@ def recalled(path: str | Path) -> str:
     path = Path(path)
     with suppress(OSError):  # `remember` says what is wrong
         found = _read().get(_name(path))
-        if found is not None and found[0] == _stamp(path):
+        if found is not None and found[0] == _stamp(path.stat()):
             return found[1]
     return remember(path)
 
 
 def remember(path: str | Path) -> str:
     """The SHA-256 of a file by its bytes (`checksum`), kept for `recalled`. Raises what `checksum` raises."""
-    path, now = Path(path), time.time_ns()
+    path = Path(path)
     try:
-        before = _stamp(path)
+        found = path.stat()
     except OSError:
         return checksum(path)
+    stamp, may_be_kept = _stamp(found), found.st_size >= LEAST_BYTES and is_settled(found)
     sha256 = checksum(path)
-    if before[2] >= LEAST_BYTES and max(before[3:]) < now - SETTLED_NS:
+    if may_be_kept:
         with suppress(OSError):
-            if _stamp(path) == before:
-                _keep(_name(path), before, sha256)
+            if _stamp(path.stat()) == stamp:
+                _keep(_name(path), stamp, sha256)
     return sha256
 
 
@@ -69,8 +68,7 @@ def place() -> Path | None:
         return None
 
 
-def _stamp(path: Path) -> Stamp:
-    found = path.stat()
+def _stamp(found: os.stat_result) -> Stamp:
     return [found.st_dev, found.st_ino, found.st_size, found.st_mtime_ns, found.st_ctime_ns]
 
 

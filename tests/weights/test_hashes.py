@@ -4,11 +4,12 @@ import hashlib
 import json
 import logging
 import os
+import time
 from pathlib import Path
 
 import pytest
 
-from recast.weights import checksum, hashes, recalled, remember
+from recast.weights import checksum, files, hashes, recalled, remember
 
 
 @pytest.fixture
@@ -16,7 +17,7 @@ def file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """A small file that is old enough, and an empty table."""
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
     monkeypatch.setattr(hashes, "LEAST_BYTES", 4)
-    monkeypatch.setattr(hashes, "SETTLED_NS", -1_000_000_000)
+    monkeypatch.setattr(files, "SETTLED_NS", -1_000_000_000)
     file = tmp_path / "flow.safetensors"
     file.write_bytes(b"weights")
     return file
@@ -80,11 +81,27 @@ def test_the_bytes_put_the_table_right_and_it_is_said(file, caplog):
     assert recalled(file) == sha256(b"weights")
 
 
-@pytest.mark.parametrize(("name", "value"), [("LEAST_BYTES", 8), ("SETTLED_NS", 3_000_000_000)])
-def test_what_is_small_or_may_still_change_within_a_tick_is_not_remembered(file, monkeypatch, name, value):
-    monkeypatch.setattr(hashes, name, value)
+@pytest.mark.parametrize(("home", "name", "value"), [(hashes, "LEAST_BYTES", 8), (files, "SETTLED_NS", 3_000_000_000)])
+def test_what_is_small_or_may_still_change_within_a_tick_is_not_remembered(file, monkeypatch, home, name, value):
+    monkeypatch.setattr(home, name, value)
     assert recalled(file) == sha256(b"weights")
     assert table() == {}
+
+
+def test_a_file_written_twice_within_a_tick_is_remembered_by_its_last_bytes(file, monkeypatch):
+    """Its stamp says nothing of the second time; what this process had by the first is not to reach the table."""
+    monkeypatch.setattr(files, "SETTLED_NS", 3_000_000_000)
+    tick, stat = time.time_ns(), Path.stat
+
+    def coarse(path: Path, **more):
+        return os.stat_result(stat(path, **more), {"st_mtime_ns": tick, "st_ctime_ns": tick})
+
+    monkeypatch.setattr(Path, "stat", coarse)
+    assert checksum(file) == sha256(b"weights")
+    file.write_bytes(b"WEIGHTS")
+    monkeypatch.setattr(time, "time_ns", lambda: tick + 4_000_000_000)
+    assert remember(file) == sha256(b"WEIGHTS")
+    assert table()[str(file)][1] == sha256(b"WEIGHTS")
 
 
 @pytest.mark.parametrize("data", [b"", b"[1]", b'{"a": 1}', b'{"a": [["x"], "y"]}', b"\xff"])
@@ -106,8 +123,8 @@ def test_without_a_place_for_the_table_files_are_read(file, monkeypatch):
 
 def test_what_was_remembered_longest_ago_goes_first(file, monkeypatch):
     monkeypatch.setattr(hashes, "MOST_FILES", 2)
-    files = [file.with_name(name) for name in "abc"]
-    for each in files:
+    three = [file.with_name(name) for name in "abc"]
+    for each in three:
         each.write_bytes(b"weights")
         remember(each)
-    assert list(table()) == [str(files[1]), str(files[2])]
+    assert list(table()) == [str(three[1]), str(three[2])]
