@@ -192,7 +192,7 @@ def verify(source: Original, result: Original, certificate: Certificate | None) 
     """
     result = _alike(source, result)
     reasons = ["result: carries no certificate"] if certificate is None else _forgeries(certificate, source)
-    reasons += [*mismatches(source, result), *_unseen(source, result)]
+    reasons += [*mismatches(source, result), *_unseen(result)]
     of = source.width * source.height
     if (result.width, result.height, result.depth) != (source.width, source.height, source.depth):
         return Verdict(False, 0, of, 0, None, 0, None, tuple(reasons))
@@ -272,14 +272,15 @@ def _alike(source: Original, result: Original) -> Original:
     return result
 
 
-def _unseen(source: Original, result: Original) -> list[str]:
-    """What a viewer may show of the result's file that is in nothing that is compared."""
+def _unseen(result: Original) -> list[str]:
+    """What a viewer may show of the result's file that is in nothing that is compared. recast writes none of it."""
     wrong = []
     if result.is_one_of_several:
-        wrong.append("result: its file holds further pictures, of which a viewer may show another; one accepted")
-    strange = [each for each in result.unheeded if each not in source.unheeded]
-    if strange and result.colours == source.colours:
-        wrong.append(f"result: says of its colours what the source does not, and may look different: {strange[0]}")
+        wrong.append(
+            "result: its file says that it holds further pictures, of which a viewer may show another; one accepted"
+        )
+    if result.disputed:
+        wrong.append(f"result: some viewers may show it otherwise: {result.disputed[0]}")
     return wrong
 
 

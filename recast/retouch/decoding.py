@@ -13,6 +13,7 @@ from recast.pixels import srgb
 Stored = tuple[np.ndarray, np.ndarray | None, bytes | None, bool]
 """samples (H, W, 3), alpha (H, W) or None, colour profile or None, whether it is grey."""
 
+UNREAD_EXIF = "EXIF cannot be read, orientation ignored"
 TURNS: dict[int, Callable[[np.ndarray], np.ndarray]] = {  # EXIF orientation: what makes it upright
     2: np.fliplr,
     3: lambda a: np.rot90(a, 2),
@@ -92,6 +93,6 @@ def _turn(image: Image.Image, notes: list[str]) -> Callable[[np.ndarray], np.nda
     try:
         turn = TURNS.get(image.getexif().get(ExifTags.Base.Orientation, 1))
     except Exception as error:  # the pixels are whole, only the remark about them is not
-        notes.append(f"EXIF cannot be read, orientation ignored: {error}")
+        notes.append(f"{UNREAD_EXIF}: {error}")
         turn = None
     return np.ascontiguousarray if turn is None else lambda samples: np.ascontiguousarray(turn(samples))

@@ -46,7 +46,7 @@ class Original:
 
     icc: the colour profile as it came, None for sRGB. is_grey: the three channels are one, and stored as one. warnings:
     what reading changed or passed over. source: the path it came from. format: of the file, as Pillow names it.
-    unheeded: those of the warnings that tell of colours which other viewers may show. is_one_of_several: its file holds
+    disputed: those of the warnings that name what readers of its file disagree on. is_one_of_several: its file holds
     further pictures, frames or pages, of which a viewer may show another. colours: chunks (name, content) of a PNG that
     say of its colours what is not listened to; a PNG that is made of this picture has them too.
     """
@@ -58,7 +58,7 @@ class Original:
     warnings: tuple[str, ...] = ()
     source: str | None = None
     format: str | None = None
-    unheeded: tuple[str, ...] = ()
+    disputed: tuple[str, ...] = ()
     is_one_of_several: bool = False
     colours: tuple[png.Chunk, ...] = ()
 
@@ -140,8 +140,8 @@ class Original:
             raise ShapeError(f"samples: {came} came; {accepted} accepted, as the picture has; convert them")
         if self.is_grey and (np.ptp(samples, axis=2) > 0).any():
             coloured = replace(self.as_rgb(), warnings=(*self.warnings, COLOURED))
-            return replace(coloured, samples=samples, is_one_of_several=False)
-        return replace(self, samples=samples, is_one_of_several=False)
+            return coloured.with_samples(samples)
+        return replace(self, samples=samples, disputed=(), is_one_of_several=False)  # both are of a file
 
     def as_rgb(self) -> Original:
         """The same samples and look with three channels stored: a grey profile becomes an RGB one of the same curve."""
@@ -151,6 +151,13 @@ class Original:
     def rgb_profile(self) -> bytes | None:
         """The profile for three channels: its own, or that of a grey picture widened."""
         return widened(self.icc) if self.is_grey and self.icc else self.icc
+
+    @property
+    def has_readable_profile(self) -> bool:
+        """Whether there is a colour profile that its samples can be read by."""
+        notes: list[str] = []
+        moves = srgb.transform_of(self.icc, "L" if self.is_grey else "RGB", notes) is not None
+        return self.icc is not None and (moves or not notes)
 
     def sha256(self) -> str:
         """The hash of size, depth, samples, alpha, profile and `colours`: of what is stored, not of a file's bytes."""
@@ -206,13 +213,16 @@ def read_original(
         dtypes = (np.uint8, np.uint16)
         return Original(*files.split_array(source, limit_pixels=limit_pixels, name=name, dtypes=dtypes))
     with files.opened(source, limit_pixels=limit_pixels, name=name) as (image, notes, data):
-        colours, unheeded = png.unheeded(data or b"")
-        notes += unheeded
-        kind, is_one_of_several = image.format, files.frames_of(image) > 1 or png.is_animated(data or b"")
-        original = _settled(Original(*decoding.decoded(image, data, notes), colours=colours), notes)
+        kind, is_one_of_several = image.format, files.frames_of(image) > 1 or png.has_others(data or b"")
+        decoder_notes: list[str] = []
+        original = Original(*decoding.decoded(image, data, decoder_notes))
+        said = png.unheeded(data or b"", original.icc, is_read=original.has_readable_profile)
+        disputed = (*said.disputed, *(each for each in decoder_notes if each.startswith(decoding.UNREAD_EXIF)))
+        notes += [*said.disputed, *said.notes, *decoder_notes]
+        original = _settled(replace(original, colours=said.carried), notes)
     return replace(
         original, warnings=tuple(dict.fromkeys(notes)), source=files.path_of(source), format=kind,
-        unheeded=tuple(unheeded), is_one_of_several=is_one_of_several,
+        disputed=disputed, is_one_of_several=is_one_of_several,
     )  # fmt: skip
 
 

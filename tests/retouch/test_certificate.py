@@ -29,6 +29,8 @@ ICC = matrix_profile(P3, 2.2)
 GREY = icc(b"GRAY", b"XYZ ", kTRC=b"curv" + struct.pack(">4xIH", 1, 563))
 SUPPORT = np.zeros((HEIGHT, WIDTH), bool)
 SUPPORT[5:15, 10:30] = True
+SRGB_CICP = (b"cICP", bytes([1, 13, 0, 1]))
+TURNED = b"MM\0*\0\0\0\x08\0\1\1\x12\0\3\0\0\0\1\0\3\0\0"  # EXIF: upside down
 
 
 def a_source(depth: int = 8, *, has_alpha: bool = True, profile: bytes | None = ICC) -> Original:
@@ -54,6 +56,13 @@ def with_pixel(picture: Original, x: int, y: int, **changed: int) -> Original:
         else:
             samples[y, x, "rgb".index(name)] = value
     return replace(picture, samples=samples, alpha=alpha)
+
+
+def written(picture: Original, *chunks: tuple[bytes, bytes]) -> bytes:
+    """A PNG of the samples, and the chunks before them."""
+    file = io.BytesIO()
+    Image.fromarray(picture.samples).save(file, "PNG")
+    return png.inserted(file.getvalue(), [png.chunk(*each) for each in chunks])
 
 
 def forged(certificate: Certificate, **fields) -> Certificate:
@@ -302,7 +311,7 @@ class TestVerify:
         assert source.colours == tuple(chunks)
         certificate = certify(source, a_result(source), SUPPORT)
         data = encode_original(a_result(source), "png", certificate=certificate.to_json())
-        written = dict(png.names(data))
+        written = dict(png.chunks(data))
         assert [(name, written[name]) for name, _ in chunks] == chunks
         assert (b"sRGB" in written) == (b"cICP" in written)  # beside gAMA and cHRM it would win
         assert verify(source, read_original(data), certificate).is_kept
@@ -313,7 +322,58 @@ class TestVerify:
         assert f"{chunks[0][0].decode()}" in loss_of("webp", original=source)
         with pytest.raises(InputError, match="WebP has no place for it"):
             encode_original(a_result(source), "webp", certificate=certificate.to_json())
-        assert source.sha256() != replace(source, colours=()).sha256()
+
+    @pytest.mark.parametrize("said", ["P3, cICP sRGB", "gamma, cICP sRGB", "no profile, gamma", "rubbish, gamma", "9"])
+    def test_what_outranks_or_stands_in_for_another_goes_along(self, said):
+        """cICP before a profile and gAMA, also where it says sRGB; gAMA where no profile can be read."""
+        linear = (b"gAMA", struct.pack(">I", 100_000))
+        chunks, carried = {
+            "P3, cICP sRGB": ([(b"iCCP", b"x\0\0" + zlib.compress(ICC)), SRGB_CICP], (SRGB_CICP,)),
+            "gamma, cICP sRGB": ([linear, SRGB_CICP], (SRGB_CICP, linear)),
+            "no profile, gamma": ([(b"iCCP", b"x\0\0cut"), linear], (linear,)),
+            "rubbish, gamma": ([(b"iCCP", b"x\0\0" + zlib.compress(b"rubbish")), linear], (linear,)),
+            "9": ([(b"sRGB", b"\x09"), linear], (linear,)),  # an intent that there is not
+        }[said]
+        source = read_original(written(a_source(), *chunks))
+        assert source.colours == carried
+        assert source.warnings
+        certificate = certify(source, a_result(source), SUPPORT)
+        data = encode_original(a_result(source), "png", certificate=certificate.to_json())
+        assert verify(source, read_original(data), certificate).is_kept
+        assert not verify(source, replace(a_result(source), colours=()), certificate).is_kept
+
+    @pytest.mark.parametrize(
+        ("chunks", "behind", "found"),
+        [
+            ([SRGB_CICP], [], "cICP 010d0001 in the result"),
+            ([(b"iCCP", b"x\0\0cut"), (b"gAMA", struct.pack(">I", 100_000))], [], "iCCP: a colour profile that can"),
+            ([(b"cICP", b"123")], [], "cICP: is damaged"), ([(b"sRGB", b"\x09")], [], "sRGB: is damaged"),
+            ([], [(b"gAMA", struct.pack(">I", 100_000))], "gAMA: a second such chunk, or one behind"),
+            ([(b"tRNS", bytes(6))], [], None), ([(b"eXIf", TURNED)], [], "differ"), ([], [(b"eXIf", TURNED)], "differ"),
+            ([(b"tRNS", bytes(6))], [(b"tRNS", bytes([0, 1] * 3))], "tRNS: a second"),
+            ([(b"eXIf", TURNED)], [(b"eXIf", TURNED.replace(b"\1\0\3", b"\1\0\1"))], "eXIf: a second"),
+            ([(b"eXIf", b"cut")], [], "EXIF cannot be read"), ([(b"iDOT", bytes(28))], [], "further pictures"),
+            ([(b"bKGD", bytes(6))], [], None), ([(b"gAMA", struct.pack(">I", 45_455))], [], None),
+        ],
+    )  # fmt: skip
+    def test_a_result_that_some_viewer_may_show_otherwise_is_not_kept(self, chunks, behind, found):
+        """Whatever the source has: recast writes none of it."""
+        picture = Original(a_source().samples | 2)  # no black, and no (1, 1, 1), that tRNS would hide
+        profile = [(b"iCCP", b"x\0\0" + zlib.compress(ICC))] if chunks == [SRGB_CICP] else []
+        plain, told = written(picture, *profile), written(picture, *profile, *chunks)
+        told = told[:-12] + b"".join(png.chunk(*each) for each in behind) + told[-12:]
+        source, result = read_original(plain), read_original(told)
+        certificate = certify(source, source.with_samples(source.samples), SUPPORT)
+        verdict = verify(source, result, certificate)
+        assert verdict.is_kept == (found is None)
+        assert found is None or found in " ".join(verdict.reasons)
+        if result.disputed:
+            again = result.with_samples(result.samples)  # of that file as a source: left out, with a warning, and kept
+            assert set(result.disputed) <= set(again.warnings)
+            assert again.disputed == ()
+            certificate = certify(result, again, SUPPORT)
+            assert verify(result, read_original(encode_original(again, "png")), certificate).is_kept
+            assert not verify(result, result, certificate).is_kept
 
     def test_srgb_by_any_name_is_one_profile(self):
         source = a_source(profile=None)
