@@ -414,7 +414,8 @@ def _file(picture: Original) -> bytes:
     if picture.source is not None and Path(picture.source).is_file():
         data = Path(picture.source).read_bytes()
         with suppress(InputError):
-            if read_original(data).sha256() == picture.sha256():
+            again = read_original(data)
+            if (again.sha256(), again.colours) == (picture.sha256(), picture.colours):
                 return data
     return encode_original(picture, "png")
 

@@ -160,7 +160,10 @@ class Original:
         return self.icc is not None and (moves or not notes)
 
     def sha256(self) -> str:
-        """The hash of size, depth, samples, alpha, profile and `colours`: of what is stored, not of a file's bytes."""
+        """The hash of size, depth, samples, alpha and profile: of what is stored, not of a file's bytes.
+
+        `colours` are not in it, which `certificate.mismatches` compares: hashes made before there were any stay true.
+        """
         hashed = hashlib.sha256(f"recast-original-1 {self.width}x{self.height}x{self.depth}".encode())
         for name, data in (("samples", self.samples), ("alpha", self.alpha)):
             if data is not None:
@@ -168,8 +171,6 @@ class Original:
                 hashed.update(little_endian(data))
         if self.icc is not None:
             hashed.update(b" icc " + self.icc)
-        for chunk, content in self.colours:
-            hashed.update(b" " + chunk + b" " + content)
         return hashed.hexdigest()
 
     @cached_property

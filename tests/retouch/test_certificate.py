@@ -375,6 +375,13 @@ class TestVerify:
             assert verify(result, read_original(encode_original(again, "png")), certificate).is_kept
             assert not verify(result, result, certificate).is_kept
 
+    def test_a_certificate_from_before_colours_were_compared_still_names_its_source(self):
+        source = read_original(written(a_source(), (b"gAMA", struct.pack(">I", 100_000))))
+        before = replace(source, colours=())
+        verdict = verify(source, a_result(before), certify(before, a_result(before), SUPPORT))
+        assert len(verdict.reasons) == 1
+        assert "colours: nothing in the result, gAMA" in verdict.reasons[0]
+
     def test_srgb_by_any_name_is_one_profile(self):
         source = a_source(profile=None)
         result = a_result(source)

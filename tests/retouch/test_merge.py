@@ -2,6 +2,7 @@
 
 import io
 from dataclasses import replace
+from pathlib import Path
 
 import cv2
 import numpy as np
@@ -20,8 +21,8 @@ from recast.retouch import register
 from recast.retouch.certificate import verify
 from recast.retouch.detectors import Unit
 from recast.retouch.frame import Frame
-from recast.retouch.merge import Merge, merge
-from recast.retouch.original import Original, read_original
+from recast.retouch.merge import Merge, _file, merge
+from recast.retouch.original import Original, read_original, write_original
 from recast.retouch.thresholds import THRESHOLDS, Judging
 
 EASY = [("astronaut", "object"), ("coffee", "hue"), ("chelsea", "text"), ("rocket", "arrow"), ("flat", "object")]
@@ -576,6 +577,15 @@ def test_wrong_arguments_are_named() -> None:
     made = merge(*two_changes())
     with pytest.raises(InputError, match="no region 9"):
         made.accepting([9])
+
+
+def test_a_source_that_says_other_colours_by_now_is_not_kept_as_its_file(tmp_path: Path) -> None:
+    path, samples = tmp_path / "a.png", np.zeros((2, 2, 3), np.uint8)
+    write_original(Original(samples), path)
+    source = read_original(path)
+    assert _file(source) == path.read_bytes()
+    write_original(Original(samples, colours=((b"gAMA", bytes([0, 1, 134, 160])),)), path)
+    assert read_original(_file(source)).colours == ()
 
 
 def test_a_jpeg_source_is_merged_as_decoded() -> None:
