@@ -4,6 +4,7 @@ import json
 import os
 import subprocess
 import sys
+import tempfile
 import zipfile
 from pathlib import Path
 
@@ -12,6 +13,9 @@ import pytest
 from recast.errors import WeightsError
 from recast.nano import NANO
 from recast.nano.packed import pack, unpack, unpacked
+from recast.user_cache import user_cache
+
+AT_IMPORT = user_cache()  # where `recast.nano`, just imported, would have unpacked a package it cannot write to
 
 
 @pytest.fixture
@@ -67,6 +71,11 @@ def test_a_folder_that_cannot_be_written_is_unpacked_in_a_cache(folder: Path, mo
     assert (cache / "config.json").read_text() == "{}"
     assert not (folder / "deep" / "a.safetensors").exists()
     assert unpacked(folder) == cache
+
+
+def test_no_import_by_the_tests_reaches_the_cache_of_whoever_runs_them():
+    assert user_cache() == AT_IMPORT
+    assert AT_IMPORT.is_relative_to(tempfile.gettempdir())
 
 
 def test_the_packs_of_nano_are_its_files():
