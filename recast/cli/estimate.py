@@ -25,9 +25,10 @@ HELP = """Say how much memory and time a picture will take, before anything is l
   recast estimate --model kontext_dev --references 1 --device cuda --plan fp8 --vram 24gb --tflops 700
 
 Parameters are exact. FLOPs count the products of matrices, attention and convolutions. Memory is that of the tensors
-alive at once. Time is FLOPs at a rate measured here on a part of each network, in about a second; where there
-is no such device, --tflops can state the rate. With a plan, memory is that of its own engine, what a cap lets stay on
-the device is said, and time is a forecast: what the plan's option skips, at the plan's rates."""
+alive at once, and on CUDA half a GB of the driver's. Time is FLOPs at a rate measured here on a part of each network,
+in about a second; where there is no such device, --tflops can state the rate. With a plan, memory is that of its own
+engine, what a cap lets stay on the device is said, and time is a forecast: what the plan's option skips, at the
+plan's rates."""
 
 GIB = 2**30
 ACCURACY = {  # measured by benchmarks/estimate_check.py and tests/test_cost.py
