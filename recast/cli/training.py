@@ -7,7 +7,7 @@ import json
 import os
 import signal
 import sys
-from contextlib import AbstractContextManager, contextmanager, nullcontext
+from contextlib import AbstractContextManager, contextmanager, nullcontext, suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
@@ -205,14 +205,15 @@ def carry_out(args: argparse.Namespace, share: Parallel, making: Callable[[Ranks
 
 
 def _drawn(events: Iterator[Event], progress: Progress, args: argparse.Namespace, ranks: Ranks) -> Iterator[Event]:
-    """The events, each drawn."""
+    """The events, each drawn. That nobody reads it any more ends no run: the journal has it all."""
     for event in events:
         progress.step(min(999, int(1000 * event.share)), 1000)
-        if event.numbers and args.json and ranks.rank == 0:
-            print(json.dumps({"step": event.progress.step, **event.numbers}), flush=True)
-        elif event.numbers and not args.quiet and ranks.rank == 0:
-            progress.clear()
-            print(_line(event), file=sys.stderr, flush=True)
+        with suppress(BrokenPipeError):
+            if event.numbers and args.json and ranks.rank == 0:
+                print(json.dumps({"step": event.progress.step, **event.numbers}), flush=True)
+            elif event.numbers and not args.quiet and ranks.rank == 0:
+                progress.clear()
+                print(_line(event), file=sys.stderr, flush=True)
         if event.is_saved and not event.is_last:
             progress.note("judging what was learned")
         yield event
@@ -284,7 +285,8 @@ def interrupted(ranks: Ranks, piece: str = "step, or the judging that is going o
         if is_again or asked.is_saved:
             raise KeyboardInterrupt
         if ranks.rank == 0:
-            os.write(2, answer.encode())  # not by sys.stderr, in the middle of whose work a signal may come
+            with suppress(OSError):  # nobody may be reading: Ctrl-C ends a `tee` behind the run as well
+                os.write(2, answer.encode())  # not by sys.stderr, in the middle of whose work a signal may come
 
     before = {number: signal.signal(number, hear) for number in (signal.SIGINT, signal.SIGTERM)}
     try:

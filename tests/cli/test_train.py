@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import io
 import json
 import shutil
 import signal
+from argparse import Namespace
 from dataclasses import replace
 from pathlib import Path
 
@@ -12,12 +14,15 @@ import pytest
 
 import recast
 from recast.alone import alone
+from recast.cli import training
 from recast.cli.main import main
 from recast.cli.progress import Progress
 from recast.errors import InputError
-from recast.train import runs
+from recast.train import runs, state
 from recast.train.autoencoding import AutoencoderStage
 from recast.train.examples import Examples
+from recast.train.loop import Event
+from recast.train.parallel import ALONE
 from recast.train.presets import PRESETS, preset
 
 SMALL = ["--set", "data.held_out=2", "--set", "data.shown=2", "--set", "data.statistics=4", "--batch-size", "2"]
@@ -267,6 +272,26 @@ def test_ctrl_c_saves_and_the_same_command_goes_on(autoencoder: Path, tmp_path: 
     assert "recast: saves and stops after this step, or the judging that is going on; once more stops at once" in told
     assert "stopped and saved" in said
     assert list((place / "checkpoints").glob("step-*"))
+
+
+def test_a_run_goes_on_and_is_asked_to_stop_where_nobody_reads_it(monkeypatch: pytest.MonkeyPatch):
+    """Ctrl-C ends a `tee` behind the run as well."""
+
+    class Gone(io.StringIO):
+        def write(self, text: str) -> int:
+            raise BrokenPipeError
+
+    def gone(*_: object) -> int:
+        raise BrokenPipeError
+
+    events = [Event(state.Progress(step=n), n / 2, {"flow/loss": 1.0}) for n in (1, 2)]
+    monkeypatch.setattr("sys.stderr", Gone())
+    args = Namespace(json=False, quiet=False)
+    assert list(training._drawn(iter(events), Progress(quiet=True), args, ALONE)) == events
+    monkeypatch.setattr("recast.cli.training.os.write", gone)
+    with training.interrupted(ALONE) as asked:
+        signal.raise_signal(signal.SIGINT)
+        assert asked()
 
 
 @pytest.mark.parametrize(("during", "kind"), [("judging", "SIGTERM"), ("writing", "SIGINT")])
