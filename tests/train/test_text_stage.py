@@ -162,3 +162,12 @@ def test_the_benchmark_of_reading_trains_heads_on_an_encoder_that_stays_as_it_is
     monkeypatch.setattr(script, "encoder_of", lambda name: new_encoder(TINY, 1))
     script.main(["one", "--batch", "8", "--smoke"])
     assert "| one |" in capsys.readouterr().out
+
+
+def test_the_encoder_that_comes_with_the_recipe_has_learned_to_read(monkeypatch: pytest.MonkeyPatch):
+    """By heads that have seen 512 texts: 67 %. Of random weights they read 29 %, of the prototype's encoder 32 %."""
+    root = Path(__file__).parents[2]
+    monkeypatch.syspath_prepend(str(root / "benchmarks"))
+    script = importlib.import_module("text_reading")
+    stage = script.read(script.encoder_of(str(root / "recipes" / "nano-text")), 512, 32, 32)
+    assert stage.validate()["pooled/stated"] > 0.5
