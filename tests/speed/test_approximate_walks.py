@@ -3,8 +3,10 @@
 import pytest
 import torch
 
+from recast.errors import ConfigError
 from recast.flow.guidance import guided
 from recast.flow.sampler import euler, held
+from recast.speed.approximate import Approximate
 from recast.speed.context_reuse import context_reuse
 from recast.speed.extrapolate import extrapolate
 from recast.speed.refresh import Refresh
@@ -59,3 +61,22 @@ def test_the_two_walks_of_guidance_share_no_state(name: str):
     together, again = walk(one, one), walk(one, one)
     assert torch.equal(together, walk(engine(SKIPS[name]), engine(SKIPS[name])))
     assert torch.equal(together, again)
+
+
+FITTING = {"has_context": True, "has_mask": True, "sampler": "euler", "is_cached": False}
+
+
+@pytest.mark.parametrize(
+    ("option", "asked", "said"),
+    [
+        ("context-reuse", {"has_context": False}, "a request without context pictures came; use it for edits"),
+        ("context-reuse", {"is_cached": True}, "this network keeps the context exactly, at no cost; leave it off"),
+        ("region", {"has_mask": False}, "whose sampler no mask binds came; pass a mask, or boxes with preserve=strict"),
+        ("extrapolate", {"sampler": "heun"}, "sampler=heun came; euler, ab2 or dpmpp_2m accepted"),
+    ],
+)
+def test_a_request_that_a_walk_would_refuse_is_refused_before_there_are_weights(option, asked, said):
+    read = Approximate.read(option)
+    read.check(**FITTING)
+    with pytest.raises(ConfigError, match=f"--approximate='{option}': .*{said}"):
+        read.check(**FITTING | asked, one="--approximate")
