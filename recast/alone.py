@@ -25,8 +25,8 @@ def alone(folder: Path, what: str, *, file: str = ".running.lock", needs_locks: 
     """A folder for the caller alone, until the block ends, however it ends.
 
     The lock is the operating system's own (flock) on folder/file: it goes with its process, and children forked
-    meanwhile, such as a loader's workers, so one that was killed leaves nothing to clear away. what:
-    the folder holds, for the error. needs_locks: if not, a file system that has no locks, as those of clusters may, is
+    meanwhile, such as a loader's workers, so one that was killed leaves nothing to clear away. what: the work that the
+    folder holds, for the error. needs_locks: if not, a file system that has no locks, as those of clusters may, is
     warned of and not refused.
     Raises InputError that says who holds it, and since when, and for a folder that cannot be written to or locked.
     """
