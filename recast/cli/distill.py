@@ -46,8 +46,6 @@ WHAT = {
     "add": (*_STAGE, "pairs", "features"),
     "export": ("run", "base", "out", "delta", "rank"),
 }
-RANK = 16
-"""Of a delta, where none is asked for."""
 
 
 def configure(parser: argparse.ArgumentParser) -> None:
@@ -75,7 +73,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
     more.add_argument("--run", metavar="RUN", help="the distillation, over")
     more.add_argument("--base", metavar="MODEL", help="whose autoencoder and text encoder it takes: its teacher")
     more.add_argument("--delta", action="store_true", help="write one file with what it changes of its base instead")
-    more.add_argument("--rank", type=int, metavar="N", help=f"of the delta (usual: {RANK})")
+    more.add_argument("--rank", type=int, metavar="N", help="of the delta (usual: the adapters' own, else 16)")
     training.add_output(parser)
 
 
@@ -216,7 +214,7 @@ def _export(args: argparse.Namespace) -> None:
     if not run_place.is_dir():
         raise InputError(f"run={args.run!r}: not there; the folder of a distillation accepted; check the path")
     if args.delta:
-        out = result.delta(run_place, args.base, Path(args.out), rank=RANK if args.rank is None else args.rank)
+        out = result.delta(run_place, args.base, Path(args.out), rank=args.rank)
     else:
         out = result.model(run_place, args.base, Path(args.out))
     total = out.stat().st_size if out.is_file() else sum(f.stat().st_size for f in out.rglob("*") if f.is_file())

@@ -2,18 +2,22 @@
 
 The best pair of rank r holds the r largest singular values of a matrix's change (Eckart & Young 1936). They come from
 the smaller Gram matrix in fp64, which costs one product and one decomposition of that size.
+Where a matrix of ours is several of diffusers' (q, k, v, and the MLP of a single block), each of these has a pair of
+its own, as `adapters` trains them: a rank means the same in both, and a student of adapters is held whole by theirs.
 """
 
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
+from itertools import accumulate
 
 import torch
 from torch import Tensor
 
 from recast.errors import WeightsError
+from recast.weights import names
 from recast.weights.checkpoint import Checkpoint
 from recast.weights.delta_weights import PREFIX
 from recast.weights.files import few
@@ -60,40 +64,53 @@ def split(
 ) -> Split:
     """What `student`, a flow transformer's tensors, changes of `base`, in tensors of `dtype` on the CPU.
 
-    Each matrix gets a pair of this rank, or is held whole where that is smaller, as vectors are; what did not change
-    is left out. device: where the decompositions are done. Raises WeightsError for a student of another network, for
-    numbers that are not finite, and for one in which nothing changed.
+    Each matrix, or each part of a fused one, gets a pair of this rank, or is held whole where that is smaller, as
+    vectors are; what did not change is left out. device: where the decompositions are done. Raises WeightsError for a
+    student of another network, for numbers that are not finite, and for one in which nothing changed.
     """
     _check(student, base)
+    table = names.modules_of("flow", base.tensors)
+    hidden_size = base.tensors["img_in.weight"].shape[0]
     made = Split()
     for name, tensor in sorted(student.items()):
         module, _, leaf = name.rpartition(".")
-        held = f"{PREFIX}{module}"
+        whole_role = "diff_b" if leaf == "bias" else "diff"
         if name not in base.tensors:  # its biases are added to zeros
-            made.tensors[f"{held}.{'diff_b' if leaf == 'bias' else 'set_weight'}"] = tensor.detach().to("cpu", dtype)
+            role = "diff_b" if leaf == "bias" else "set_weight"
+            made.tensors[f"{PREFIX}{module}.{role}"] = tensor.detach().to("cpu", dtype)
             continue
-        change = tensor.detach().to(device, torch.float32) - read_tensor(base.tensors[name], torch.float32, device)
-        length = float(change.double().square().sum())
-        if not length:
-            continue
-        if change.ndim == 2 and rank * sum(change.shape) < change.numel():
-            up, down, tail = _pair(change, rank)
-            up, down = up.to(dtype), down.to(dtype)
-            made.tensors[f"{held}.lora_B.weight"] = up.cpu().contiguous()
-            made.tensors[f"{held}.lora_A.weight"] = down.cpu().contiguous()
-            made.rank, found = max(made.rank, len(down)), up.float() @ down.float()
-            made._tails.append(tail.cpu())
-        else:
-            whole = change.to(dtype)
-            made.tensors[f"{held}.{'diff_b' if leaf == 'bias' else 'diff'}"] = whole.cpu()
-            found = whole.float()
-        left = float((change - found).double().square().sum())
-        made.changed += length
-        made.left += left
-        made.worst = max(made.worst, (math.sqrt(left / length), name))
+        whole = tensor.detach().to(device, torch.float32) - read_tensor(base.tensors[name], torch.float32, device)
+        for part, change in _parts(module, whole, table, hidden_size):
+            length = float(change.double().square().sum())
+            if not length:
+                continue
+            held = f"{PREFIX}{part}"
+            if change.ndim == 2 and rank * sum(change.shape) < change.numel():
+                up, down, tail = _pair(change, rank)
+                up, down = up.to(dtype), down.to(dtype)
+                made.tensors[f"{held}.lora_B.weight"] = up.cpu().contiguous()
+                made.tensors[f"{held}.lora_A.weight"] = down.cpu().contiguous()
+                made.rank, found = max(made.rank, len(down)), up.float() @ down.float()
+                made._tails.append(tail.cpu())
+            else:
+                rounded = change.to(dtype)
+                made.tensors[f"{held}.{whole_role}"] = rounded.cpu().contiguous()
+                found = rounded.float()
+            left = float((change - found).double().square().sum())
+            made.changed += length
+            made.left += left
+            made.worst = max(made.worst, (math.sqrt(left / length), name if part == module else part))
     if not made.changed:
         raise WeightsError("student: has the weights of its base; one that was trained accepted; is it the right run?")
     return made
+
+
+def _parts(module: str, change: Tensor, table: names.Table, hidden_size: int) -> Iterator[tuple[str, Tensor]]:
+    """A change by the names that an adapter file has for its rows: of a fused matrix those of diffusers, else ours."""
+    parts = table[module] if change.ndim == 2 and len(table.get(module, ())) > 1 else (module,)
+    sizes = names.part_rows(len(change), len(parts), hidden_size)
+    for part, first, size in zip(parts, accumulate(sizes, initial=0), sizes, strict=False):
+        yield part, change[first : first + size]
 
 
 def _pair(change: Tensor, rank: int) -> tuple[Tensor, Tensor, Tensor]:

@@ -210,14 +210,22 @@ def test_one_word_makes_a_student_that_renoises_and_its_model_says_so(
     assert made.start_generate("a red star", width=64, height=64).request.sampler == "renoise"
 
 
-def test_adapters_are_folded_and_written_beside(distil: Distil, direct: Path, pairs: Path, teacher: Path):
+def test_adapters_are_folded_and_written_beside_and_a_delta_holds_them_by_their_rank(
+    distil: Distil, pairs: Path, teacher: Path, tmp_path: Path
+):
     run = distil("direct", "--pairs", pairs, "--lora", "2", name="adapted")
     base, student = (read(place / "flow.safetensors") for place in (teacher, run / "weights"))
     adapter = weights.read_adapter(run / "weights" / "adapter.safetensors", base)
-    assert not torch.equal(base.img_in.weight, student.double_blocks[0].img_attn.qkv.weight)
+    before, after = (flow.single_blocks[0].linear1.weight for flow in (base, student))
+    assert not torch.equal(before, after)
     weights.fold(base, adapter, 1.0)
     for name, tensor in base.state_dict().items():
         torch.testing.assert_close(student.state_dict()[name], tensor, msg=name)
+    file = tmp_path / "delta.safetensors"
+    assert main(["distill", "export", "--run", str(run), "--base", str(teacher), "--out", str(file), "--delta"]) == 0
+    held = weights.read_delta(file)
+    assert held.rank == 2
+    assert held.error < 0.01  # of bf16
 
 
 def test_a_blind_discriminator_ends_the_run_and_leaves_the_student(

@@ -28,6 +28,8 @@ from recast.weights.reading import read_tensor
 FLOW, ADAPTER = "flow.safetensors", "adapter.safetensors"
 ENCODER_FILES = (".json", ".safetensors", ".txt", ".model")
 """Endings of the files of published encoders and tokenizers."""
+RANK = 16
+"""Of a delta of a student that was trained whole, where none is asked for."""
 
 
 def few_step(
@@ -158,14 +160,18 @@ def _link(file: Path, place: Path) -> None:
         shutil.copyfile(file, place)
 
 
-def delta(run: Path, base: str, out: Path, *, rank: int) -> Path:
+def delta(run: Path, base: str, out: Path, *, rank: int | None = None) -> Path:
     """Write what the student of a run that is over changes of `base`, as one file (`export.delta`).
 
+    rank: of its pairs; without one that of the run's adapters, which then are held but for rounding, or RANK.
     Raises WeightsError for a base with other encoders than the student's teacher had.
     """
     found = published(run)
     config = weights.read_config(found)
     _require_encoders(run, base)
+    if rank is None:
+        lora = said["settings"]["stage"]["lora"] if (said := _said(run)) else None
+        rank = lora["rank"] if lora else RANK
     made = _made(run)
     card = Card(summary=_summary(config, base), made=made)
     return export.delta(out, flow=found / FLOW, base=base, config=config, rank=rank, about=dict(made), card=card).path
