@@ -6,15 +6,17 @@ import io
 import json
 import struct
 import zlib
+from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
-from PIL import Image
+from PIL import ExifTags, Image, TiffImagePlugin
 
 from recast.errors import InputError
 from recast.pixels import srgb
@@ -30,7 +32,10 @@ GREY = icc(b"GRAY", b"XYZ ", kTRC=b"curv" + struct.pack(">4xIH", 1, 563))
 SUPPORT = np.zeros((HEIGHT, WIDTH), bool)
 SUPPORT[5:15, 10:30] = True
 SRGB_CICP = (b"cICP", bytes([1, 13, 0, 1]))
+COLOUR_SPACE, INTEROPERABILITY = ExifTags.Base.ColorSpace, ExifTags.IFD.Interop
+ADOBE = {COLOUR_SPACE: 0xFFFF, INTEROPERABILITY: {1: "R03"}}
 TURNED = b"MM\0*\0\0\0\x08\0\1\1\x12\0\3\0\0\0\1\0\3\0\0"  # EXIF: upside down
+RED_WHITE = TURNED.replace(b"\1\x12\0\3\0\0\0\1\0\3\0\0", b"\1\x3e\0\2\0\0\0\4red\0" + bytes(4))  # in words
 
 
 def a_source(depth: int = 8, *, has_alpha: bool = True, profile: bytes | None = ICC) -> Original:
@@ -63,6 +68,16 @@ def written(picture: Original, *chunks: tuple[bytes, bytes]) -> bytes:
     file = io.BytesIO()
     Image.fromarray(picture.samples).save(file, "PNG")
     return png.inserted(file.getvalue(), [png.chunk(*each) for each in chunks])
+
+
+def exif(tags: Mapping[int, Any]) -> Image.Exif:
+    """EXIF with tags, of which COLOUR_SPACE and INTEROPERABILITY lie in folders of their own."""
+    made = Image.Exif()
+    made.update({tag: value for tag, value in tags.items() if tag not in (COLOUR_SPACE, INTEROPERABILITY)})
+    inner = {tag: value for tag, value in tags.items() if tag in (COLOUR_SPACE, INTEROPERABILITY)}
+    if inner:
+        made[ExifTags.IFD.Exif] = inner
+    return made
 
 
 def forged(certificate: Certificate, **fields) -> Certificate:
@@ -353,6 +368,7 @@ class TestVerify:
             ([(b"tRNS", bytes(6))], [(b"tRNS", bytes([0, 1] * 3))], "tRNS: a second"),
             ([(b"eXIf", TURNED)], [(b"eXIf", TURNED.replace(b"\1\0\3", b"\1\0\1"))], "eXIf: a second"),
             ([(b"eXIf", b"cut")], [], "EXIF cannot be read"), ([(b"iDOT", bytes(28))], [], "further pictures"),
+            ([(b"pHYs", bytes(8) + b"\0")], [(b"pHYs", struct.pack(">2IB", 1, 2, 0))], "pHYs: a second"),
             ([(b"bKGD", bytes(6))], [], None), ([(b"gAMA", struct.pack(">I", 45_455))], [], None),
         ],
     )  # fmt: skip
@@ -381,6 +397,48 @@ class TestVerify:
         verdict = verify(source, a_result(before), certify(before, a_result(before), SUPPORT))
         assert len(verdict.reasons) == 1
         assert "colours: nothing in the result, gAMA" in verdict.reasons[0]
+
+    @pytest.mark.parametrize(
+        ("kind", "profile", "tags", "options", "found"),
+        [
+            ("WEBP", None, ADOBE, {}, "Adobe RGB"), ("JPEG", None, ADOBE, {}, "Adobe RGB"),
+            ("TIFF", None, ADOBE, {}, "Adobe RGB"), ("PNG", None, {COLOUR_SPACE: 2}, {}, "Adobe RGB"),
+            ("WEBP", None, {COLOUR_SPACE: 0xFFFF}, {}, None), ("WEBP", None, {COLOUR_SPACE: 1}, {}, None),
+            ("WEBP", None, ADOBE | {COLOUR_SPACE: 1}, {}, None), ("WEBP", ICC, ADOBE, {}, None),
+            ("TIFF", None, {301: tuple(range(0, 65536, 257))}, {}, "TransferFunction"),
+            ("TIFF", ICC, {301: tuple(range(0, 65536, 257))}, {}, None),
+            ("TIFF", None, {301: tuple(round(65535 * (i / 255) ** 2.2) for i in range(256)) * 3}, {}, None),
+            ("TIFF", None, {318: (0.3127, 0.329), 319: (0.64, 0.33, 0.3, 0.6, 0.15, 0.06)}, {}, None),
+            ("TIFF", None, {319: (0.64, 0.33, 0.21, 0.71, 0.15, 0.06)}, {}, "PrimaryChromaticities"),
+            ("WEBP", None, {318: (0.3457, 0.3585)}, {}, "WhitePoint"),
+            ("PNG", None, {}, {"dpi": (72, 144)}, "not square (72"), ("PNG", None, {}, {"dpi": (72, 72)}, None),
+            ("JPEG", None, {}, {"dpi": (204, 98)}, "not square (204 to 98)"),
+            ("TIFF", ICC, {}, {"dpi": (204, 98)}, "not square"), ("WEBP", None, {282: 72, 283: 36}, {}, "not square"),
+            ("WEBP", None, {282: 300, 283: 300}, {}, None), ("WEBP", None, {282: 300, 283: 0}, {}, None),
+            ("WEBP", None, {}, {"exif": b"Exif\0\0" + RED_WHITE}, "EXIF cannot be read"),
+        ],
+    )  # fmt: skip
+    def test_nor_is_one_of_another_look_by_exif_tiff_or_density(self, kind, profile, tags, options, found):
+        """Of a source it is left out, with a warning."""
+        if kind == "TIFF":
+            tiffinfo = TiffImagePlugin.ImageFileDirectory_v2()
+            tiffinfo.update(exif(tags))
+            options = options | {"tiffinfo": tiffinfo}
+        elif tags:
+            options = options | {"exif": exif(tags)}
+        bare = {"lossless": True} if kind == "WEBP" else {}
+        picture, plain, told = Image.fromarray(a_source().samples), io.BytesIO(), io.BytesIO()
+        for file, said in ((plain, {}), (told, options)):
+            picture.save(file, kind, icc_profile=profile, **bare, **said)
+        source, result = (read_original(file.getvalue()) for file in (plain, told))
+        certificate = certify(source, source.with_samples(source.samples), SUPPORT)
+        verdict = verify(source, result, certificate)
+        assert verdict.is_kept == (found is None)
+        assert result.disputed == result.warnings
+        assert found is None or (found in result.disputed[0] and result.disputed[0] in verdict.reasons[0])
+        again = result.with_samples(result.samples)
+        certificate = certify(result, again, SUPPORT)
+        assert verify(result, read_original(encode_original(again, "png")), certificate).is_kept
 
     def test_srgb_by_any_name_is_one_profile(self):
         source = a_source(profile=None)
