@@ -19,7 +19,8 @@ HELP = """Check that a merged picture is its source, byte for byte, outside the 
   recast verify photo.jpg merged.webp --json
 
 The certificate is read from RESULT, or from a file. Exit code 0: kept. 5: not kept, or RESULT carries no certificate;
-what differs is said all the same. 1: a file cannot be read, or the certificate is none."""
+what differs is said all the same. 1: a file cannot be read, or the certificate is none. What reading SOURCE passed
+over is said on stderr: kept or not, some viewers may show SOURCE itself otherwise."""
 
 
 def configure(parser: argparse.ArgumentParser) -> None:
@@ -36,7 +37,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
 
 
 def run(args: argparse.Namespace) -> int:
-    from recast.cli.output import check_places, print_json
+    from recast.cli.output import check_places, print_json, say
     from recast.retouch.certificate import read_certificate, verify
     from recast.retouch.original import check_format, read_original
 
@@ -55,9 +56,12 @@ def run(args: argparse.Namespace) -> int:
         image.write(_drawn(source, result, certificate), args.mask_out)
     if args.json:
         fields = None if certificate is None else {"note": certificate.note, "version": certificate.version}
-        print_json({"source": args.original, "result": args.result, "certificate": fields, **verdict.to_dict()})
+        files = {"source": args.original, "result": args.result}
+        print_json({**files, "certificate": fields, **verdict.to_dict(), "warnings": source.warnings})
     else:
         print("\n".join(_lines(verdict)))
+        for note in source.warnings:  # of the result, whatever matters is a reason
+            say(f"warning: SOURCE: {note}")
     return Exit.DONE if verdict.is_kept else Exit.GATE
 
 

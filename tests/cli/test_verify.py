@@ -76,6 +76,17 @@ def test_the_certificate_may_lie_elsewhere(file: str, recast: Recast, capsys: py
     assert (code, data["is_kept"]) == (0, True)
 
 
+def test_what_a_source_says_and_nobody_heeds_is_a_warning(recast: Recast, capsys: pytest.CaptureFixture[str]) -> None:
+    Image.open("before.png").save("oblong.png", dpi=(72, 144))
+    warning = "pixels that are not square (72 to 144) are passed over: taken as square"
+    assert recast("verify", "oblong.png", "merged.png") == 0
+    said = capsys.readouterr()
+    assert said.out.startswith("kept: ")
+    assert said.err == f"recast: warning: SOURCE: {warning}\n"
+    assert verdict(recast, capsys, "oblong.png", "merged.png")[1]["warnings"] == [warning]
+    assert verdict(recast, capsys, "before.png", "merged.png")[1]["warnings"] == []
+
+
 def test_another_source_is_not_kept(recast: Recast, capsys: pytest.CaptureFixture[str]) -> None:
     code, data = verdict(recast, capsys, "bare.png", "merged.png")
     assert code == 5
