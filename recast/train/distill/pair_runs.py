@@ -72,7 +72,7 @@ def write_pairs(
         examples.load_state(Manifest.read(place / TRAIN).stream)
     apart = chosen.batches(chosen.held_out()) if preset.data.held_out else []
     if there:
-        _require_same_held_out(there, apart, settings, place, side=base.config.pixels_per_token)
+        _require_same_held_out(there, apart, settings, reading, place)
     elif apart:
         same = replace(ranks, data_rank=0, data_size=1)  # all processes make all of them, and the first writes
         for _ in pair_writing.write(
@@ -144,12 +144,13 @@ def _judging(settings: PairSettings, apart: Sequence[Batch]) -> PairSettings:
 
 
 def _require_same_held_out(
-    there: Sequence[PairBatch], apart: Sequence[Batch], settings: PairSettings, place: Path, *, side: int
+    there: Sequence[PairBatch], apart: Sequence[Batch], settings: PairSettings, reading: FlowStage, place: Path
 ) -> None:
     """Raises ConfigError unless the held-out pairs of a run are those of the examples `apart`, made by these settings.
 
-    side: of a token, in pixels.
+    reading: what turns the examples into what is asked.
     """
+    side = 2 * reading.autoencoder.config.downscale
     was = Counter((name, batch.each.grid) for batch in there for name in batch.ids)
     asked: Counter[tuple[str, tuple[int, int]]] = Counter()
     for batch in apart:
@@ -164,7 +165,7 @@ def _require_same_held_out(
         )
     found = Manifest.read(place / HELD_OUT)
     made = replace(_judging(settings, apart), batches_per_shard=int(found.settings["batches_per_shard"]))
-    pair_writing.require_same_settings(place / HELD_OUT, found, made)
+    pair_writing.require_same_settings(place / HELD_OUT, found, made, pair_writing.asked_by(reading))
 
 
 class _Listed:

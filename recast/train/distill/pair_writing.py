@@ -7,6 +7,7 @@ are the same.
 from __future__ import annotations
 
 import json
+import logging
 import os
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
@@ -38,6 +39,13 @@ from recast.weights.reading import load_into
 from recast.weights.writing import DTYPE_NAMES, tensor_bytes
 from recast.world.folder import write_whole
 
+log = logging.getLogger(__name__)
+
+CHOOSING = (
+    "edit", "text_to_image", "keep", "reverse", "uses", "context_dropout", "keep_instructions",
+    "conditioning", "context_offset",
+)  # fmt: skip
+"""Settings of a `FlowTraining` that choose what the teacher is asked of an example; the others are a student's."""
 DTYPES = {"fp16": torch.float16, "bf16": torch.bfloat16}
 
 
@@ -94,6 +102,12 @@ def made_by(teacher: FlowTransformer, autoencoder: Autoencoder, text: TextEncode
     return found
 
 
+def asked_by(reading: FlowStage) -> dict[str, Any]:
+    """What chooses that which is asked of each example, by the names that the command line has for it, as JSON data."""
+    chosen = {f"training.{name}": as_json(getattr(reading.training, name)) for name in CHOOSING}
+    return {**chosen, "run.seed": reading.run.seed}
+
+
 def encoders_of(files: Files, dtype: torch.dtype) -> dict[str, str]:
     """What `made_by` says of a model's encoders where it is loaded in dtype, without loading its text encoder."""
     with torch.device("meta"):
@@ -129,7 +143,13 @@ def write(
         raise ConfigError(
             f"text_dropout={reading.training.text_dropout}: 0 needed: without its prompt a pair shows nothing of it"
         )
-    manifest = _started(place, makers or made_by(teacher.flow, reading.autoencoder, reading.text), settings, batches)
+    fresh = Manifest(
+        made_by=dict(makers) if makers else made_by(teacher.flow, reading.autoencoder, reading.text),
+        settings=_said(settings),
+        stream=batches.state(),
+        asked_by=asked_by(reading),
+    )
+    manifest = _started(place, fresh, settings)
     ranks.barrier()  # all have read it before one writes
     batches.load_state(manifest.stream)
     stream = iter(batches)
@@ -164,11 +184,15 @@ class _Row:
         return self.mask is not None
 
 
-def _started(place: Path, makers: Mapping[str, str], settings: PairSettings, batches: Batches) -> Manifest:
-    """The manifest to go on from: the folder's own, or a new one."""
-    said = as_json(settings)
-    said.pop("count")  # what is wanted, not what the pairs are
-    fresh = Manifest(made_by=dict(makers), settings=said, stream=batches.state())
+def _said(settings: PairSettings) -> dict[str, Any]:
+    """What a manifest says of them: not the count, which is what is wanted, not what the pairs are."""
+    said: dict[str, Any] = as_json(settings)
+    said.pop("count")
+    return said
+
+
+def _started(place: Path, fresh: Manifest, settings: PairSettings) -> Manifest:
+    """The manifest to go on from: the folder's own, or the new one."""
     if not (place / MANIFEST).exists():
         if place.is_dir() and any(
             each.suffix != ".safetensors" and not each.name.startswith(".") for each in place.iterdir()
@@ -177,15 +201,22 @@ def _started(place: Path, makers: Mapping[str, str], settings: PairSettings, bat
         place.mkdir(parents=True, exist_ok=True)
         return fresh
     found = Manifest.read(place)
-    require_same_makers(place, found.made_by, makers)
-    require_same_settings(place, found, settings)
+    require_same_makers(place, found.made_by, fresh.made_by)
+    require_same_settings(place, found, settings, fresh.asked_by)
     return found
 
 
-def require_same_settings(place: Path, found: Manifest, settings: PairSettings) -> None:
-    """Raises ConfigError where the pairs of a folder were made by other settings than these, whatever their count."""
-    said, there = as_json(settings), completed(found.settings, settings)
-    said.pop("count")
+def require_same_settings(place: Path, found: Manifest, settings: PairSettings, asking: Mapping[str, Any]) -> None:
+    """Raises ConfigError where the pairs of a folder were made by other settings than these, whatever their count.
+
+    asking: `asked_by`; a folder of an earlier version does not say what of it chose its pairs, which is warned of.
+    """
+    if not found.asked_by:
+        log.warning(
+            "%s: an earlier version began it, and did not note %s; see that they stay", place, ", ".join(asking)
+        )
+    said = {**_said(settings), **asking}
+    there = {**asking, **completed(found.settings, settings), **found.asked_by}
     apart = [f"{name} {there[name]!r} there, {said[name]!r} here" for name in said if there[name] != said[name]]
     if apart:
         raise ConfigError(

@@ -104,6 +104,7 @@ class Manifest:
     made_by: Mapping[str, str]  # SHA-256 of teacher, autoencoder and text encoder
     settings: Mapping[str, Any]  # `PairSettings`, but its count
     stream: Mapping[str, Any]  # where the examples stand after the last shard
+    asked_by: Mapping[str, Any] = field(default_factory=dict)  # `pair_writing.asked_by`; none of earlier versions
     shards: tuple[tuple[str, int, int], ...] = ()  # file, bytes, pairs
     format: str = FORMAT
 
@@ -117,7 +118,8 @@ class Manifest:
         return hashlib.sha256(self.text().encode()).hexdigest()[:16]
 
     def text(self) -> str:
-        return json.dumps(vars(self), indent=1, sort_keys=True) + "\n"
+        said = {name: value for name, value in vars(self).items() if name != "asked_by" or value}
+        return json.dumps(said, indent=1, sort_keys=True) + "\n"
 
     @classmethod
     def read(cls, place: Path) -> Self:
@@ -131,7 +133,8 @@ class Manifest:
             if said["format"] != FORMAT:
                 raise ValueError(f"format {said['format']!r}, {FORMAT!r} accepted")
             shards = tuple((str(name), int(size), int(pairs)) for name, size, pairs in said["shards"])
-            found = cls(made_by=said["made_by"], settings=said["settings"], stream=said["stream"], shards=shards)
+            told = {name: said[name] for name in ("made_by", "settings", "stream")}
+            found = cls(**told, asked_by=said.get("asked_by", {}), shards=shards)
         except (OSError, ValueError, KeyError, TypeError) as problem:
             raise InputError(
                 f"pairs={str(place)!r}: no readable {MANIFEST} ({problem}); a folder of pairs accepted; write it again"

@@ -110,6 +110,8 @@ def test_held_out_pairs_are_those_asked_for_or_the_run_is_refused(
         go_on(None, replace(of, data=replace(of.data, held_out=0)))
     with pytest.raises(ConfigError, match=r"held-out.*: pairs of other settings: steps 2 there, 4 here"):
         go_on(pairs(2, first=90), replace(of, settings=replace(of.settings, steps=4)))
+    with pytest.raises(ConfigError, match=r"held-out.*: pairs of other settings: training.keep 0.05 there, 0.0 here"):
+        go_on(pairs(2, first=90), replace(of, training=replace(of.training, keep=0.0)))
     go_on(pairs(2, first=90), of)
     assert (tmp_path / "held-out" / "manifest.json").read_bytes() == before
 

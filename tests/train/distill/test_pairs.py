@@ -105,6 +105,21 @@ def test_a_folder_of_an_earlier_version_is_gone_on_with(whole, tmp_path):
         written(tmp_path, replace(TOLD, count=20, states=2))
 
 
+def test_a_folder_that_does_not_say_how_it_was_asked_is_gone_on_with_and_warned_of(whole, tmp_path, caplog):
+    """And it stays the folder that it was: students know it by its digest."""
+    for each in whole.iterdir():
+        (tmp_path / each.name).write_bytes(each.read_bytes())
+    said = json.loads((tmp_path / "manifest.json").read_text())
+    assert said.pop("asked_by")["training.edit"] == 0.5
+    earlier = json.dumps(said, indent=1, sort_keys=True) + "\n"
+    (tmp_path / "manifest.json").write_text(earlier)
+    assert Manifest.read(tmp_path).text() == earlier
+    assert len(Pairs(tmp_path, batch=4)) == 12
+    assert written(tmp_path, replace(TOLD, count=16)) == [16]
+    assert "an earlier version began it, and did not note training.edit" in caplog.text
+    assert "asked_by" not in json.loads((tmp_path / "manifest.json").read_text())
+
+
 def test_what_is_known_of_an_edit_is_read_back(tmp_path, monkeypatch):
     class Same(Stream):
         def __iter__(self):
@@ -252,6 +267,12 @@ def test_pairs_of_other_networks_settings_or_folders_are_refused(whole, tmp_path
     assert len(Pairs(whole, batch=4, made_by={"text encoder": other["text encoder"]})) == 12
     with pytest.raises(ConfigError, match=r"guidance 2.0 there, 3.0 here"):
         written(whole, replace(TOLD, count=100, guidance=3.0))
+    more = replace(TOLD, count=100)
+    other = stage(replace(ASKED, edit=0.6, mask_weight=2.0), flow=SMALL)
+    with pytest.raises(ConfigError, match=r"settings: training.edit 0.5 there, 0.6 here; its own"):
+        next(write(teacher(), other, Stream(ALONE), whole, more))
+    with pytest.raises(ConfigError, match=r"settings: run.seed 0 there, 5 here; its own"):
+        next(write(teacher(), stage(ASKED, flow=SMALL, run={"seed": 5}), Stream(ALONE), whole, more))
     with pytest.raises(ConfigError, match="text_dropout"):
         next(write(teacher(), stage(FlowTraining(), flow=SMALL), Stream(ALONE), tmp_path / "new", TOLD))
     (tmp_path / "photo.jpg").write_bytes(b"")
