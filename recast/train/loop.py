@@ -86,6 +86,8 @@ def run(
         if settings.run.flat_over:  # asked before a step is taken: none is lost
             _held_out_loss(stage, settings.run, _validate(stage, averages))
         started, saved = clock(), -1 if resumed is None else progress.step
+        judged: Mapping[str, float] = {}
+        judged_at = drawn_at = -1  # the step, by this call
         stream = iter(batches)
         meter = Meter(stage, settings.run.peak_tflops, ranks, clock)
 
@@ -152,13 +154,14 @@ def run(
                 }
             with meter.pausing():
                 if progress.step % settings.run.validate_every_steps == 0:
-                    judged = _validate(stage, averages)
+                    judged, judged_at = _validate(stage, averages), progress.step
                     _end_if_flat(stage, settings.run, progress, judged, ranks, journal)
                     numbers |= judged
                 if numbers:
                     journal.log(progress.step, progress.samples, progress.seconds, numbers)
                 if settings.run.sample_every_steps and progress.step % settings.run.sample_every_steps == 0:
                     _draw(stage, averages, journal, progress.step)
+                    drawn_at = progress.step
                 written = None
                 if progress.step % settings.run.save_every_steps == 0:
                     written = state.save(place, kept, progress, batches.state(), settings, ranks)
@@ -172,9 +175,11 @@ def run(
         if is_over:
             yield Event(replace(progress), progress.share(settings.run), numbers, written, is_saved=True)
         if is_over and not ranks.any(should_stop()):
-            numbers = _validate(stage, averages)
-            journal.log(progress.step, progress.samples, progress.seconds, numbers)
-            if settings.run.sample_every_steps:
+            if judged_at != progress.step:  # else the last step was judged in its turn, and the journal has it
+                judged = _validate(stage, averages)
+                journal.log(progress.step, progress.samples, progress.seconds, judged)
+            numbers = judged
+            if settings.run.sample_every_steps and drawn_at != progress.step:
                 _draw(stage, averages, journal, progress.step)
         yield Event(replace(progress), progress.share(settings.run), numbers, written, is_saved=True, is_last=True)
     except RuntimeError as problem:

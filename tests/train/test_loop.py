@@ -370,6 +370,17 @@ def test_stopping_saves_at_once_and_the_end_is_judged(tmp_path: Path):
     assert journal.pictures == [("panel", 4), ("panel", 6)]
 
 
+def test_a_last_step_that_is_judged_in_its_turn_is_judged_once(tmp_path: Path):
+    made, journal = Line(), Recorder()
+    *_, last = go(made, tmp_path, short(validate_every_steps=3, sample_every_steps=2), journal=journal)
+    assert made.judged == 4  # at 3 and at 6, the weights and their average
+    assert [step for step, told in journal.lines if "val_ema/weight" in told] == [3, 6]
+    assert journal.pictures == [("panel", 2), ("panel", 4), ("panel", 6)]
+    assert last.numbers == {"val/weight": made.validate()["weight"], "val_ema/weight": last.numbers["val_ema/weight"]}
+    *_, again = go(made, tmp_path, short(validate_every_steps=3, sample_every_steps=2), journal=journal)
+    assert again.numbers == last.numbers  # by a call that takes no step
+
+
 def test_judging_is_left_for_another_call(tmp_path: Path):
     """By whoever leaves off where all is saved, or has asked to stop by then."""
     made, journal, batches = Line(), Recorder(), Numbers()
