@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import argparse
+from contextlib import nullcontext
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from recast.alone import alone
 from recast.cli.main import Exit
 from recast.cli.output import print_json, say
 from recast.cli.progress import Progress
@@ -41,13 +43,18 @@ def improve(args: argparse.Namespace) -> Exit:
         for i, start in enumerate(starts):
             done.append((start, start.improved(sight)))
             progress.step(i + 1, len(starts))
-    for start, made in done:
-        is_new = made is not None and (made.design is not start.design or not is_set)
-        files = beside.write(out, start.name, made, start.profile) if made is not None and is_new else ()
-        rows.append(_row(start, made, [path.name for path in files]))
-    written = [beside.report(out, rows)] if any(row["files"] for row in rows) else []
+    new = {
+        start.name: made for start, made in done if made is not None and (made.design is not start.design or not is_set)
+    }
+    with alone(out, "folder of titles set again") if new else nullcontext():
+        beside.check_free(out, list(new))  # again: another may have written meanwhile
+        for start, made in done:
+            files = beside.write(out, start.name, new[start.name], start.profile) if start.name in new else ()
+            rows.append(_row(start, made, [path.name for path in files]))
+        if new:
+            beside.report(out, rows)
     if args.json:
-        print_json({"folder": str(out) if written else None, "designs": rows})
+        print_json({"folder": str(out) if new else None, "designs": rows})
     else:
         _say(rows, out, is_set=is_set)
         for why in () if args.quiet else dict.fromkeys(_unseen(done)):

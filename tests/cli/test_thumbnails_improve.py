@@ -7,16 +7,19 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from recast.alone import alone
 from recast.pixels import image
 from recast.thumbnails import beside, made_from, manifest
 from recast.thumbnails.brief import read_brief_and_kit
 from recast.thumbnails.findings import Finding
+from recast.thumbnails.improve import Improved
 from recast.thumbnails.manifest import Entry
 from recast.thumbnails.seeing import Sight
 from recast.thumbnails.templates import BRAND, BRIEF
 from recast.thumbnails.variants import Made
 from tests.thumbnails import channel
 
+LOCK = ".running.lock"
 BLIND = ("--faces", "none", "--read", "none")
 SMALL = Finding(check="T2", verdict="warn", says="Capitals are 11% of the height")
 
@@ -66,7 +69,7 @@ def test_a_title_that_complains_is_set_again_beside_the_set(done, recast, capsys
     assert "proud" not in out
     assert everything(done) == before
     new = done.with_name("set-improved")
-    assert {each.name for each in new.iterdir()} == {"afraid.jpg", "afraid.ora", "improved.json"}
+    assert {each.name for each in new.iterdir()} == {"afraid.jpg", "afraid.ora", "improved.json", LOCK}
     assert (image.read(new / "afraid.jpg").width, image.read(new / "afraid.jpg").height) == (1280, 720)
     (row,) = json.loads((new / "improved.json").read_text())
     assert row["changes"][0].startswith("layout face-left")
@@ -78,6 +81,28 @@ def test_a_title_that_complains_is_set_again_beside_the_set(done, recast, capsys
     assert recast("thumbnails", "improve", "robot/set", *BLIND) == 1
     assert "holds afraid.jpg, afraid.ora, improved.json; a folder without accepted" in capsys.readouterr().err
     assert everything(new) == improved
+
+
+def test_two_at_once_do_not_write_over_each_other(done, recast, capsys, monkeypatch):
+    new = done.with_name("set-improved")
+
+    def improved(start: beside.Start, sight: Sight) -> Improved:
+        if new.exists():  # the other has written meanwhile
+            (new / "afraid.jpg").write_bytes(b"another's")
+        return Improved(design=replace(start.design), before=(SMALL,), after=())
+
+    monkeypatch.setattr(beside.Start, "improved", improved)
+    new.mkdir()
+    assert recast("thumbnails", "improve", "robot/set", *BLIND) == 1
+    assert "holds afraid.jpg; a folder without accepted" in capsys.readouterr().err
+    (new / "afraid.jpg").unlink()
+    monkeypatch.setattr(beside, "check_free", lambda out, names: None)
+    with alone(new, "test"):
+        assert recast("thumbnails", "improve", "robot/set", *BLIND) == 1
+    assert "works on this folder of titles set again" in capsys.readouterr().err
+    assert {path: data for path, data in everything(new).items() if not path.endswith(LOCK)} == {
+        str(new / "afraid.jpg"): b"another's"
+    }
 
 
 @pytest.mark.parametrize(
@@ -147,4 +172,4 @@ def test_a_picture_gets_the_title_that_is_asked(done, recast, capsys):
     said = json.loads(capsys.readouterr().out)
     assert said["folder"] == "new"
     assert said["designs"][0]["files"] == ["frame.jpg", "frame.ora"]
-    assert sorted(each.name for each in Path("new").iterdir()) == ["frame.jpg", "frame.ora", "improved.json"]
+    assert sorted(each.name for each in Path("new").iterdir()) == [LOCK, "frame.jpg", "frame.ora", "improved.json"]
