@@ -49,7 +49,7 @@ class LoRA:
     """What is attached, and where.
 
     targets: a name of TARGETS, or patterns (`*` for anything) of module names, ours or those of diffusers:
-    ("double_blocks.0.img_attn.qkv", "single_transformer_blocks.*.attn.to_v").
+    ["double_blocks.0.img_attn.qkv", "single_transformer_blocks.*.attn.to_v"]; of a list, a tuple is kept.
     """
 
     rank: int = 16
@@ -63,11 +63,13 @@ class LoRA:
             raise ConfigError(f"alpha={self.alpha}: a number above 0 accepted; the rank is usual")
         if isinstance(self.targets, str) and self.targets not in TARGETS:
             raise ConfigError(
-                f"targets={self.targets!r}: {', '.join(map(repr, TARGETS))} accepted, or a tuple of patterns such as "
-                "('double_blocks.*.img_attn.qkv',); choose one"
+                f"targets={self.targets!r}: {', '.join(map(repr, TARGETS))} accepted, or a list of patterns such as "
+                '["double_blocks.*.img_attn.qkv"]; choose one'
             )
+        if not isinstance(self.targets, str):
+            object.__setattr__(self, "targets", tuple(self.targets))
         if not self.targets:
-            raise ConfigError("targets=(): at least one pattern accepted; 'attention+mlp' is usual")
+            raise ConfigError("targets=[]: at least one pattern accepted; 'attention+mlp' is usual")
 
     @property
     def scale(self) -> float:

@@ -46,7 +46,7 @@ class Optimiser:
             if not getattr(self, name) > 0:
                 raise ConfigError(f"{name}={getattr(self, name)}: a number above 0 accepted")
         if len(self.betas) != 2 or not all(0 <= beta < 1 for beta in self.betas):
-            raise ConfigError(f"betas={self.betas}: two numbers from 0 to below 1 accepted, such as (0.9, 0.95)")
+            raise ConfigError(f"betas={self.betas}: two numbers from 0 to below 1 accepted, such as [0.9, 0.95]")
         for name in ("decay_from", "floor"):
             if not 0 <= getattr(self, name) <= 1:
                 raise ConfigError(f"{name}={getattr(self, name)}: a share from 0 to 1 accepted")

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import ast
 import json
+import re
 from pathlib import Path
 from typing import Any
 
@@ -22,6 +24,7 @@ from recast.flow.transformer import FlowTransformer
 from recast.latents.tokens import positions
 from recast.train.adapters import AdaptedLinear, Adapters, LoRA, _wanted, attach, detach, fingerprint, save
 from recast.train.ema import Average
+from recast.train.overrides import override
 from recast.weights import fold, read_adapter, save_adapter, unfold
 from tests.tiny import randomise, tiny_flow
 
@@ -247,6 +250,15 @@ def test_a_pattern_that_fits_nothing_is_an_error_with_names_near_it() -> None:
 def test_settings_that_cannot_work_are_refused(changes: dict[str, Any], why: str) -> None:
     with pytest.raises(ConfigError, match=why):
         LoRA(**changes)
+
+
+@pytest.mark.parametrize("wrong", ["*_blocks.*", "attn"])
+def test_what_is_accepted_is_said_in_words_that_work_here_and_on_the_command_line(wrong: str) -> None:
+    with pytest.raises(ConfigError) as refused:
+        override(LoRA(), [f"targets={wrong}"])
+    (offered,) = re.findall(r"such as (\[.*\]);", str(refused.value))
+    assert override(LoRA(), [f"targets={offered}"]) == LoRA(targets=ast.literal_eval(offered))
+    attach(tiny_flow(), LoRA(targets=ast.literal_eval(offered)))
 
 
 def test_a_second_set_of_adapters_is_refused() -> None:
