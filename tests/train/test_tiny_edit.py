@@ -12,11 +12,9 @@ import pytest
 import recast
 from recast.cli.main import main
 from recast.pipeline import Pipeline
-from recast.pixels.lab import lab
-from recast.train.data.sheets import HELD_OUT_ONE_IN, PHRASES, scene
+from recast.train.data.sheets import HELD_OUT_ONE_IN, PHRASES, colour_shown, in_colours, recoloured, scene
 from recast.train.initial import initialise
 from recast.train.presets import tiny_edit
-from recast.world.draw import changed, draw
 from recast.world.scene import VARIANTS
 
 DATA = tiny_edit().data
@@ -33,21 +31,13 @@ class Edited(NamedTuple):
     result: np.ndarray
 
     @property
-    def mask(self) -> np.ndarray:
-        """(H, W) bool: what any change of colour changes."""
-        first, *others = self.truths.values()
-        return np.any([changed(first, other) for other in others], axis=0)
-
-    @property
     def shown(self) -> str:
-        """The colour whose true picture the changed part is nearest to, by its mean in CIELAB."""
-        mean = {name: lab(picture)[self.mask].mean(0) for name, picture in self.truths.items()}
-        own = lab(self.result)[self.mask].mean(0)
-        return min(mean, key=lambda name: float(np.linalg.norm(own - mean[name])))
+        return colour_shown(self.result, self.truths)
 
     def ground_psnr(self, other: np.ndarray) -> float:
         """Of the result against another picture, in dB, where nothing is to change."""
-        apart = self.result[~self.mask].astype(float) - other[~self.mask]
+        still = ~recoloured(self.truths)
+        apart = self.result[still].astype(float) - other[still]
         return float(10 * np.log10(255**2 / np.square(apart).mean()))
 
 
@@ -55,8 +45,8 @@ def answers(model: Pipeline, *, seed: int = 0) -> list[Edited]:
     """From one colour to each of the three others, for every thing on every held-out ground."""
     found = []
     for at, (ground, thing) in enumerate((ground, thing) for ground in GROUNDS for thing in DATA.things):
-        truths = {colour: draw(scene(ground, thing, colour), 64, 64) for colour in DATA.colours}
         old = DATA.colours[at % len(DATA.colours)]
+        truths = in_colours(scene(ground, thing, old), DATA.colours, (64, 64))
         asked = [colour for colour in DATA.colours if colour != old]
         prompts = [PHRASES[(at + k) % len(PHRASES)].format(thing=thing, colour=each) for k, each in enumerate(asked)]
         made = model.edit(truths[old], prompts, seed=seed)

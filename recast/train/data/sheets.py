@@ -15,11 +15,13 @@ import numpy as np
 
 from recast.config import VERSION
 from recast.errors import ConfigError
+from recast.pixels.lab import lab
 from recast.train.data.example import Example, Shape
 from recast.train.data.order import Permutation
 from recast.world.draw import changed, draw
 from recast.world.sample import check_split
 from recast.world.scene import BRIGHT, THINGS, VARIANTS, Scene, Thing, to_json
+from recast.world.vocabulary import article
 
 PHRASES = (
     "make the {thing} {colour}",
@@ -27,6 +29,11 @@ PHRASES = (
     "turn the {thing} {colour}",
     "change the {thing} to {colour}",
 )
+GROUNDS = (
+    "white", "pale blue", "cream", "pale mint", "pale pink", "pale gray", "lemon", "sky blue",
+    "mint", "peach", "lilac", "gray", "slate", "navy", "dark teal", "plum",
+)  # fmt: skip
+"""What captions call the plain ground of each variant; short, so that a caption fits into the 31 bytes `tiny` reads."""
 HELD_OUT_ONE_IN = 4
 """Of the grounds: nothing that stands on one of them is ever trained on."""
 
@@ -83,7 +90,7 @@ class SheetSource:
             target=after,
             instruction=asked,
             inverse=back,
-            captions=(None, None),
+            captions=(caption(scenes[0]), caption(scenes[1])),
             mask=changed(before, after),
             kind="thing colour",
             licence="recast",
@@ -107,6 +114,35 @@ def scene(ground: int, thing: str, colour: str) -> Scene:
     """The sheet of a ground that shows this thing in this colour."""
     shown = Thing(kind=thing, colour=colour, size="big", place="center")
     return Scene(background="plain", variant=ground, things=(shown,))
+
+
+def caption(shown: Scene) -> str:
+    """What a sheet shows, such as "a red apple on pale gray"."""
+    (thing,) = shown.things
+    return f"{article(thing.colour)} {thing.kind} on {GROUNDS[shown.variant]}"
+
+
+def in_colours(shown: Scene, colours: Sequence[str], size: tuple[int, int]) -> dict[str, np.ndarray]:
+    """The sheet with its thing in each of these colours: pictures (H, W, 3) uint8 of `size` (width, height)."""
+    (thing,) = shown.things
+    return {colour: _drawn(scene(shown.variant, thing.kind, colour), *size) for colour in colours}
+
+
+def recoloured(truths: Mapping[str, np.ndarray]) -> np.ndarray:
+    """The pixels (H, W), bool, that any change of colour changes. truths: of one sheet, as `in_colours` gives them."""
+    first, *others = truths.values()
+    found: np.ndarray = np.any([changed(first, other) for other in others], axis=0)
+    return found
+
+
+def colour_shown(picture: np.ndarray, truths: Mapping[str, np.ndarray]) -> str:
+    """The colour whose true picture the recoloured part of `picture` is nearest to, by its mean in CIELAB.
+
+    picture (H, W, 3) uint8. truths: two or more colours of one sheet, of the same size, as `in_colours` gives them.
+    """
+    part = recoloured(truths)
+    own = lab(picture)[part].mean(0)
+    return min(truths, key=lambda colour: float(np.linalg.norm(own - lab(truths[colour])[part].mean(0))))
 
 
 def _is_held_out(ground: int) -> bool:

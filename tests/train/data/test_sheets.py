@@ -7,11 +7,13 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
+from recast.config import tiny
 from recast.errors import ConfigError
-from recast.train.data.sheets import PHRASES, SheetSource
+from recast.train.data.sheets import PHRASES, SheetSource, colour_shown, in_colours, recoloured, scene
 from recast.train.examples import Examples, source
 from recast.train.presets import tiny_edit
-from recast.world.scene import from_json
+from recast.world.scene import BRIGHT, from_json
+from recast.world.vocabulary import article
 
 WHAT = {"things": ("apple", "cup"), "colours": ("red", "green"), "size": (64, 64)}
 
@@ -27,6 +29,32 @@ def test_an_example_changes_the_colour_it_names_and_nothing_else():
         assert pair.inverse in [phrase.format(thing=new.kind, colour=old.colour) for phrase in PHRASES]
         assert np.array_equal(pair.contexts[0][~pair.mask], pair.target[~pair.mask])
         assert 0.05 < pair.mask.mean() < 0.6
+
+
+def test_captions_say_which_picture_is_meant_and_fit_the_smallest_text_encoder():
+    """One for each picture, so that what is to be made from words alone is known."""
+    made = SheetSource(things=("mushroom", "umbrella"), colours=BRIGHT, size=(64, 64), split="any")
+    pictures: dict[str, set[bytes]] = {}
+    for pair in map(made.example, range(0, made.length, 7)):
+        for words, picture in zip(pair.captions, (*pair.contexts, pair.target), strict=True):
+            assert len(words.encode()) < tiny().text.max_length
+            pictures.setdefault(words, set()).add(picture.tobytes())
+        before, after = (from_json(scene).things[0] for scene in pair.truth["scenes"])
+        assert f"{before.colour} {before.kind}" in pair.captions[0]
+        assert pair.captions[1] == pair.captions[0].replace(article(before.colour), article(after.colour))
+    assert len(pictures) == 16 * 2 * len(BRIGHT)
+    assert all(len(same) == 1 for same in pictures.values())
+
+
+def test_the_colour_that_a_picture_shows_is_the_nearest_true_one():
+    """Whatever its ground: it is read where the colours differ, and nowhere else."""
+    truths = in_colours(scene(3, "apple", "red"), ("red", "green", "blue"), (64, 64))
+    part = recoloured(truths)
+    assert all(colour_shown(picture, truths) == colour for colour, picture in truths.items())
+    mixed = np.where(part[..., None], truths["green"] * 0.6 + truths["blue"] * 0.4, 0).astype(np.uint8)
+    assert colour_shown(mixed, truths) == "green"
+    assert not np.array_equal(truths["red"], truths["blue"])
+    assert np.array_equal(truths["red"][~part], truths["blue"][~part])
 
 
 def test_nothing_held_out_is_trained_on():
