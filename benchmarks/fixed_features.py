@@ -8,7 +8,7 @@ sees texture, colour and layout, and knows little of what things are.
 from __future__ import annotations
 
 import io
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Protocol
 
@@ -86,15 +86,21 @@ class Kept:
                 if str(found["about"]) == extractor.about:
                     self._known = dict(zip(found["hashes"].tolist(), found["features"], strict=True))
 
-    def of(self, pictures: Iterable[tuple[str, np.ndarray]]) -> Mapping[str, np.ndarray]:
-        """Features by hash of all that were ever asked for, these among them."""
+    def of(self, pictures: Iterable[np.ndarray | None]) -> list[np.ndarray | None]:
+        """The features (d,) of each picture (H, W, 3) uint8, in their order; None where there is no picture."""
         before = len(self._known)
-        for digest, picture in pictures:
+        found: list[np.ndarray | None] = []
+        for picture in pictures:
+            if picture is None:
+                found.append(None)
+                continue
+            digest = image.Picture(rgb=picture).sha256()
             if digest not in self._known:
                 self._known[digest] = self.extractor.features(picture)
+            found.append(self._known[digest])
         if len(self._known) > before:
             held = io.BytesIO()
             names = np.array(list(self._known))
             np.savez(held, about=self.extractor.about, hashes=names, features=np.stack(list(self._known.values())))
             write_whole(self.path, held.getvalue())
-        return self._known
+        return found

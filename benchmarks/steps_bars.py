@@ -5,7 +5,7 @@ within 3      of the teacher at its most steps, in every column and category
 better        than the teacher at 8 steps, over all categories
 evaluations   at least 12 times fewer of the network
 time          at least 10 times less in the denoising stage, item by item
-diversity     of the seeds of an item at least 0.9 of the teacher's
+diversity     of the seeds of an item at least 0.9 of the teacher's, on whole pictures and inside what was to change
 
 A bar is met or missed if the whole interval says so; else it is open, and more items or seeds would decide.
 """
@@ -14,7 +14,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Literal
 
 import numpy as np
@@ -26,12 +26,16 @@ COLUMNS = ("instruction", "consistency", "kept", "text")
 WITHIN, FEWER, FASTER, DIVERSE = -0.03, 12.0, 10.0, 0.9
 LEAST = 3
 """Base pictures that a distance of distributions needs."""
+UNKNOWN = Interval(math.nan, None, None)
 Verdict = Literal["met", "missed", "open"]
 
 
 @dataclass(frozen=True, kw_only=True)
 class Sample:
-    """One picture, or the failure to make one, and what was found. draw: which of an item's seeds."""
+    """One picture, or the failure to make one, and what was found. draw: which of an item's seeds.
+
+    inside: features of the picture where it may differ from the source, None where it may not; see `steps_quality`.
+    """
 
     item: str
     base: str
@@ -41,6 +45,7 @@ class Sample:
     evaluations: int | None = None
     seconds: float | None = None  # of the denoising stage
     features: np.ndarray | None = None
+    inside: np.ndarray | None = None
 
     def value(self, column: str) -> float | None:
         """Its number in a column; None where it does not count in it."""
@@ -129,11 +134,15 @@ def diversity(samples: Sequence[Sample], answers: Sequence[Sample]) -> Interval 
     return cluster_bootstrap(list(found.values()), [base[item] for item in found]) if found else None
 
 
+def inside(samples: Sequence[Sample]) -> list[Sample]:
+    """The same samples with the features of what lies inside the region that was to change, for the same measures."""
+    return [replace(s, features=s.inside) for s in samples]
+
+
 def bars(
     student: Sequence[Sample], teacher: Sequence[Sample], at_8: Sequence[Sample] | None, answers: Sequence[Sample]
 ) -> list[Bar]:
     """Every bar for a student's samples, beside its teacher's at most steps and at 8; what cannot be said is nan."""
-    unknown = Interval(math.nan, None, None)
     categories = list(dict.fromkeys(s.category for s in teacher))
     found = []
     for column in COLUMNS[:3]:
@@ -143,16 +152,23 @@ def bars(
                 found.append(Bar(f"within 3: {column}, {category}", apart, WITHIN))
     for column in COLUMNS:
         apart = None if at_8 is None else difference(student, at_8, column)
-        found.append(Bar(f"better: {column} than the teacher at 8", apart or unknown, 0.0))
+        found.append(Bar(f"better: {column} than the teacher at 8", apart or UNKNOWN, 0.0))
     found.append(Bar("evaluations: fewer by", _times(student, teacher, lambda s: s.evaluations), FEWER))
     found.append(Bar("time: less by", _times(student, teacher, lambda s: s.seconds), FASTER))
+    share = _diversity_share(student, teacher, answers)
+    share_inside = _diversity_share(inside(student), inside(teacher), answers)
+    found.append(Bar("diversity: share of the teacher's", share, DIVERSE))
+    found.append(Bar("diversity inside: share of the teacher's", share_inside, DIVERSE))
+    return found
+
+
+def _diversity_share(student: Sequence[Sample], teacher: Sequence[Sample], answers: Sequence[Sample]) -> Interval:
+    """The mean of a student's spreads over that of its teacher's, of the items where both have one."""
     mine, theirs = spreads(student, answers), spreads(teacher, answers)
     both, base = [item for item in mine if item in theirs], {s.item: s.base for s in student}
-    kept = unknown
-    if both and sum(theirs[item] for item in both) > 0:
-        kept = ratio([mine[i] for i in both], [theirs[i] for i in both], [base[i] for i in both])
-    found.append(Bar("diversity: share of the teacher's", kept, DIVERSE))
-    return found
+    if sum(theirs[item] for item in both) == 0:
+        return UNKNOWN
+    return ratio([mine[i] for i in both], [theirs[i] for i in both], [base[i] for i in both])
 
 
 def _times(student: Sequence[Sample], teacher: Sequence[Sample], number: Callable[[Sample], float | None]) -> Interval:
@@ -160,7 +176,7 @@ def _times(student: Sequence[Sample], teacher: Sequence[Sample], number: Callabl
     theirs = {(s.item, s.draw): number(s) for s in teacher}
     both = [(s, a, b) for s in student if (a := number(s)) and (b := theirs.get((s.item, s.draw)))]
     if not both:
-        return Interval(math.nan, None, None)
+        return UNKNOWN
     found = cluster_bootstrap([math.log(b / a) for _, a, b in both], [s.base for s, _, _ in both])
     ends = [None if end is None else math.exp(end) for end in found[1:]]
     return Interval(math.exp(found.value), *ends)

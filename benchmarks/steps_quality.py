@@ -13,7 +13,12 @@ denoise s     median seconds of the sampling stage, without encoding and decodin
 instruction   share of pictures that show all that was asked (%); consistency: of a character's components that are as
               they were; kept: of pixels that had to stay that did, of local edits; text: instruction, of text edits
 KID x 1000    to the right answers, on fixed features, which the first line names; 0 is none
-diversity     mean distance of the features of an item's pictures by other seeds; noise counts as diversity too
+diversity     mean distance of the features of an item's pictures by other seeds; noise counts as diversity too, and so
+              does what drifts where an edit was to keep its source
+inside        the same, with the source in place of all that a local edit was to keep: where it equals the right answer.
+              Pictures from text and other edits count whole, and are most of it (by category: in the record); edits
+              that change nothing do not count. Of a thing whose place is left open, what stands beside its place in
+              the right answer is not seen
 
 Intervals are 95 %, by base pictures drawn anew (bias-corrected and accelerated). Prints the table and every bar with
 its verdict (`steps_bars`), writes OUT/steps_quality.svg, appends a row for each arm and student to
@@ -24,8 +29,9 @@ from __future__ import annotations
 
 import argparse
 import sys
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass, replace
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -40,10 +46,10 @@ from torch import Tensor
 import recast
 from recast.flow.transformer import Network
 from recast.pipeline import Pipeline
-from recast.quality import build, scoring, suites
+from recast.quality import build, edits, metrics, scoring, suites
 from recast.quality import run as running
 from recast.quality.statistics import Interval
-from recast.quality.store import Result, Score, Store
+from recast.quality.store import Score, Store
 from recast.quality.suites import Item, Suite
 from recast.quality.systems.contract import Made, Request
 from recast.quality.systems.local import Local
@@ -194,10 +200,10 @@ def make(asked: Suite, arms: Sequence[Arm], store: Store) -> None:
 
 def answers_of(asked: Suite, kept: fixed_features.Kept) -> list[Sample]:
     """The right pictures of all items, once each."""
-    first = [item for item in asked.items if "+" not in item.key and item.turns[0].answer is not None]
-    pictures = {item.key: suites.pixels(item.turns[0].answer) for item in first if item.turns[0].answer is not None}
-    known = kept.of((f"answer {key}", picture) for key, picture in pictures.items())
-    return [_sample(item, {}, features=known[f"answer {item.key}"]) for item in first]
+    right = [(item, item.turns[0].answer) for item in asked.items if "+" not in item.key]
+    features = kept.of(suites.pixels(answer) for _, answer in right if answer is not None)
+    items = [item for item, answer in right if answer is not None]
+    return [_sample(item, {}, features=each) for item, each in zip(items, features, strict=True)]
 
 
 def samples(asked: Suite, arm: Arm, store: Store, kept: fixed_features.Kept) -> list[Sample]:
@@ -206,10 +212,12 @@ def samples(asked: Suite, arm: Arm, store: Store, kept: fixed_features.Kept) -> 
     by_unit: dict[str, dict[str, Score]] = {}
     for score in scores.values():
         by_unit.setdefault(score.item, {})[score.metric] = score
-    known = kept.of(_pictures(results.values(), store))
+    made = [results[item.key, 0, "free"] for item in asked.items]
+    whole = kept.of(store.picture(result) for result in made)
+    within = kept.of(inside(item, store.picture(result)) for item, result in zip(asked.items, made, strict=True))
     found = []
-    for item in asked.items:
-        result, own = results[item.key, 0, "free"], by_unit.get(item.key, {})
+    for item, result, seen, seen_inside in zip(asked.items, made, whole, within, strict=True):
+        own = by_unit.get(item.key, {})
         numbers = {name: own[name].value for name in ("instruction", "consistency") if name in own}
         if "precision" in own:  # of a picture that failed there is no detail, and nothing was kept
             numbers["kept"] = own["precision"].detail.get("kept", 0.0)
@@ -219,17 +227,35 @@ def samples(asked: Suite, arm: Arm, store: Store, kept: fixed_features.Kept) -> 
                 {name: value for name, value in numbers.items() if value is not None},
                 evaluations=result.detail.get("evaluations"),
                 seconds=result.detail.get("timings_s", {}).get("sample"),
-                features=known.get(result.sha256 or ""),
+                features=seen,
+                inside=seen_inside,
             )
         )
     return found
 
 
-def _pictures(results: Iterable[Result], store: Store) -> Iterable[tuple[str, np.ndarray]]:
-    for result in results:
-        picture = store.picture(result)
-        if picture is not None and result.sha256 is not None:
-            yield result.sha256, picture
+def inside(item: Item, picture: np.ndarray | None) -> np.ndarray | None:
+    """A picture (H, W, 3) with the source wherever a local edit was to keep it; whole, where nothing says what that is.
+
+    Local as `kept` has it: by `edits.LOCAL_SHARE`. None without a picture, and for an edit that was to change nothing.
+    """
+    turn = item.turns[0]
+    if picture is None or not item.contexts or turn.answer is None:
+        return picture
+    source, changed = _region(item.contexts[(turn.truth or {}).get("base", 0)], turn.answer)
+    if changed.mean() > edits.LOCAL_SHARE:
+        return picture
+    if not changed.any():
+        return None
+    shown, _ = metrics.register(picture, item.width, item.height)
+    return np.where(changed[..., None], shown, source)
+
+
+@cache
+def _region(context: Path, answer: Path) -> tuple[np.ndarray, np.ndarray]:
+    """The source (H, W, 3), and where the right answer differs from it (H, W)."""
+    source = suites.pixels(context)
+    return source, (source != suites.pixels(answer)).any(2)
 
 
 def _sample(item: Item, scores: dict[str, float], **more: Any) -> Sample:
@@ -244,7 +270,16 @@ def figures(arm: Arm, found: Sequence[Sample], answers: Sequence[Sample]) -> dic
     """An arm's row: numbers with their intervals, over all and by category."""
     evaluations = [s.evaluations for s in found if s.evaluations is not None]
     seconds = [s.seconds for s in found if s.seconds is not None]
+    within = steps_bars.inside(found)
     categories = dict.fromkeys(s.category for s in found)
+    by_category = {
+        column: {category: steps_bars.mean(found, column, category) for category in categories}
+        for column in COLUMNS[:3]
+    }
+    by_category["diversity_inside"] = {
+        category: steps_bars.diversity([s for s in within if s.category == category], answers)
+        for category in categories
+    }
     return {
         "arm": arm.name,
         "model": arm.model,
@@ -256,10 +291,8 @@ def figures(arm: Arm, found: Sequence[Sample], answers: Sequence[Sample]) -> dic
         **{column: steps_bars.mean(found, column) for column in COLUMNS},
         "kid": steps_bars.kid(found, answers),
         "diversity": steps_bars.diversity(found, answers),
-        "by_category": {
-            column: {category: steps_bars.mean(found, column, category) for category in categories}
-            for column in COLUMNS[:3]
-        },
+        "diversity_inside": steps_bars.diversity(within, answers),
+        "by_category": by_category,
     }
 
 
@@ -268,6 +301,7 @@ def shown(row: dict[str, Any]) -> dict[str, str]:
     cells = {"arm": row["arm"], "evaluations": _plain(row["evaluations"], "g"), "denoise s": _plain(row["denoise_s"])}
     cells |= {f"{column} %": _cell(row[column], 100, 1) for column in COLUMNS}
     cells |= {"KID x 1000": _cell(row["kid"], 1000, 1), "diversity": _cell(row["diversity"], 1, 3)}
+    cells |= {"inside": _cell(row["diversity_inside"], 1, 3)}
     return cells | {"failures": str(row["failures"])}
 
 
@@ -282,7 +316,7 @@ def verdicts(
 
 
 def drawing(rows: Sequence[dict[str, Any]]) -> str:
-    """The plot for docs/: six figures against evaluations."""
+    """The plot for docs/: seven figures against evaluations."""
     titles = {
         "instruction": ("instruction success, %", 100),
         "consistency": ("character consistency, %", 100),
@@ -290,6 +324,7 @@ def drawing(rows: Sequence[dict[str, Any]]) -> str:
         "text": ("text as asked, %", 100),
         "kid": ("KID x 1000 to the right answers", 1000),
         "diversity": ("diversity between seeds", 1),
+        "diversity_inside": ("diversity inside what was to change", 1),
     }
     every = []
     for name, (title, by) in titles.items():

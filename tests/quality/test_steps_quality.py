@@ -1,6 +1,7 @@
 """What the benchmark of few-step models counts and asks, on the smallest model."""
 
 import importlib
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from types import ModuleType
@@ -8,8 +9,11 @@ from types import ModuleType
 import numpy as np
 import pytest
 
+from recast.quality import suites
+from recast.quality.store import Store
 from recast.quality.suites import Item, Suite, Turn
-from recast.quality.systems.contract import Request
+from recast.quality.systems.contract import Made, Request
+from recast.world.folder import Writer
 from tests.tiny import tiny_pipeline
 
 BENCHMARKS = Path(__file__).parents[2] / "benchmarks"
@@ -66,3 +70,112 @@ def test_students_are_held_to_the_teachers_most_steps_at_their_own_four(steps_qu
     (fewer,) = [bar for bar in bars["turbo-4"] if bar.name.startswith("evaluations")]
     assert fewer.found.value == pytest.approx(12.5)
     assert fewer.verdict == "met"
+
+
+# What differs between seeds, and where.
+
+SIDE = 64
+WITHIN = slice(16, 40)
+
+
+def grey(outside: int, inside: int) -> np.ndarray:
+    picture = np.full((SIDE, SIDE, 3), outside, np.uint8)
+    picture[WITHIN, WITHIN] = inside
+    return picture
+
+
+def edits_of_a_square(folder: Path, answers: Sequence[np.ndarray]) -> Suite:
+    """Edits of grey pictures, each a shade lighter than the one before, to these answers."""
+    writer = Writer(folder)
+    rows = [
+        {
+            "key": f"edit-{number}",
+            "category": "local",
+            "kind": "grey",
+            "base": f"base-{number}",
+            "width": SIDE,
+            "height": SIDE,
+            "seed": number,
+            "contexts": [writer.picture(grey(100 + 10 * number, 100 + 10 * number))],
+            "turns": [{"instruction": f"lighter {number}", "answer": writer.picture(answer)}],
+        }
+        for number, answer in enumerate(answers)
+    ]
+    writer.finish(rows, name="squares", version="1", licence="CC0")
+    return suites.load(folder)
+
+
+@dataclass(eq=False)
+class Varying:
+    """Right answers, from seed to seed lighter by so much inside of what was to change, and by so much outside."""
+
+    name: str
+    suite: Suite
+    inside: int
+    outside: int
+    concurrency = 1
+
+    def describe(self) -> dict[str, object]:
+        return {"name": self.name}
+
+    def make(self, request: Request) -> Made:
+        key, _, draw = request.item.partition("+")
+        more = grey(self.outside, self.inside) * np.uint8(draw or 0)
+        return Made(pixels=suites.pixels(self.suite.by_key[key].turns[0].answer) + more, seconds=0.5)
+
+
+class Corners:
+    """A pixel inside the square and one outside: two features. Counts the pictures that it saw."""
+
+    about, seen = "two pixels", 0
+
+    def features(self, picture: np.ndarray) -> np.ndarray:
+        self.seen += 1
+        return np.array([picture[20, 20, 0], picture[0, 0, 0]], float)
+
+
+def test_what_differs_outside_what_was_to_change_is_no_diversity_inside(steps_quality: ModuleType, tmp_path: Path):
+    suite = edits_of_a_square(tmp_path / "suite", [grey(100 + 10 * n, 150 + 10 * n) for n in range(4)])
+    asked, store = steps_quality.drawn(suite, None, 2), Store(tmp_path)
+    extractor = Corners()
+    kept = steps_quality.fixed_features.Kept(extractor, tmp_path / "features.npz")
+    made = {"teacher": (3, 4), "outside": (0, 5), "inside": (3, 0)}
+    systems = [Varying(f"{name} 4", suite, *steps) for name, steps in made.items()]
+    arms = [steps_quality.Arm(name, 4, system) for name, system in zip(made, systems, strict=True)]
+    steps_quality.make(asked, arms, store)
+    found = {arm: steps_quality.samples(asked, arm, store, kept) for arm in arms}
+    answers = steps_quality.answers_of(asked, kept)
+    shares = {
+        student: [bar.found.value for bar in bars if bar.name.startswith("diversity")]
+        for student, bars in steps_quality.verdicts(arms, found, answers, 4).items()
+    }
+    assert shares == {"outside-4": pytest.approx([1, 0]), "inside-4": pytest.approx([0.6, 1])}
+
+    row = steps_quality.figures(arms[1], found[arms[1]], answers)
+    assert row["by_category"]["diversity_inside"]["local"].value == row["diversity_inside"].value == 0
+    assert steps_quality.shown(row)["inside"].startswith("0.000")
+    assert row["diversity"].value > 0
+    assert "diversity inside" in steps_quality.drawing([row])
+
+    before, extractor.seen = extractor.seen, 0
+    again = steps_quality.fixed_features.Kept(extractor, tmp_path / "features.npz")
+    repeated = steps_quality.samples(asked, arms[1], store, again)
+    assert [list(s.inside) for s in repeated] == [list(s.inside) for s in found[arms[1]]]
+    assert before > 0
+    assert extractor.seen == 0
+
+
+def test_only_local_edits_with_something_to_change_have_an_inside(steps_quality: ModuleType, tmp_path: Path):
+    answers = [grey(100, 150), grey(50, 60), grey(120, 120)]
+    local, everywhere, nothing = edits_of_a_square(tmp_path, answers).items
+    picture = np.random.default_rng(0).integers(0, 256, (SIDE, SIDE, 3), np.uint8)
+    composed = steps_quality.inside(local, picture)
+    assert (composed[WITHIN, WITHIN] == picture[WITHIN, WITHIN]).all()
+    composed[WITHIN, WITHIN] = 100
+    assert (composed == 100).all()  # the source
+    assert steps_quality.inside(everywhere, picture) is picture
+    assert steps_quality.inside(replace(local, contexts=()), picture) is picture  # from words
+    assert steps_quality.inside(nothing, picture) is None
+    assert steps_quality.inside(local, None) is None
+    large = np.full((2 * SIDE, 2 * SIDE, 3), 7, np.uint8)
+    assert (steps_quality.inside(local, large) == grey(100, 7)).all()
