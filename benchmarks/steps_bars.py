@@ -56,18 +56,21 @@ class Sample:
 
 @dataclass(frozen=True)
 class Bar:
-    """One thing that was asked, what was found, and whether that is enough."""
+    """One thing that was asked, what was found, and whether that is enough. is_strict: the bound itself is not."""
 
     name: str
     found: Interval
     bound: float
+    is_strict: bool = False
 
     @property
     def verdict(self) -> Verdict:
         low, high = self.found.low, self.found.high
         if low is None or high is None or not math.isfinite(self.found.value):
             return "open"
-        return "met" if low >= self.bound else "missed" if high < self.bound else "open"
+        if low > self.bound or (low == self.bound and not self.is_strict):
+            return "met"
+        return "missed" if high < self.bound or (high == self.bound and self.is_strict) else "open"
 
 
 def mean(samples: Sequence[Sample], column: str, category: str | None = None) -> Interval | None:
@@ -119,7 +122,12 @@ def kid(samples: Sequence[Sample], answers: Sequence[Sample]) -> Interval | None
 
 
 def spreads(samples: Sequence[Sample], answers: Sequence[Sample]) -> dict[str, float]:
-    """How much the draws of each item differ, by item; of items that have two pictures or more."""
+    """How much the draws of each item differ, by item, on the features' scale in the right answers.
+
+    Of items that have two pictures or more; of none where there are no right answers.
+    """
+    if all(s.features is None for s in answers):
+        return {}
     like = np.stack([s.features for s in answers if s.features is not None])
     by_item: dict[str, list[np.ndarray]] = {}
     for s in samples:
@@ -152,7 +160,7 @@ def bars(
                 found.append(Bar(f"within 3: {column}, {category}", apart, WITHIN))
     for column in COLUMNS:
         apart = None if at_8 is None else difference(student, at_8, column)
-        found.append(Bar(f"better: {column} than the teacher at 8", apart or UNKNOWN, 0.0))
+        found.append(Bar(f"better: {column} than the teacher at 8", apart or UNKNOWN, 0.0, is_strict=True))
     found.append(Bar("evaluations: fewer by", _times(student, teacher, lambda s: s.evaluations), FEWER))
     found.append(Bar("time: less by", _times(student, teacher, lambda s: s.seconds), FASTER))
     share = _diversity_share(student, teacher, answers)

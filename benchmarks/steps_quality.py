@@ -219,7 +219,8 @@ def samples(asked: Suite, arm: Arm, store: Store, kept: fixed_features.Kept) -> 
     for item, result, seen, seen_inside in zip(asked.items, made, whole, within, strict=True):
         own = by_unit.get(item.key, {})
         numbers = {name: own[name].value for name in ("instruction", "consistency") if name in own}
-        if "precision" in own:  # of a picture that failed there is no detail, and nothing was kept
+        if "precision" in own and own["precision"].value is not None:  # None: the picture is gone, as are its others
+            # Of a picture that failed there is no detail, and nothing was kept
             numbers["kept"] = own["precision"].detail.get("kept", 0.0)
         found.append(
             _sample(
@@ -340,7 +341,7 @@ def drawing(rows: Sequence[dict[str, Any]]) -> str:
 def _bar(bar: steps_bars.Bar) -> dict[str, str]:
     is_share = bar.name.startswith(("within", "better"))
     by, digits = (100, 1) if is_share else (1, 2)
-    bound = f"above {by * bar.bound:g}" if bar.bound == 0 else f"at least {by * bar.bound:g}"
+    bound = f"above {by * bar.bound:g}" if bar.is_strict else f"at least {by * bar.bound:g}"
     return {"bar": bar.name, "found": _cell(bar.found, by, digits), "asked": bound, "verdict": bar.verdict}
 
 

@@ -89,6 +89,21 @@ def test_a_verdict_needs_the_whole_interval():
     assert Bar("", Interval(math.nan, None, None), 0.9).verdict == "open"
 
 
+def test_equal_is_not_better():
+    cases = {(0.1, 0.0, 0.3): ("met", "open"), (-0.1, -0.3, 0.0): ("open", "missed"), (0.1, 0.01, 0.3): ("met", "met")}
+    for found, verdicts in cases.items():
+        assert tuple(Bar("", Interval(*found), 0.0, is_strict=strict).verdict for strict in (False, True)) == verdicts
+    better = [bar for bar in steps_bars.bars(ANSWERS, ANSWERS, ANSWERS, ANSWERS) if bar.name.startswith("better")]
+    assert [bar.is_strict for bar in better] == [True] * 4
+
+
+def test_without_right_answers_nothing_is_said_of_diversity():
+    student = made((1, 1))
+    assert steps_bars.diversity(student, []) is None
+    found = {bar.name: bar for bar in steps_bars.bars(student, student, None, [])}
+    assert math.isnan(found["diversity: share of the teacher's"].found.value)
+
+
 def test_a_plot_is_whole_small_and_says_what_was_not_measured():
     line = [plots.Point(50, 80.0, 75.0, 85.0), plots.Point(4, 60.0)]
     drawn = plots.panels([plots.Panel("a < b", {"nano": line}), plots.Panel("KID", {})], x_label="evaluations")

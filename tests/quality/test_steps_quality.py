@@ -9,8 +9,8 @@ from types import ModuleType
 import numpy as np
 import pytest
 
-from recast.quality import suites
-from recast.quality.store import Store
+from recast.quality import run, suites
+from recast.quality.store import Score, Store
 from recast.quality.suites import Item, Suite, Turn
 from recast.quality.systems.contract import Made, Request
 from recast.world.folder import Writer
@@ -179,3 +179,18 @@ def test_only_local_edits_with_something_to_change_have_an_inside(steps_quality:
     assert steps_quality.inside(local, None) is None
     large = np.full((2 * SIDE, 2 * SIDE, 3), 7, np.uint8)
     assert (steps_quality.inside(local, large) == grey(100, 7)).all()
+
+
+def test_a_picture_that_is_gone_does_not_count_and_one_that_failed_kept_nothing(
+    steps_quality: ModuleType, tmp_path: Path
+):
+    suite = edits_of_a_square(tmp_path / "suite", [grey(100, 150), grey(110, 160)])
+    asked, store, system = steps_quality.drawn(suite, None, 1), Store(tmp_path), Varying("a 4", suite, 0, 0)
+    arm = steps_quality.Arm("a", 4, system)
+    for progress in run.make(asked, system, store):
+        value = None if progress.result.item == "edit-0" else 0.0
+        store.add(arm.name, Score(item=progress.result.item, turn=0, metric="precision", value=value, check="none"))
+    kept = steps_quality.fixed_features.Kept(Corners(), tmp_path / "features.npz")
+    gone, failed = steps_quality.samples(asked, arm, store, kept)
+    assert gone.value("kept") is None
+    assert failed.value("kept") == 0
