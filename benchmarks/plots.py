@@ -76,8 +76,8 @@ def _panel(panel: Panel, names: Sequence[str], xs: Sequence[float], left: int, t
     last = -math.inf
     for x in xs:
         if at_x(x) - last >= 20:  # room for a number
-            last = at_x(x)
-            parts.append(f'<text x="{last:.1f}" y="{top + HEIGHT + 15}" text-anchor="middle" fill="#555">{x:g}</text>')
+            last, y = at_x(x), top + HEIGHT + 15
+            parts.append(f'<text x="{last:.1f}" y="{y}" text-anchor="middle" fill="#555">{x:.3g}</text>')
     for name, line in panel.lines.items():
         colour, dodge = _colour(names.index(name)), 3 * names.index(name)
         drawn = [(at_x(p.x) + dodge, p) for p in sorted(line, key=lambda point: point.x)]

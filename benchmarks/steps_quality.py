@@ -299,7 +299,7 @@ def figures(arm: Arm, found: Sequence[Sample], answers: Sequence[Sample]) -> dic
 
 def shown(row: dict[str, Any]) -> dict[str, str]:
     """A row as the table prints it."""
-    cells = {"arm": row["arm"], "evaluations": _plain(row["evaluations"], "g"), "denoise s": _plain(row["denoise_s"])}
+    cells = {"arm": row["arm"], "evaluations": _plain(row["evaluations"], ".3g"), "denoise s": _plain(row["denoise_s"])}
     cells |= {f"{column} %": _cell(row[column], 100, 1) for column in COLUMNS}
     cells |= {"KID x 1000": _cell(row["kid"], 1000, 1), "diversity": _cell(row["diversity"], 1, 3)}
     cells |= {"inside": _cell(row["diversity_inside"], 1, 3)}
