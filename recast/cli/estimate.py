@@ -155,7 +155,7 @@ def _device(name: str) -> tuple[str, torch.device | None]:
 
 def _available(stated_gib: float | None, name: str, device: torch.device | None) -> tuple[int | None, str]:
     """How much memory there is, where that is known, and which memory it is, in words that follow its size."""
-    from recast.cli.doctor import device_bytes
+    from recast.cli.machine import device_bytes
     from recast.speed.cap import free_bytes
 
     if stated_gib:

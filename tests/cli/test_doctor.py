@@ -13,7 +13,7 @@ import pytest
 import torch
 
 from recast import selftest
-from recast.cli import doctor, plan_checks
+from recast.cli import doctor, machine, plan_checks
 from recast.config import PRESETS
 from recast.errors import ConfigError
 from recast.selftest import EDITS, Finding, Report
@@ -205,7 +205,7 @@ def test_what_needs_too_much_memory_is_named(monkeypatch: pytest.MonkeyPatch) ->
 
 
 def test_memory_is_no_more_than_the_machine_has() -> None:
-    total, free = doctor.memory_bytes()
+    total, free = machine.memory_bytes()
     assert 0 < free <= total
     if Path("/proc/meminfo").exists():
         assert total <= 1024 * int(Path("/proc/meminfo").read_text().split()[1])

@@ -11,7 +11,7 @@ import pytest
 import torch
 
 from recast import cost, loading, weights
-from recast.cli import doctor, estimate, planned, planned_cost, rates
+from recast.cli import estimate, machine, planned, planned_cost, rates
 from recast.cli.job import Job, Model
 from recast.cli.main import Exit
 from recast.config import kontext_dev, nano
@@ -416,5 +416,5 @@ def test_a_person_reads_sizes_times_and_how_sure_they_are(recast: Recast, capsys
 
 
 def test_memory_comes_from_the_device(asked: Any, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(doctor, "device_bytes", lambda device: (3 * GIB, GIB))
+    monkeypatch.setattr(machine, "device_bytes", lambda device: (3 * GIB, GIB))
     assert asked("--model", "nano")["device_bytes"] == 3 * GIB
