@@ -1,17 +1,22 @@
-"""What each part of the flow's recipe is worth: one run for each variant at equal budget, judged alike, one table.
+"""What each part of the flow's recipe is worth: runs of each variant at equal budget, judged alike, one table.
 
     python benchmarks/ablations.py --minutes 5 --ae runs/nano/ae/weights/ae.safetensors --text runs/nano/text/weights \\
-        [--preset nano-flow] [--out runs/ablations] [--count 1100] [--set NAME=VALUE ...] [--no-record]
+        [--preset nano-flow] [--seeds 0,1,2] [--out runs/ablations] [--count 1100] [--set NAME=VALUE ...] [--no-record]
+    python benchmarks/ablations.py --preset tiny-edit --steps 80 --seeds 0,1,2,3,4,5 --ae nano --text nano    # on a CPU
 
 Variants: as it is; context by channel concatenation; contexts at the target's own positions; cached context attention;
 editing alone, without text to image. All see the same examples in the same order, of one context each, because
 channels cannot hold two. Judged by the averaged weights on held-out edits: the loss at fixed times with fixed noise,
 inside and outside what must change; the share of edits that hold everything that was asked, read from pictures of 28
-steps; PSNR outside what must change. The edits are the same for all, so a variant's share is compared with that of the
-recipe as it is edit by edit (`recast.quality.statistics.paired_difference`). Below the table stands which context
-attention the rule chooses: cached, unless it costs more than 2 points of such edits. Minutes hold the compilation of
-blocks, of which cached attention needs more: the table says how many steps and samples each run saw in them; with
---steps all see as many. Runs that are there already go on or are only judged.
+steps, of sheets by the nearest colour; PSNR outside what must change. "edits %" is the share of examples that a run
+trains on as edits: the rest goes to text to image, and to pictures that stay.
+
+A variant is compared with the recipe as it is by `recast.quality.statistics.paired_difference`: with one seed edit by
+edit; with several, of the data and of the run, seed by seed, and figures are means over them. Below the table stands
+which context attention the rule chooses: cached, unless it costs more than 2 points of edits as asked; a toy, such as
+`tiny-edit`, decides nothing. Minutes hold the compilation of blocks, of which cached attention needs more: the table
+says how many steps and samples each run saw in them; with --steps all see as many. Runs that are there already go on or
+are only judged.
 """
 
 from __future__ import annotations
@@ -23,7 +28,7 @@ import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import record
@@ -31,13 +36,15 @@ import record
 from recast.errors import TrainingError
 from recast.loading import pick_device
 from recast.loading import place as located
+from recast.quality.metrics import psnr
 from recast.quality.statistics import Difference, paired_difference
 from recast.train import parallel, runs, state
+from recast.train.data.sheets import colour_shown, in_colours
 from recast.train.export import read_part
 from recast.train.flow_stage import FlowStage
 from recast.train.overrides import override
 from recast.train.presets import Preset, preset
-from recast.train.uses import fixed
+from recast.train.uses import FlowTraining, fixed
 from recast.train.validation import Sampling
 from recast.world import checks
 from recast.world.scene import from_json
@@ -52,18 +59,32 @@ VARIANTS: dict[str, tuple[str, ...]] = {
 }
 
 
+class Base(NamedTuple):
+    """What all variants of a preset have in common."""
+
+    settings: tuple[str, ...] = ()
+    count: int = 1100  # held-out edits that are judged
+    decides: bool = True  # which context attention is taken; a toy does not
+
+
+BASES = {
+    "nano-flow": Base((ONE_CONTEXT,)),
+    "tiny-edit": Base(("training.text_to_image=0.3",), count=128, decides=False),  # of 384 that there are
+}
 FULL, CACHED = "as it is", "cached context"
 ALLOWED = 0.02
 """Of edits as asked that cached context attention may cost, to be taken as the default."""
 AT_ONCE = 64
 """Edits whose pictures are made together."""
+COMPARED = ("edit loss", "kept, dB")
+"""Figures of a run that are compared with those of the recipe as it is."""
 
 
 @dataclass(frozen=True)
 class Judged:
     """What was found of one run."""
 
-    figures: Mapping[str, Any]
+    figures: Mapping[str, float]
     right: Mapping[str, float]  # of each held-out edit, by its id: 1 if it holds everything that was asked, else 0
 
 
@@ -73,49 +94,71 @@ def main(argv: Sequence[str] | None = None) -> None:
     parser.add_argument("--minutes", type=float, help="of each run")
     parser.add_argument("--steps", type=int, help="of each run, instead")
     parser.add_argument("--preset", default="nano-flow")
+    parser.add_argument("--seeds", type=_seeds, default=[0], help="of the runs of each variant, such as 0,1,2")
     parser.add_argument("--ae", required=True)
     parser.add_argument("--text")
     parser.add_argument("--out", default="runs/ablations")
-    parser.add_argument("--count", type=int, default=1100, help="held-out edits that are judged")
+    parser.add_argument("--count", type=int, help="held-out edits that are judged; as many as the preset is judged by")
     parser.add_argument("--set", action="append", default=[])
     parser.add_argument("--no-record", action="store_true")
     args = parser.parse_args(argv)
-    found: dict[str, Judged] = {}
-    for name, words in VARIANTS.items():
-        place = Path(args.out) / name.replace(" ", "-")
-        settings = [*([ONE_CONTEXT] if args.preset == "nano-flow" else []), *args.set, *words]
-        _train(args, place, settings)
-        found[name] = judged(override(preset(args.preset), settings), args, place)
+    base = BASES.get(args.preset, Base())
+    args.count = args.count or base.count
+    found: dict[str, list[Judged]] = {name: [] for name in VARIANTS}
+    for seed in args.seeds:
+        for name, words in VARIANTS.items():
+            place = Path(args.out) / name.replace(" ", "-") / f"seed-{seed}"
+            settings = [*base.settings, *args.set, *words, f"run.seed={seed}", f"data.seed={seed}"]
+            _train(args, place, settings)
+            found[name].append(judged(override(preset(args.preset), settings), args, place))
     rows = compared(found)
-    verdict = chosen(apart(found[CACHED], found[FULL]), len(found[FULL].right))
     print(record.table(rows))
-    print(verdict)
+    verdict = {}
+    if base.decides:
+        verdict = {"verdict": chosen(apart(found[CACHED], found[FULL]), sum(len(each.right) for each in found[FULL]))}
+        print(verdict["verdict"])
     if not args.no_record:
         for row in rows:
-            row = {"preset": args.preset, "minutes": args.minutes, "steps": args.steps, **row}
-            record.append("ablations", row | ({"verdict": verdict} if row["variant"] == CACHED else {}))
+            row = {"preset": args.preset, "minutes": args.minutes, "steps": args.steps, "seeds": args.seeds, **row}
+            row["runs"] = [{"edits as asked %": _share(each), **each.figures} for each in found[row["variant"]]]
+            record.append("ablations", row | (verdict if row["variant"] == CACHED else {}))
 
 
-def compared(found: Mapping[str, Judged]) -> list[dict[str, Any]]:
-    """A row for each run, with the difference of its edits from those of the recipe as it is."""
+def compared(found: Mapping[str, Sequence[Judged]]) -> list[dict[str, Any]]:
+    """A row for each variant, of means over its runs, one a seed, with what is between them and the recipe as it is."""
     rows = []
     for name, each in found.items():
-        share = f"{100 * np.mean(list(each.right.values())):.1f}"
-        difference = "" if name == FULL else _points(apart(each, found[FULL]))
-        figures = {"edits as asked %": share, f"minus {FULL}": difference, "edits": len(each.right)}
-        rows.append({"variant": name, **each.figures, **figures})
+        row: dict[str, Any] = {"variant": name}
+        for figure in each[0].figures:
+            values = [one.figures[figure] for one in each]
+            row[figure] = round(float(np.mean(values)), 4)
+            if figure in COMPARED:
+                others = [one.figures[figure] for one in found[FULL]]
+                apart_by = paired_difference(values, others, range(len(values)))
+                row[f"{figure}, minus {FULL}"] = "" if name == FULL else _said(apart_by, 3)
+        row["edits as asked %"] = f"{np.mean([_share(one) for one in each]):.1f}"
+        row[f"minus {FULL}"] = "" if name == FULL else _points(apart(each, found[FULL]))
+        row["edits"] = len(each[0].right)
+        rows.append(row)
     return rows
 
 
-def apart(one: Judged, other: Judged) -> Difference:
-    """The share of edits as asked of one run less that of another, over the same edits; each is a scene of its own."""
-    if one.right.keys() != other.right.keys():
-        raise TrainingError(
-            f"held-out edits: {len(one.right.keys() ^ other.right.keys())} were judged in one run alone; the same for "
-            "both accepted; judge both with the same --count, --set and data"
-        )
-    names = list(one.right)
-    return paired_difference([one.right[name] for name in names], [other.right[name] for name in names], names)
+def apart(ones: Sequence[Judged], others: Sequence[Judged]) -> Difference:
+    """The share of edits as asked of a variant's runs less that of another's, seed by seed over the same edits.
+
+    Of one seed every edit is a scene of its own; of several, the edits of a seed go together, because what is asked is
+    how much another run would differ.
+    """
+    for one, other in zip(ones, others, strict=True):
+        if one.right.keys() != other.right.keys():
+            raise TrainingError(
+                f"held-out edits: {len(one.right.keys() ^ other.right.keys())} were judged in one run alone; the same "
+                "for both accepted; judge both with the same --count, --set and data"
+            )
+    items = [(seed, name) for seed, one in enumerate(ones) for name in one.right]
+    clusters = [name if len(ones) == 1 else seed for seed, name in items]
+    right = [[each[seed].right[name] for seed, name in items] for each in (ones, others)]
+    return paired_difference(*right, clusters)
 
 
 def chosen(difference: Difference, edits: int) -> str:
@@ -131,8 +174,26 @@ def chosen(difference: Difference, edits: int) -> str:
 
 
 def _points(difference: Difference) -> str:
-    ends = [100 * (difference.value if end is None else end) for end in (difference.low, difference.high)]
-    return f"{100 * difference.value:+.1f} [{ends[0]:+.1f}, {ends[1]:+.1f}]"
+    """In points of a share."""
+    low, high = (None if end is None else 100 * end for end in (difference.low, difference.high))
+    return _said(difference._replace(value=100 * difference.value, low=low, high=high), 1)
+
+
+def _said(difference: Difference, digits: int) -> str:
+    """Such as "+1.0 [-0.5, +2.5]"; without an interval where there is none."""
+    value, *ends = (None if each is None else f"{each:+.{digits}f}" for each in difference[:3])
+    return f"{value} [{', '.join(ends)}]" if all(ends) else f"{value}"
+
+
+def _share(run: Judged) -> float:
+    return round(100 * float(np.mean(list(run.right.values()))), 2)
+
+
+def _seeds(words: str) -> list[int]:
+    seeds = words.split(",")
+    if not all(seed.isdecimal() for seed in seeds) or len(set(seeds)) < len(seeds):
+        raise argparse.ArgumentTypeError(f"{words!r}: whole numbers from 0 accepted, each once, such as 0,1,2")
+    return [int(seed) for seed in seeds]
 
 
 def _train(args: argparse.Namespace, place: Path, settings: Sequence[str]) -> None:
@@ -162,20 +223,19 @@ def judged(made: Preset, args: argparse.Namespace, place: Path) -> Judged:
         edits = [use for use in fixed(batch) if use.kind == "edit"]
         some = (edits[first : first + AT_ONCE] for first in range(0, len(edits), AT_ONCE))
         for use, picture in (pair for uses in some for pair in stage.answers(batch, uses)):
-            truth, mask = batch.truths[use.example], batch.masks
+            truth, mask, base = batch.truths[use.example], batch.masks, batch.bases[use.example]
             assert truth is not None
             assert mask is not None
-            *contexts, target = (from_json(scene) for scene in truth["scenes"])
-            source = contexts[truth["base"]]
-            found = checks.read(picture, target, source, truth["asked"], truth["free"])
-            right[batch.ids[use.example]] = float(all(found.holds(path) for path in truth["asked"]))
-            before = batch.contexts[truth["base"]][use.example].permute(1, 2, 0).numpy()
+            right[batch.ids[use.example]] = float(_is_as_asked(picture, truth, base, made.data.colours))
+            before = batch.contexts[base][use.example].permute(1, 2, 0).numpy()
             still = ~mask[use.example, 0].numpy()
             if still.any():
-                error = np.square(picture[still].astype(float) - before[still].astype(float)).mean()
-                kept.append(10 * np.log10(255**2 / max(error, 1e-9)))
+                kept.append(psnr(picture[still][None], before[still][None]))
+    assert isinstance(made.training, FlowTraining)
+    shares = made.training.edit, made.training.text_to_image, made.training.keep
     figures = {
         **_seen(place),
+        "edits %": round(100 * shares[0] / sum(shares), 1),
         "edit loss": round(numbers["edit/loss"], 4),
         "inside": round(numbers["inside"], 4),
         "outside": round(numbers["outside"], 4),
@@ -183,6 +243,16 @@ def judged(made: Preset, args: argparse.Namespace, place: Path) -> Judged:
         "kept, dB": round(float(np.mean(kept)), 2),
     }
     return Judged(figures, right)
+
+
+def _is_as_asked(picture: np.ndarray, truth: Mapping[str, Any], base: int, colours: Sequence[str]) -> bool:
+    """Whether a picture (H, W, 3) uint8 shows all that was asked. base: of the contexts. colours: those of sheets."""
+    *contexts, target = (from_json(scene) for scene in truth["scenes"])
+    if "free" in truth:  # a scene of the world
+        found = checks.read(picture, target, contexts[base], truth["asked"], truth["free"])
+        return all(found.holds(path) for path in truth["asked"])
+    height, width = picture.shape[:2]
+    return colour_shown(picture, in_colours(target, colours, (width, height))) == target.things[0].colour
 
 
 def _seen(place: Path) -> dict[str, int]:
