@@ -32,6 +32,7 @@ def made(shares, *, evaluations=4, seconds=0.1, noise=1.0, seed=0, draws=2) -> l
 
 
 ANSWERS = made((1, 1), noise=0.0, draws=1)
+DIVERSITY = "diversity: share of the teacher's"
 
 
 def verdicts(student, teacher, at_8) -> dict[str, str]:
@@ -53,7 +54,7 @@ def test_what_is_worse_is_missed_and_what_was_not_asked_is_open():
     found = verdicts(made((0.1, 0.1), noise=0.4, seed=3), teacher, None)
     assert found["within 3: instruction, local"] == found["within 3: instruction, text"] == "missed"
     assert found["evaluations: fewer by"] == found["time: less by"] == "missed"  # 10 and 5 times
-    assert found["diversity: share of the teacher's"] == "missed"
+    assert found[DIVERSITY] == "missed"
     assert found["better: instruction than the teacher at 8"] == "open"
 
 
@@ -62,7 +63,7 @@ def test_numbers_are_compared_item_by_item():
     bars = {bar.name: bar.found for bar in steps_bars.bars(student, teacher, None, ANSWERS)}
     assert bars["evaluations: fewer by"].value == pytest.approx(12.5)
     assert bars["time: less by"].value == pytest.approx(20)
-    assert bars["diversity: share of the teacher's"].value == pytest.approx(0.5)
+    assert bars[DIVERSITY].value == pytest.approx(0.5)
     assert steps_bars.difference(student, [s for s in teacher if s.draw == 5], "instruction") is None
 
 
@@ -89,6 +90,15 @@ def test_a_verdict_needs_the_whole_interval():
     assert Bar("", Interval(math.nan, None, None), 0.9).verdict == "open"
 
 
+def test_no_bar_is_decided_by_fewer_than_five_base_pictures():
+    teacher, student = made((1, 1), evaluations=50, seconds=2.0, seed=1), made((0.2, 0.2), noise=0.2, seed=3)
+    for bases, verdicts in ((4, {"open"}), (5, {"met", "missed"})):
+        few = [s for s in student if s.item in {f"local-{i}" for i in range(bases)}]
+        bars = {bar.name: bar.verdict for bar in steps_bars.bars(few, teacher, None, ANSWERS)}
+        decided = ("within 3: instruction, local", "evaluations: fewer by", "time: less by", DIVERSITY)
+        assert {bars[name] for name in decided} == verdicts
+
+
 def test_equal_is_not_better():
     cases = {(0.1, 0.0, 0.3): ("met", "open"), (-0.1, -0.3, 0.0): ("open", "missed"), (0.1, 0.01, 0.3): ("met", "met")}
     for found, verdicts in cases.items():
@@ -101,7 +111,7 @@ def test_without_right_answers_nothing_is_said_of_diversity():
     student = made((1, 1))
     assert steps_bars.diversity(student, []) is None
     found = {bar.name: bar for bar in steps_bars.bars(student, student, None, [])}
-    assert math.isnan(found["diversity: share of the teacher's"].found.value)
+    assert math.isnan(found[DIVERSITY].found.value)
 
 
 def test_a_plot_is_whole_small_and_says_what_was_not_measured():
