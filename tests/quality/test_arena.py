@@ -371,6 +371,14 @@ def test_a_rater_votes_by_keys_to_the_end(poll: Poll, tmp_path: Path) -> None:
                 browser.resize(driver, 1280, 900)
                 assert driver.execute_script("return document.documentElement.scrollHeight") <= 900
                 assert driver.execute_script("return left.naturalWidth") == 40
+                named = "return [...document.querySelectorAll('#sources figcaption')].map(one => one.textContent)"
+                assert driver.execute_script(named) in (["Source"], ["Image 1", "Image 2"])
+                shown = "return left.src === document.querySelector('#sources img').src"
+                ActionChains(driver).key_down(Keys.SHIFT).key_down("s").perform()  # or with Caps Lock
+                assert driver.execute_script(shown)
+                driver.execute_script("window.dispatchEvent(new Event('blur'))")  # the key is let go of elsewhere
+                assert not driver.execute_script(shown)
+                ActionChains(driver).key_up("s").key_up(Keys.SHIFT).perform()
             key = [Keys.ARROW_LEFT, Keys.ARROW_DOWN, Keys.ARROW_RIGHT][i % 3]
             ActionChains(driver).send_keys(key).perform()
         wait.until(lambda d: "rating" in d.find_element("id", "summary").text)

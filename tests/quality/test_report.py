@@ -538,6 +538,22 @@ def test_nothing_reaches_beyond_the_page_and_no_label_is_cut(width: int, opened:
     assert cut == []
 
 
+def test_the_line_above_a_row_belongs_to_its_cells(opened: Any) -> None:
+    """A first cell stays in place beside the others, and covers lines that belong to the table: some are gone then."""
+    style = "return ['borderCollapse', 'borderSpacing'].map(name => getComputedStyle(arguments[0])[name])"
+    for each in all_of(opened, "table"):
+        assert opened.execute_script(style, each) == ["separate", "0px"]
+
+
+def test_on_a_phone_both_ways_on_stand_side_by_side(opened: Any) -> None:
+    browser.resize(opened, 400, 812)
+    opened.execute_script("arguments[0].click()", all_of(opened, ".item .shot")[2])
+    tops = "return ['previous', 'next'].map(id => document.getElementById(id).getBoundingClientRect().top)"
+    before, after = opened.execute_script(tops)
+    assert before == after
+    press(opened, "\ue00c")
+
+
 def test_dark_follows_the_system_until_the_switch_says_otherwise(opened: Any) -> None:
     colour = "return getComputedStyle(document.body).backgroundColor"
     light = opened.execute_script(colour)

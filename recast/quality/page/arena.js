@@ -39,13 +39,15 @@
     $("progress").max = next.total;
     $("progress").value = next.answered;
     $("count").textContent = `${next.answered} of ${next.total}`;
-    const sources = [...$("sources").children];
+    const sources = [...$("sources").querySelectorAll("img")];
     if (sources.map((one) => one.getAttribute("src")).join() !== next.sources.join()) {
       $("sources").replaceChildren(...next.sources.map((source, i) => {
-        const picture = document.createElement("img");
-        picture.alt = next.sources.length > 1 ? `Image ${i + 1}` : "The source";
+        const [figure, picture, caption] = ["figure", "img", "figcaption"].map((tag) => document.createElement(tag));
+        caption.textContent = next.sources.length > 1 ? `Image ${i + 1}` : "Source";
+        picture.alt = caption.textContent;
         picture.src = source;
-        return picture;
+        figure.append(picture, caption);
+        return figure;
       }));
     }
     // Both at once, or a picture that comes first would be looked at first.
@@ -78,9 +80,10 @@
       event.preventDefault();
       answer(said);
     }
-    if (event.key === "s") source(true);
+    if (event.key.toLowerCase() === "s") source(true);
   });
-  document.addEventListener("keyup", (event) => { if (event.key === "s") source(false); });
+  document.addEventListener("keyup", (event) => { if (event.key.toLowerCase() === "s") source(false); });
+  window.addEventListener("blur", () => source(false)); // the key is let go of elsewhere
   ready(false);
   ask("/next").then(show).catch(fail);
 })();

@@ -64,7 +64,7 @@ def leaders(results: Mapping[str, Any]) -> str:
         if len(order) == 1:
             said = "the only system measured"
         else:
-            words = {True: "ahead of", False: "not surely ahead of", None: "before"}
+            words = {True: "ahead of", False: "not surely ahead of", None: "followed by"}
             following = f"{names[order[1][0]][1]} ({number(order[1][1], column['unit'])})"
             said = f"{words[tables.is_ahead(results, column)]} {following}"
         cards.append(
