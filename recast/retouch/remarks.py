@@ -65,7 +65,7 @@ def _is_near(said: np.ndarray, of_srgb: np.ndarray) -> bool:
     return said.shape == of_srgb.shape and bool(abs(said - of_srgb).max() <= AS_SRGB)
 
 
-def _aspects(info: Mapping[str, Any], exif: Image.Exif) -> Iterator[str]:
+def _aspects(info: Mapping[Any, Any], exif: Image.Exif) -> Iterator[str]:
     """What is said of pixels that are not square: by PNG's pHYs, JFIF, BMP, TIFF or EXIF."""
     said = [info.get(name) for name in ("dpi", "aspect", "jfif_density")]
     said.append((exif.get(ExifTags.Base.XResolution), exif.get(ExifTags.Base.YResolution)))

@@ -178,7 +178,7 @@ def run(
             if judged_at != progress.step:  # else the last step was judged in its turn, and the journal has it
                 judged = _validate(stage, averages)
                 journal.log(progress.step, progress.samples, progress.seconds, judged)
-            numbers = judged
+            numbers = dict(judged)
             if settings.run.sample_every_steps and drawn_at != progress.step:
                 _draw(stage, averages, journal, progress.step)
         yield Event(replace(progress), progress.share(settings.run), numbers, written, is_saved=True, is_last=True)
