@@ -13,8 +13,9 @@ from recast.errors import ConfigError, InputError
 from recast.train import journal, parallel
 from recast.train.data.example import Batch
 from recast.train.distill import pair_writing, start
+from recast.train.distill.pair_manifest import MANIFEST, Manifest
 from recast.train.distill.pair_writing import PairSettings, Written
-from recast.train.distill.pairs import MANIFEST, Manifest, PairBatch, Pairs
+from recast.train.distill.pairs import PairBatch, Pairs
 from recast.train.distill.presets import Distillation
 from recast.train.distill.teacher import Teacher
 from recast.train.examples import Examples

@@ -26,7 +26,8 @@ from recast.latents.autoencoder import Autoencoder
 from recast.loading import Files
 from recast.train.adapters import fingerprint
 from recast.train.distill.asking import asked
-from recast.train.distill.pairs import MANIFEST, PROBE, Key, Manifest, noise_of, require_same_makers
+from recast.train.distill.pair_manifest import MANIFEST, Manifest, require_same_makers
+from recast.train.distill.pairs import PROBE, Key, noise_of
 from recast.train.distill.scales import Scales
 from recast.train.distill.teacher import ALWAYS, WALKS, Teacher, WalkName
 from recast.train.flow_stage import FlowStage

@@ -13,8 +13,9 @@ from recast.errors import ConfigError, InputError, WeightsError
 from recast.flow.schedule import resolution_shift
 from recast.train.distill import pair_writing, pairs
 from recast.train.distill.asking import asked
+from recast.train.distill.pair_manifest import Manifest
 from recast.train.distill.pair_writing import PairSettings, made_by, write
-from recast.train.distill.pairs import Manifest, Pairs
+from recast.train.distill.pairs import Pairs
 from recast.train.distill.teacher import Teacher
 from recast.train.flow_stage import FlowTraining
 from recast.train.parallel import ALONE, Ranks
