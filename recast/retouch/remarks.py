@@ -74,5 +74,6 @@ def _aspects(info: Mapping[Any, Any], exif: Image.Exif) -> Iterator[str]:
             continue
         across, down = map(float, pair)
         if across > 0 and down > 0 and abs(across - down) > SQUARE * max(across, down):
-            yield f"pixels that are not square ({round(across, 1):g} to {round(down, 1):g}) are passed over: taken as square"
+            sides = f"{round(across, 1):g} to {round(down, 1):g}"
+            yield f"pixels that are not square ({sides}) are passed over: taken as square"
             return
