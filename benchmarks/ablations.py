@@ -119,7 +119,8 @@ def main(argv: Sequence[str] | None = None) -> None:
         print(verdict["verdict"])
     if not args.no_record:
         for row in rows:
-            row = {"preset": args.preset, "minutes": args.minutes, "steps": args.steps, "seeds": args.seeds, **row}
+            budget = {"minutes": args.minutes, "steps": args.steps}
+            row = {"preset": args.preset, "set": args.set, **budget, "seeds": args.seeds, **row}
             row["runs"] = [{"edits as asked %": _share(each), **each.figures} for each in found[row["variant"]]]
             record.append("ablations", row | (verdict if row["variant"] == CACHED else {}))
 

@@ -140,7 +140,7 @@ def test_every_variant_is_trained_judged_and_recorded(
     monkeypatch.setattr(ablations, "_train", lambda args, place, settings: trained.append(place.parent.name))
     monkeypatch.setattr(ablations, "judged", judged)
     monkeypatch.setattr(ablations.record, "RESULTS", tmp_path)
-    ablations.main([*words, "--ae", "ae", "--out", str(tmp_path / "runs")])
+    ablations.main([*words, "--ae", "ae", "--out", str(tmp_path / "runs"), "--set", "run.save_every_steps=5"])
     assert trained == [name.replace(" ", "-") for name in ablations.VARIANTS] * len(seeds)
     assert ("context_attention: full. Cached less full: -10.0 [" in capsys.readouterr().out) == decides
     rows = [json.loads(line) for line in (tmp_path / "ablations.jsonl").read_text().splitlines()]
@@ -148,6 +148,7 @@ def test_every_variant_is_trained_judged_and_recorded(
     assert all(
         (row["steps"], row["samples"], row["seeds"], len(row["runs"])) == (7, 70, seeds, len(seeds)) for row in rows
     )
+    assert all(row["set"] == ["run.save_every_steps=5"] for row in rows)
     assert ["verdict" in row for row in rows] == [decides and row["variant"] == "cached context" for row in rows]
 
 
