@@ -102,6 +102,8 @@ def main(argv: Sequence[str] | None = None) -> None:
     parser.add_argument("--set", action="append", default=[])
     parser.add_argument("--no-record", action="store_true")
     args = parser.parse_args(argv)
+    if (args.minutes is None) == (args.steps is None):
+        parser.error("--minutes, --steps: one of them accepted; 5 minutes a run are usual on a GPU")
     base = BASES.get(args.preset, Base())
     args.count = args.count or base.count
     found: dict[str, list[Judged]] = {name: [] for name in VARIANTS}
@@ -198,7 +200,7 @@ def _seeds(words: str) -> list[int]:
 
 
 def _train(args: argparse.Namespace, place: Path, settings: Sequence[str]) -> None:
-    budget = ["--steps", str(args.steps)] if args.steps else ["--minutes", str(args.minutes)]
+    budget = ["--steps", str(args.steps)] if args.steps is not None else ["--minutes", str(args.minutes)]
     command = [
         sys.executable, "-m", "recast", "train", "flow", "--preset", args.preset, "--out", str(place), "--ae", args.ae,
         *budget, *(["--text", args.text] if args.text else []),

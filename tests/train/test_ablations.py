@@ -97,6 +97,13 @@ def test_seeds_are_numbers_each_once(ablations: ModuleType, seeds: str, capsys: 
     assert f"--seeds: {seeds!r}: whole numbers from 0 accepted, each once" in capsys.readouterr().err
 
 
+@pytest.mark.parametrize("budget", [[], ["--minutes", "1", "--steps", "2"]])
+def test_a_run_has_one_budget(ablations: ModuleType, budget: list[str], capsys: pytest.CaptureFixture[str]):
+    with pytest.raises(SystemExit):
+        ablations.main([*budget, "--ae", "ae"])
+    assert "--minutes, --steps: one of them accepted" in capsys.readouterr().err
+
+
 def test_a_sheet_is_as_asked_if_it_shows_the_colour_that_was_asked_for(ablations: ModuleType):
     colours = ("red", "green", "blue")
     for pair in map(SheetSource(things=("cup",), colours=colours, size=(64, 64)).example, range(3)):
