@@ -6,11 +6,14 @@ import os
 import signal
 import subprocess
 import sys
+import threading
+import time
 from pathlib import Path
 
 import pytest
 
-from recast.alone import alone
+from recast import alone as module
+from recast.alone import alone, rewriting
 from recast.errors import InputError
 
 HOLDS = """
@@ -94,3 +97,31 @@ def test_a_child_that_was_forked_does_not_hold_the_lock(tmp_path: Path, monkeypa
         pass
     for each in copies:
         os.close(each)
+
+
+def test_who_rewrites_a_file_of_records_waits_for_the_others(tmp_path: Path):
+    (tmp_path / "records").write_text("")
+    (tmp_path / "link").symlink_to(tmp_path / "records")
+
+    def add(name: str) -> None:
+        with rewriting(tmp_path / name):
+            before = (tmp_path / name).read_text()
+            time.sleep(0.02)
+            (tmp_path / name).write_text(before + "one more ")
+
+    threads = [threading.Thread(target=add, args=(name,)) for name in ("records", "link") * 3]
+    for each in threads:
+        each.start()
+    for each in threads:
+        each.join()
+    assert (tmp_path / "records").read_text() == "one more " * 6
+
+
+def test_a_file_of_records_that_is_not_let_go_is_said_and_makes_no_folder(tmp_path: Path, monkeypatch):
+    monkeypatch.setattr(module, "WAIT_S", 0.02)
+    records = tmp_path / "a.json"
+    with rewriting(records), pytest.raises(InputError, match=r"works on this a\.json"), rewriting(records):
+        pass
+    with pytest.raises(InputError, match="its folder is not there"), rewriting(tmp_path / "none" / "a.json"):
+        pass
+    assert not (tmp_path / "none").exists()

@@ -15,6 +15,7 @@ from difflib import get_close_matches
 from pathlib import Path
 from typing import Any
 
+from recast.alone import rewriting
 from recast.errors import ConfigError, InputError
 from recast.pixels import image
 from recast.thumbnails import manifest
@@ -135,7 +136,7 @@ def enter(
     shares: by variant, of all that were tested. on: the day, as 2026-01-31. impressions: of all variants together.
     channel: its file, which is made if it is not there; None for the one beside the brand kit. What was entered for the
     set before is replaced, and kept as history. Each file is written whole or not at all, and neither before both are
-    read; a call that is killed between them is repaired by the same call again.
+    read; a call that is killed between them is repaired by the same call again. Of two calls at once the second waits.
     Raises InputError for files, ConfigError for shares and impressions that cannot be used.
     """
     experiment = read_experiment(folder)
@@ -144,27 +145,8 @@ def enter(
         raise ConfigError(f"impressions: {impressions} came; 1 or more accepted, of all variants together")
     beside = (folder if folder.is_dir() else folder.parent) / RESULTS
     file = channel or channel_file(beside.parent, experiment.kit)
-    known = read_channel(file) if file.exists() else Channel(kit=experiment.kit)
-    if known.kit != experiment.kit:
-        raise InputError(
-            f"{file}: holds tests of {known.kit!r}, and the set is of {experiment.kit!r}; one channel a file accepted; "
-            "name another with --channel, or write the kit's new name into it"
-        )
-    before, others = _read_results(beside)
-    if before is not None and _is_same(before.experiment, experiment):
-        experiment = replace(experiment, id=before.experiment.id)  # exported again: still the same test
-    elif before is not None:
-        others, before = (*others, before.to_dict()), None
-    if before is None:
-        before = next((each for each in known.results if each.experiment.id == experiment.id), None)
-    result = Result(experiment=experiment, shares=parts, impressions=impressions, on=on)
-    notes = tuple(_notes(result, before))
-    if before is not None:
-        result = replace(result, earlier=before.earlier if _says_same(before, result) else _history(before))
-    known = known.with_result(result)
-    _write(beside, {"schema": SCHEMA, "kit": experiment.kit, "test": result.to_dict(), "other_pictures": list(others)})
-    write_channel(file, known)
-    return Entered(result=result, channel=known, files=(beside, file), notes=notes)
+    with rewriting(beside), rewriting(file):
+        return _entered(beside, file, Result(experiment=experiment, shares=parts, impressions=impressions, on=on))
 
 
 def read_experiment(folder: Path) -> Experiment:
@@ -263,6 +245,32 @@ def write_channel(path: Path, channel: Channel) -> Path:
     """Write the tests of a channel, whole or not at all."""
     tests = [each.to_dict() for each in channel.results]
     return _write(path, {"schema": SCHEMA, "kit": channel.kit, "tests": tests})
+
+
+def _entered(beside: Path, file: Path, result: Result) -> Entered:
+    """A result put into the records of its set and of its channel, which no other process changes meanwhile."""
+    experiment = result.experiment
+    known = read_channel(file) if file.exists() else Channel(kit=experiment.kit)
+    if known.kit != experiment.kit:
+        raise InputError(
+            f"{file}: holds tests of {known.kit!r}, and the set is of {experiment.kit!r}; one channel a file accepted; "
+            "name another with --channel, or write the kit's new name into it"
+        )
+    before, others = _read_results(beside)
+    if before is not None and _is_same(before.experiment, experiment):
+        experiment = replace(experiment, id=before.experiment.id)  # exported again: still the same test
+    elif before is not None:
+        others, before = (*others, before.to_dict()), None
+    if before is None:
+        before = next((each for each in known.results if each.experiment.id == experiment.id), None)
+    result = replace(result, experiment=experiment)
+    notes = tuple(_notes(result, before))
+    if before is not None:
+        result = replace(result, earlier=before.earlier if _says_same(before, result) else _history(before))
+    known = known.with_result(result)
+    _write(beside, {"schema": SCHEMA, "kit": experiment.kit, "test": result.to_dict(), "other_pictures": list(others)})
+    write_channel(file, known)
+    return Entered(result=result, channel=known, files=(beside, file), notes=notes)
 
 
 def _says_same(a: Result, b: Result) -> bool:

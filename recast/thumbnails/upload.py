@@ -21,6 +21,7 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import urlencode
 
+from recast.alone import rewriting
 from recast.errors import ConfigError, InputError, RecastError
 from recast.pixels.image import write_bytes
 from recast.thumbnails import manifest as manifests
@@ -170,7 +171,12 @@ def send(
 
 
 def record(folder: Path, upload: Upload, answer: Mapping[str, Any]) -> Path:
-    """Add what was sent, and the answer, to SET/uploads.json, whole or not at all; the path."""
+    """Add what was sent, and the answer, to SET/uploads.json, whole or not at all; the path.
+
+    Of two at once the second waits for the first. Raises InputError for a file that is no list of records, and where
+    another process does not let go of it.
+    """
+    path = folder / RECORDS
     said = {
         "when": datetime.now(UTC).isoformat(timespec="seconds"),
         "video": upload.video,
@@ -180,8 +186,9 @@ def record(folder: Path, upload: Upload, answer: Mapping[str, Any]) -> Path:
         "url": upload.url,
         "answer": dict(answer),
     }
-    records = [*read_records(folder), said]
-    return write_bytes(json.dumps(records, indent=1, ensure_ascii=False).encode(), folder / RECORDS)
+    with rewriting(path):
+        records = [*read_records(folder), said]
+        return write_bytes(json.dumps(records, indent=1, ensure_ascii=False).encode(), path)
 
 
 def last(folder: Path, upload: Upload) -> dict[str, Any] | None:

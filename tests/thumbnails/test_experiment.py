@@ -2,6 +2,8 @@
 
 import json
 import os
+import threading
+import time
 from dataclasses import replace
 from pathlib import Path
 
@@ -189,11 +191,46 @@ def test_a_write_that_fails_leaves_the_channel_whole_and_the_same_call_repairs_i
         with pytest.raises(InputError, match="no space"):
             enter(made, {"night": 50, "beach": 50}, on="2")
     assert (made.parent / "channel.json").read_bytes() == before
-    assert sorted(path.name for path in made.parent.iterdir()) == ["brand.yaml", "channel.json", "set"]
+    assert sorted(path.name for path in made.parent.iterdir()) == [
+        ".channel.json.lock", "brand.yaml", "channel.json", "set",
+    ]  # fmt: skip
     enter(made, {"night": 50, "beach": 50}, on="2")
     (result,) = read_channel(made.parent).results
     assert result.shares == {"night": 0.5, "beach": 0.5}
     assert len(result.earlier) == 1
+
+
+def test_two_sets_of_a_channel_entered_at_once_are_both_kept(tmp_path, monkeypatch):
+    sets = [finished(tmp_path / name, pictures=name) for name in ("one", "two", "three")]
+    enter(sets.pop(), SHARES, on="0")
+    read = experiment.read_channel
+    monkeypatch.setattr(experiment, "read_channel", lambda path: (read(path), time.sleep(0.05))[0])
+    threads = [threading.Thread(target=enter, args=(each, SHARES), kwargs={"on": "1"}) for each in sets]
+    for each in threads:
+        each.start()
+    for each in threads:
+        each.join()
+    found = {each.experiment.id for each in read(tmp_path).results}
+    assert len(found) == 3
+    assert found > {read_experiment(each).id for each in sets}
+
+
+def test_two_calls_for_one_set_keep_what_each_entered(made, monkeypatch):
+    read = experiment._read_results
+    monkeypatch.setattr(experiment, "_read_results", lambda path: (read(path), time.sleep(0.05))[0])
+    own = [(share, made.parent / f"channel-{share}.json") for share in (40, 60)]
+    threads = [
+        threading.Thread(
+            target=enter, args=(made, {"night": share, "beach": 100 - share}), kwargs={"on": "1", "channel": file}
+        )
+        for share, file in own
+    ]
+    for each in threads:
+        each.start()
+    for each in threads:
+        each.join()
+    kept = json.loads((made / "results.json").read_text())["test"]
+    assert {kept["shares"]["night"], *(each["shares"]["night"] for each in kept["earlier"])} == {0.4, 0.6}
 
 
 @pytest.mark.parametrize("text", ["{", "[]", '{"schema": 2}', '{"schema": 1, "kit": "Robot Bench", "tests": [{}]}'])

@@ -3,6 +3,8 @@
 import json
 import logging
 import pickle
+import threading
+import time
 from pathlib import Path
 
 import pytest
@@ -126,6 +128,18 @@ def test_the_answer_is_kept_and_the_same_picture_is_known_to_be_there(done, yout
     (done / "uploads.json").write_text("{")
     with pytest.raises(InputError, match="no record of uploads"):
         last(done, night)
+
+
+def test_two_records_at_once_are_both_kept(done, youtube, monkeypatch):
+    ready = prepare(done, "night", VIDEO, endpoint=youtube.url)
+    read = upload.read_records
+    monkeypatch.setattr(upload, "read_records", lambda folder: (read(folder), time.sleep(0.05))[0])
+    threads = [threading.Thread(target=record, args=(done, ready, {"id": i})) for i in range(2)]
+    for each in threads:
+        each.start()
+    for each in threads:
+        each.join()
+    assert sorted(each["answer"]["id"] for each in read(done)) == [0, 1]
 
 
 def test_only_what_was_checked_is_sent(done, monkeypatch):
