@@ -1,6 +1,6 @@
 """How often intervals hold the truth: coverage of those in `recast.quality`, and of simpler ones, by simulation.
 
-    python benchmarks/statistics_coverage.py [--rounds 2000]
+    python benchmarks/statistics_coverage.py [--rounds 2000] [--only ratings few]
 
 Nominal is 95 %, and with 2,000 rounds a figure is good to 1 point (two standard errors). Scores are normal (`normal`),
 binary with 60 % (`binary`) or 93 % (`rare`) of successes, or skewed in 0..1 (`skewed`), in clusters of 3 to 15 that are
@@ -10,6 +10,8 @@ alike (intra-cluster correlation 0.14 to 0.2). The last column is how often a tr
 from __future__ import annotations
 
 import argparse
+import itertools
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -126,19 +128,50 @@ def rating_rows(rounds: int) -> list[dict[str, Any]]:
     return rows
 
 
+def few_rows(rounds: int) -> list[dict[str, Any]]:
+    """Differences of Bradley-Terry ratings by few votes of one rater, each on an image of its own.
+
+    gap: of log strength, from each model to the next. ties: their share among equals.
+    """
+    rows = []
+    for models, a_pair, ties in itertools.product((2, 3, 4), (3, 10, 30), (0.0, 0.6)):
+        covered = []
+        for gap, seed in itertools.product((0, 1, 2), range(rounds)):
+            rng = np.random.default_rng([seed, models, a_pair])
+            strengths = -gap * np.arange(float(models))
+            out = []
+            for i, j in itertools.combinations(range(models), 2):
+                chance = 1 / (1 + np.exp(strengths[j] - strengths[i]))
+                even = ties * min(chance, 1 - chance)  # so the mean score stays the chance
+                scores = rng.choice([1.0, 0.0, 0.5], a_pair, p=[chance - even, 1 - chance - even, 2 * even])
+                out += [preference.Vote(f"{i}", f"{j}", s, "one", f"{i} {j} {k}") for k, s in enumerate(scores)]
+            rated = preference.bradley_terry_interval(out, resamples=100, seed=seed)
+            true = preference.SCALE * (strengths[:, None] - strengths)
+            is_in = ((rated.difference_low <= true) & (true <= rated.difference_high))[np.triu_indices(models, 1)]
+            covered.append(is_in.mean())
+        row = {"models": models, "votes a pair": a_pair, "ties": ties}
+        by_gap = np.mean(np.reshape(covered, (3, rounds)), 1)
+        shares = {f"gap {gap} %": round(100 * float(share), 1) for gap, share in enumerate(by_gap)}
+        rows.append({**row, **shares})
+    return rows
+
+
 def main() -> None:
     """Simulate, print, append."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--rounds", type=int, default=2000, help="of the bootstraps; a tenth of it for ratings")
-    rounds = parser.parse_args().rounds
-    parts = {
-        "wilson": wilson_rows(),
-        "bootstrap": bootstrap_rows(rounds),
-        "ratings": rating_rows(max(1, rounds // 10)),
+    simulations: dict[str, Callable[[int], list[dict[str, Any]]]] = {
+        "wilson": lambda _: wilson_rows(),
+        "bootstrap": bootstrap_rows,
+        "ratings": lambda rounds: rating_rows(max(1, rounds // 10)),
+        "few": lambda rounds: few_rows(max(1, rounds // 10)),
     }
+    parser.add_argument("--only", nargs="+", choices=simulations, default=list(simulations), help="these alone")
+    args = parser.parse_args()
+    parts = {name: simulations[name](args.rounds) for name in args.only}
     for rows in parts.values():
         print(record.table(rows), end="\n\n")
-    record.append("statistics_coverage", {"rounds": rounds, **parts})
+    record.append("statistics_coverage", {"rounds": args.rounds, **parts})
 
 
 if __name__ == "__main__":

@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from recast.errors import InputError
-from recast.quality.preference import Vote, bradley_terry, bradley_terry_interval, online_elo
+from recast.quality.preference import SCALE, Vote, bradley_terry, bradley_terry_interval, online_elo
 
 WINS = np.array([[0, 70, 80], [30, 0, 60], [20, 40, 0]])
 
@@ -93,6 +93,55 @@ def test_intervals_cover_at_their_nominal_rate_over_raters_and_images():
         apart += [((found.difference_low <= gap) & (gap <= found.difference_high))[np.triu_indices(3, 1)]]
     assert np.mean(own) == pytest.approx(0.95, abs=0.05)
     assert np.mean(apart) == pytest.approx(0.95, abs=0.05)
+
+
+def of_one_rater(scores: list[float], pair: str = "ab") -> list[Vote]:
+    """A vote for each score, each on an image of its own."""
+    return [Vote(*pair, score, "me", f"{pair} {i}") for i, score in enumerate(scores)]
+
+
+@pytest.mark.parametrize(("votes", "are_told_apart"), [(3, False), (5, False), (30, True)])
+def test_votes_that_all_agree_leave_open_what_so_few_can(votes, are_told_apart):
+    """By chance 3 of 3 agree in 1 of 4 cases; the width is that of Gart and Zweifel, for no draw differs."""
+    found = bradley_terry_interval(of_one_rater([1] * votes), resamples=50)
+    assert found.tied("a", "b") != are_told_apart
+    half = 1.959964 * SCALE * math.sqrt(1 / (votes + 0.5) + 1 / 0.5)
+    assert found.difference_high[0, 1] - (found.values[0] - found.values[1]) == pytest.approx(half)
+    assert found.high[0] - found.values[0] == pytest.approx(half / 2)
+
+
+@pytest.mark.parametrize("count", [3, 10])
+def test_intervals_of_few_votes_cover(count):
+    """Over all the outcomes that `count` votes can have, by their chances, up to 88 wins of 100."""
+    outcomes = [[1.0] * k + [0.0] * (count - k) for k in range(count + 1)]
+    found = [bradley_terry_interval(of_one_rater(scores), resamples=50) for scores in outcomes]
+    for gap in (0, 1, 2):
+        chance = 1 / (1 + math.exp(-gap))
+        covered = sum(
+            math.comb(count, k) * chance**k * (1 - chance) ** (count - k)
+            for k, each in enumerate(found)
+            if each.difference_low[0, 1] <= SCALE * gap <= each.difference_high[0, 1]
+        )
+        assert covered > 0.94
+
+
+def test_intervals_of_few_votes_on_four_models_cover():
+    """The strongest beats the weakest 998 times of 1,000: a larger prior would draw the two together."""
+    true, hits = -2 * np.arange(4.0), []
+    for seed in range(100):
+        rng, votes = np.random.default_rng(seed), []
+        for pair in ("ab", "ac", "ad", "bc", "bd", "cd"):
+            i, j = ("abcd".index(name) for name in pair)
+            votes += of_one_rater((rng.random(7) < 1 / (1 + math.exp(true[j] - true[i]))).astype(float).tolist(), pair)
+        found = bradley_terry_interval(votes, resamples=50, seed=seed)
+        gap = SCALE * (true[:, None] - true)
+        hits.append(((found.difference_low <= gap) & (gap <= found.difference_high))[np.triu_indices(4, 1)])
+    assert np.mean(hits) > 0.88
+
+
+def test_ties_say_more_of_a_small_gap_than_wins_each_way():
+    ties, wins = (bradley_terry_interval(of_one_rater(s), resamples=50) for s in ([0.5] * 10, [0.0, 1.0] * 5))
+    assert 0 < ties.high[0] - 1000 < 0.5 * (wins.high[0] - 1000)
 
 
 def test_raters_of_one_mind_count_as_one():
