@@ -22,7 +22,7 @@ from recast.pixels import image as files
 from recast.pixels import png as pixels_png
 from recast.pixels import srgb
 from recast.pixels.image import Picture
-from recast.retouch import decoding, embedded, png, remarks
+from recast.retouch import avif, decoding, embedded, png, remarks
 from recast.retouch.space import Space, space_of, widened
 
 if TYPE_CHECKING:
@@ -216,11 +216,13 @@ def read_original(
     with files.opened(source, limit_pixels=limit_pixels, name=name) as (image, notes, data):
         kind, is_one_of_several = image.format, files.frames_of(image) > 1 or png.has_others(data or b"")
         decoder_notes: list[str] = []
+        tags = frozenset(getattr(image, "tag_v2", ()))
         original = Original(*decoding.decoded(image, data, decoder_notes))
         is_profiled = original.has_readable_profile
         said = png.unheeded(data or b"", original.icc, is_read=is_profiled)
         unread = [each for each in decoder_notes if each.startswith(decoding.UNREAD_EXIF)]
-        disputed = (*said.disputed, *(unread or remarks.disputed(image, is_profiled=is_profiled)))
+        boxed = avif.disputed(data, is_profiled=is_profiled) if data is not None and kind == "AVIF" else []
+        disputed = (*said.disputed, *boxed, *(unread or remarks.disputed(image, tags, is_profiled=is_profiled)))
         notes += [*disputed, *said.notes, *decoder_notes]
         original = _settled(replace(original, colours=said.carried), notes)
     return replace(

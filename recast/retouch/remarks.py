@@ -1,12 +1,15 @@
 """What EXIF, TIFF and densities say of a picture's look that is not listened to, and that some viewers heed.
 
-No result of recast says any of it: what a source says is passed over with a warning.
+The other way round, a turn that XMP alone asks for: Pillow makes it, and browsers do not. What XMP says of colours, and
+GIF of the shape of its pixels, hardly any viewer heeds, and nothing is said of it. No result of recast says any of it:
+what a source says is passed over with a warning.
 Source: Exif 2.32, sections 4.6.4 and 4.6.6; DCF 2.0, section 3.4 (R03: Adobe RGB); TIFF 6.0, section 20.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+import re
+from collections.abc import Container, Iterator, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -15,6 +18,7 @@ from PIL import ExifTags, Image
 ADOBE_RGB = 2  # of EXIF's ColorSpace; where that is "uncalibrated", the interoperability index tells
 UNCALIBRATED = 0xFFFF
 INTEROPERABILITY_INDEX = 1  # a tag of the interoperability IFD
+XMP_ORIENTATION = re.compile(rb'tiff:Orientation(="|>)([0-9])')  # as Pillow looks for it
 SRGB_WHITE = (0.3127, 0.3290)
 SRGB_PRIMARIES = (0.64, 0.33, 0.30, 0.60, 0.15, 0.06)  # red, green, blue; x, y each
 AS_SRGB = 0.02
@@ -24,15 +28,16 @@ SQUARE = 0.01
 """Largest difference between densities, as a share, of pixels that are square: densities are rounded."""
 
 
-def disputed(image: Image.Image, *, is_profiled: bool) -> list[str]:
+def disputed(image: Image.Image, tags: Container[int], *, is_profiled: bool) -> list[str]:
     """A phrase for each thing that a loaded image's file says of its look, and that readers disagree on.
 
-    is_profiled: whether colours can be read by a profile, which outranks all else that is said of them.
+    tags: those that a TIFF had before it was loaded, which takes the orientation away. is_profiled: whether colours can
+    be read by a profile, which outranks all else that is said of them.
     """
     try:
         exif = image.getexif()
         found = [] if is_profiled or image.mode == "CMYK" else list(_colours(exif))
-        return [*found, *_aspects(image.info, exif)]
+        return [*found, *_aspects(image.info, exif), *_turns(image, tags)]
     except Exception as error:  # of any type: what is in a tag is anyone's
         return [f"EXIF cannot be read, what it says of the look is passed over: {error}"]
 
@@ -77,3 +82,17 @@ def _aspects(info: Mapping[Any, Any], exif: Image.Exif) -> Iterator[str]:
             sides = f"{round(across, 1):g} to {round(down, 1):g}"
             yield f"pixels that are not square ({sides}) are passed over: taken as square"
             return
+
+
+def _turns(image: Image.Image, tags: Container[int]) -> Iterator[str]:
+    """An orientation that XMP, or a text of PNG, says instead of EXIF, where Pillow looks for it next."""
+    if image.format == "TIFF":  # turned by loading
+        packet: bytes = getattr(image, "tag_v2", {}).get(ExifTags.Base.XMLPacket, b"")
+        found = XMP_ORIENTATION.search(packet)
+        has_own, said = ExifTags.Base.Orientation in tags, 1 if found is None else int(found[2])
+    else:
+        own = Image.Exif()
+        own.load(image.info.get("exif", b""))
+        has_own, said = ExifTags.Base.Orientation in own, image.getexif().get(ExifTags.Base.Orientation, 1)
+    if not has_own and said in range(2, 9):
+        yield f"orientation {said}, which XMP or a text says and EXIF does not, is heeded: readers disagree"
