@@ -16,9 +16,8 @@ from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from difflib import get_close_matches
 from fnmatch import fnmatchcase
-from itertools import accumulate
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import Tensor, nn
@@ -30,6 +29,7 @@ from recast.flow.transformer import FlowTransformer
 from recast.train.sharded import reshard
 from recast.weights import AdapterFormat, Change, names, save_adapter
 from recast.weights.adapter_keys import Target
+from recast.weights.names import Span
 
 if TYPE_CHECKING:
     from recast.train.parallel import Ranks
@@ -78,14 +78,6 @@ class LoRA:
     @property
     def patterns(self) -> tuple[str, ...]:
         return TARGETS[self.targets] if isinstance(self.targets, str) else self.targets
-
-
-class Span(NamedTuple):
-    """Some rows of a matrix that have a pair of their own, and what diffusers calls them."""
-
-    name: str
-    first: int
-    rows: int
 
 
 class LowRank(nn.Module):
@@ -290,15 +282,13 @@ def _wanted(
     for name, module in flow.named_modules():
         if not isinstance(module, nn.Linear):
             continue
-        parts = table[name]
-        sizes = names.part_rows(module.out_features, len(parts), flow.config.hidden_size)
         spans = []
-        for part, first, size in zip(parts, accumulate(sizes, initial=0), sizes, strict=False):
-            fitting = {pattern for pattern in patterns if fnmatchcase(name, pattern) or fnmatchcase(part, pattern)}
+        for span in names.spans(table[name], module.out_features, flow.config.hidden_size):
+            fitting = {pattern for pattern in patterns if fnmatchcase(name, pattern) or fnmatchcase(span.name, pattern)}
             used |= fitting
-            known |= {name, part}
+            known |= {name, span.name}
             if fitting:
-                spans.append(Span(part, first, size))
+                spans.append(span)
         if spans:
             found[name] = tuple(spans)
     for pattern in patterns:

@@ -11,7 +11,6 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
-from itertools import accumulate
 
 import torch
 from torch import Tensor
@@ -37,7 +36,10 @@ class Split:
     rank: int = 0  # the largest of its pairs
     changed: float = 0.0  # squared length of the whole change
     left: float = 0.0  # and of what the tensors, rounded as they are, do not hold of it
-    worst: tuple[float, str] = (0.0, "")  # relative error and name of the parameter that is held worst
+    worst: tuple[float, str] = (
+        0.0,
+        "",
+    )  # relative error and name of the parameter that is held worst
     _tails: list[Tensor] = field(default_factory=list)
 
     @property
@@ -108,9 +110,8 @@ def split(
 def _parts(module: str, change: Tensor, table: names.Table, hidden_size: int) -> Iterator[tuple[str, Tensor]]:
     """A change by the names that an adapter file has for its rows: of a fused matrix those of diffusers, else ours."""
     parts = table[module] if change.ndim == 2 and len(table.get(module, ())) > 1 else (module,)
-    sizes = names.part_rows(len(change), len(parts), hidden_size)
-    for part, first, size in zip(parts, accumulate(sizes, initial=0), sizes, strict=False):
-        yield part, change[first : first + size]
+    for part, first, rows in names.spans(parts, len(change), hidden_size):
+        yield part, change[first : first + rows]
 
 
 def _pair(change: Tensor, rank: int) -> tuple[Tensor, Tensor, Tensor]:

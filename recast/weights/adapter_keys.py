@@ -9,7 +9,6 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
-from itertools import accumulate
 
 from recast.weights import names
 
@@ -55,9 +54,8 @@ def targets(shapes: Mapping[str, tuple[int, ...]]) -> dict[str, Target]:
     for module, parts in names.modules_of("flow", shapes).items():
         if module not in rows:
             continue
-        sizes = names.part_rows(rows[module], len(parts), hidden_size)
         swapped = f"{module}.".startswith(names.HALVES_SWAPPED)
-        for part, first, size in zip(parts, accumulate(sizes, initial=0), sizes, strict=False):
+        for part, first, size in names.spans(parts, rows[module], hidden_size):
             found[part] = Target(module, first, size, swapped, "diffusers")
     for module, size in rows.items():
         found[module] = Target(module, 0, size, False, "bfl")

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterable, Mapping
-from itertools import accumulate
 from pathlib import Path
 from typing import Any, Literal, get_args
 
@@ -84,9 +83,7 @@ def _diffusers(
     hidden_size = shapes["img_in.weight"][0]
     pairs: dict[str, _Pair] = {}
     for module, changes in modules.items():
-        sizes = names.part_rows(shapes[f"{module}.weight"][0], len(table[module]), hidden_size)
-        firsts = accumulate(sizes, initial=0)
-        for part, first, size in zip(table[module], firsts, sizes, strict=False):
+        for part, first, size in names.spans(table[module], shapes[f"{module}.weight"][0], hidden_size):
             touching = [c for c in changes if c.target.first < first + size and first < c.target.first + c.target.rows]
             if touching:
                 up, down = _stack(touching, first, size)

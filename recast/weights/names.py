@@ -9,7 +9,9 @@ compare names, shapes and outputs with the latter.
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from itertools import accumulate
+from typing import NamedTuple
 
 Table = Mapping[str, tuple[str, ...]]  # BFL module or tensor -> diffusers modules or tensors
 
@@ -50,6 +52,14 @@ _SINGLE = {
     "norm.query_norm": ("attn.norm_q",),
     "norm.key_norm": ("attn.norm_k",),
 }
+
+
+class Span(NamedTuple):
+    """Some rows of a module or tensor of ours, and what diffusers calls them."""
+
+    name: str
+    first: int
+    rows: int
 
 
 def flow_modules(depth: int, depth_single: int) -> Table:
@@ -123,6 +133,12 @@ def part_rows(rows: int, parts: int, hidden_size: int) -> tuple[int, ...]:
     if parts == 4:
         return (hidden_size,) * 3 + (rows - 3 * hidden_size,)
     return (rows // parts,) * parts
+
+
+def spans(parts: Sequence[str], rows: int, hidden_size: int) -> Iterator[Span]:
+    """The rows of a module or tensor of ours, by the diffusers names that a table has for it, in order."""
+    sizes = part_rows(rows, len(parts), hidden_size)
+    yield from map(Span, parts, accumulate(sizes, initial=0), sizes)
 
 
 def _leaves(module: str) -> Iterator[tuple[str, str]]:

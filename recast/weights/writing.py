@@ -184,8 +184,8 @@ def _diffusers_plan(part: str, entries: Mapping[str, Entry]) -> dict[str, dict[s
     plan = {}
     for name, (dtype, shape) in entries.items():
         rest = shape[1:2] if names.is_pixel_attention(name) else shape[1:]
-        rows = names.part_rows(shape[0], len(table[name]), hidden_size)
-        plan[name] = {theirs: (dtype, (n, *rest)) for theirs, n in zip(table[name], rows, strict=True)}
+        parts = names.spans(table[name], shape[0], hidden_size)
+        plan[name] = {part.name: (dtype, (part.rows, *rest)) for part in parts}
     return plan
 
 
