@@ -39,7 +39,7 @@ class Split:
     worst: tuple[float, str] = (
         0.0,
         "",
-    )  # relative error and name of the parameter that is held worst
+    )  # relative error and name of what is held worst: a module as the file has it, and leaf
     _tails: list[Tensor] = field(default_factory=list)
 
     @property
@@ -101,7 +101,7 @@ def split(
             left = float((change - found).double().square().sum())
             made.changed += length
             made.left += left
-            made.worst = max(made.worst, (math.sqrt(left / length), name if part == module else part))
+            made.worst = max(made.worst, (math.sqrt(left / length), f"{part}.{leaf}"))
     if not made.changed:
         raise WeightsError("student: has the weights of its base; one that was trained accepted; is it the right run?")
     return made

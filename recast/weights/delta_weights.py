@@ -20,7 +20,7 @@ from recast.weights.reading import default_dtype, map_tensor, read_tensor
 from recast.weights.writing import DTYPE_NAMES, tensor_bytes
 
 PREFIX = "diffusion_model."
-"""Of the names in a delta: ComfyUI's, before our own."""
+"""Of the names in a delta: ComfyUI's, before our own or, of the parts of a fused matrix, those of diffusers."""
 _DIGESTS: dict[tuple[object, ...], str] = {}
 
 

@@ -90,3 +90,14 @@ def test_students_of_another_network_are_refused(base):
     del tensors["img_in.bias"]
     with pytest.raises(WeightsError, match=r"missing: 1 \(img_in.bias\)"):
         split(tensors, base, rank=4)
+
+
+def test_what_is_held_worst_is_named_as_the_file_has_it(base):
+    for name, told in (
+        ("double_blocks.0.img_attn.qkv.weight", "transformer_blocks.0.attn.to_k.weight"),
+        ("double_blocks.0.img_mlp.0.weight", "double_blocks.0.img_mlp.0.weight"),
+    ):
+        tensors = {each: read_tensor(source).clone() for each, source in base.tensors.items()}
+        rows = tensors[name][48:96]  # of k, where it is q, k and v
+        rows += torch.randn(rows.shape, generator=torch.Generator().manual_seed(0))
+        assert split(tensors, base, rank=1).worst[1] == told
