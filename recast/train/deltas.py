@@ -36,10 +36,7 @@ class Split:
     rank: int = 0  # the largest of its pairs
     changed: float = 0.0  # squared length of the whole change
     left: float = 0.0  # and of what the tensors, rounded as they are, do not hold of it
-    worst: tuple[float, str] = (
-        0.0,
-        "",
-    )  # relative error and name of what is held worst: a module as the file has it, and leaf
+    worst: tuple[float, str] = (0.0, "")  # relative error and name of what is held worst, by the file's modules
     _tails: list[Tensor] = field(default_factory=list)
 
     @property
