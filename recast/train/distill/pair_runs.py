@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import time
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -23,6 +24,8 @@ from recast.train.flow_stage import FlowStage
 from recast.train.journal import Journal
 from recast.train.parallel import Ranks
 
+log = logging.getLogger(__name__)
+
 TRAIN, HELD_OUT = "train", "held-out"
 """The folders of a run: pairs of examples, and of examples that are never trained on."""
 JUDGED_AT_ONCE = 16
@@ -42,7 +45,8 @@ def write_pairs(
 
     Goes on where an earlier call stopped, and makes held-out pairs if that made none. It is over when there are
     `settings.count` pairs, or after `run.minutes` of all calls, by the journal in `place`, in which loading and the
-    held-out pairs count; at least one shard is written. All processes call it.
+    held-out pairs count; at least one shard is written. Pairs of an earlier version, which do not say what chose them,
+    are warned of. All processes call it.
     Raises ConfigError for settings that do not fit, and for other held-out examples than those that are written; and
     whatever `pair_writing.write` raises.
     """
@@ -68,6 +72,7 @@ def write_pairs(
     require_apart(chosen, there, place)
     told = Journal(place, ranks)
     examples = chosen.loader(ranks, told.event)
+    _warn_of_earlier(place, pair_writing.asked_by(reading))
     is_new = not (place / TRAIN / MANIFEST).is_file()
     if not is_new:  # other examples are refused before any are held out beside them
         examples.load_state(Manifest.read(place / TRAIN).stream)
@@ -136,6 +141,19 @@ def judged_by(place: Path | None, makers: Mapping[str, str]) -> list[PairBatch]:
 def require_apart(examples: Examples, judged: Sequence[PairBatch], place: Path | None) -> None:
     """Raises ConfigError where one of the pairs that judge, of the run in `place`, is of an example trained on."""
     examples.require_apart((name for batch in judged for name in batch.ids), f"pairs={str(place)!r}")
+
+
+def _warn_of_earlier(place: Path, asking: Mapping[str, Any]) -> None:
+    """Say which pairs of a run do not tell what chose them, of what the command line asks for now."""
+    began = [each for each in (TRAIN, HELD_OUT) if (place / each / MANIFEST).is_file()]
+    earlier = [each for each in began if not Manifest.read(place / each).asked_by]
+    if earlier:
+        log.warning(
+            "pairs of an earlier version place=%s folders=%s not_noted=%s; see that these are set as they were",
+            place,
+            ",".join(earlier),
+            ",".join(asking),
+        )
 
 
 def _judging(settings: PairSettings, apart: Sequence[Batch]) -> PairSettings:

@@ -7,7 +7,6 @@ are the same.
 from __future__ import annotations
 
 import json
-import logging
 import os
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
@@ -39,8 +38,6 @@ from recast.weights.files import TensorFile
 from recast.weights.reading import load_into
 from recast.weights.writing import DTYPE_NAMES, tensor_bytes
 from recast.world.folder import write_whole
-
-log = logging.getLogger(__name__)
 
 CHOOSING = (
     "edit", "text_to_image", "keep", "reverse", "uses", "context_dropout", "keep_instructions",
@@ -210,12 +207,8 @@ def _started(place: Path, fresh: Manifest, settings: PairSettings) -> Manifest:
 def require_same_settings(place: Path, found: Manifest, settings: PairSettings, asking: Mapping[str, Any]) -> None:
     """Raises ConfigError where the pairs of a folder were made by other settings than these, whatever their count.
 
-    asking: `asked_by`; a folder of an earlier version does not say what of it chose its pairs, which is warned of.
+    asking: `asked_by`; of it a folder of an earlier version says nothing, and nothing is compared.
     """
-    if not found.asked_by:
-        log.warning(
-            "%s: an earlier version began it, and did not note %s; see that they stay", place, ", ".join(asking)
-        )
     said = {**_said(settings), **asking}
     there = {**asking, **completed(found.settings, settings), **found.asked_by}
     apart = [f"{name} {there[name]!r} there, {said[name]!r} here" for name in said if there[name] != said[name]]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import shutil
 from dataclasses import replace
 from pathlib import Path
@@ -114,6 +115,22 @@ def test_held_out_pairs_are_those_asked_for_or_the_run_is_refused(
         go_on(pairs(2, first=90), replace(of, training=replace(of.training, keep=0.0)))
     go_on(pairs(2, first=90), of)
     assert (tmp_path / "held-out" / "manifest.json").read_bytes() == before
+
+
+def test_pairs_of_an_earlier_version_are_warned_of_once_a_call(
+    tmp_path: Path, clock: Clock, caplog: pytest.LogCaptureFixture
+):
+    next(pair_runs.write_pairs(told(), "a model", tmp_path))
+    assert not caplog.records
+    for folder, folders in (("held-out", "held-out"), ("train", "train,held-out")):
+        path = tmp_path / folder / "manifest.json"
+        said = json.loads(path.read_text())
+        del said["asked_by"]
+        path.write_text(json.dumps(said))
+        next(pair_runs.write_pairs(told(), "a model", tmp_path))
+        (record,) = caplog.records
+        assert f"place={tmp_path} folders={folders} not_noted=training.edit," in record.getMessage()
+        caplog.clear()
 
 
 def test_held_out_pairs_that_are_missing_are_made(tmp_path: Path, clock: Clock):
