@@ -122,8 +122,8 @@ def test_pairs_of_an_earlier_version_are_warned_of_once_a_call(
 ):
     next(pair_runs.write_pairs(told(), "a model", tmp_path))
     assert not caplog.records
-    for folder, folders in (("held-out", "held-out"), ("train", "train,held-out")):
-        path = tmp_path / folder / "manifest.json"
+    for of, folders in (("held-out", "held-out"), ("train", "train,held-out")):
+        path = tmp_path / of / "manifest.json"
         said = json.loads(path.read_text())
         del said["asked_by"]
         path.write_text(json.dumps(said))
