@@ -3,7 +3,7 @@
 import json
 import os
 import signal
-from dataclasses import replace
+from dataclasses import fields, replace
 from itertools import islice
 
 import pytest
@@ -118,6 +118,30 @@ def test_a_folder_that_does_not_say_how_it_was_asked_is_gone_on_with(whole, tmp_
     assert len(Pairs(tmp_path, batch=4)) == 12
     assert written(tmp_path, replace(TOLD, count=16)) == [16]
     assert "asked_by" not in json.loads((tmp_path / "manifest.json").read_text())
+
+
+OTHERS = {
+    "edit": 0.4, "text_to_image": 0.4, "keep": 0.1, "reverse": 0.2, "uses": 2, "context_dropout": 0.1,
+    "keep_instructions": ("leave it",), "conditioning": "channels", "context_offset": False,
+}  # fmt: skip
+OWN = {
+    "text_dropout", "kept_encodings", "times", "mask_weight", "train_text", "text_rate", "guidance", "guidance_loss",
+    "guidance_loss_ramp",
+}  # fmt: skip
+"""Of a student's training, or of memory: no pair depends on them."""
+
+
+def test_every_setting_of_training_chooses_what_is_asked_or_is_a_students_own():
+    assert set(pair_writing.CHOOSING) == OTHERS.keys()
+    assert {each.name for each in fields(FlowTraining)} == OTHERS.keys() | OWN
+
+
+@pytest.mark.parametrize("name", OTHERS)
+def test_a_folder_is_not_gone_on_with_by_another_choice(name, whole):
+    made = reading()
+    made.training = replace(ASKED, **{name: OTHERS[name]})
+    with pytest.raises(ConfigError, match=rf"training\.{name} .* there, .* here"):
+        next(write(teacher(), made, Stream(ALONE), whole, replace(TOLD, count=16)))
 
 
 def test_what_is_known_of_an_edit_is_read_back(tmp_path, monkeypatch):
