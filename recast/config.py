@@ -99,6 +99,11 @@ class AutoencoderConfig:
         """Pixels per latent, along one side."""
         return 2 ** (len(self.ch_mult) - 1)
 
+    @property
+    def pixels_per_token(self) -> int:
+        """Pixels along one side of a token, which is two by two latents."""
+        return 2 * self.downscale
+
 
 @dataclass(frozen=True, kw_only=True)
 class TextConfig:
@@ -182,7 +187,7 @@ class ModelConfig:
     @property
     def pixels_per_token(self) -> int:
         """Pixels along one side of a token: the multiple every width and height must have."""
-        return 2 * self.autoencoder.downscale
+        return self.autoencoder.pixels_per_token
 
 
 KONTEXT_SIZES = (

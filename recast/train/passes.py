@@ -96,7 +96,7 @@ class PassMaker:
             )
         mask = None
         if any(use.has_mask for use in uses) and batch.masks is not None:
-            known = objective.token_mask(batch.masks, 2 * self.autoencoder.config.downscale)
+            known = objective.token_mask(batch.masks, self.autoencoder.config.pixels_per_token)
             empty = torch.zeros_like(known[0])
             mask = torch.stack([known[use.example] if use.has_mask else empty for use in uses]).to(self.device)
         return Pass(
@@ -113,7 +113,7 @@ class PassMaker:
     def _tokens(self, batch: Batch, slot: int, examples: Sequence[int]) -> Slot:
         pictures = batch.target if slot == TARGET else batch.contexts[slot]
         height, width = pictures.shape[-2:]
-        side = 2 * self.autoencoder.config.downscale
+        side = self.autoencoder.config.pixels_per_token
         row, grid = {example: row for row, example in enumerate(examples)}, (height // side, width // side)
         if self.training.kept_encodings:
             return Slot(torch.cat([self._remembered(pictures[example]) for example in examples]), row, grid)

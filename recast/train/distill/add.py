@@ -80,7 +80,7 @@ class AddStage(AdversarialStage[PixelPart, AddSettings]):
         critic.check_heads(heads.taps, settings.heads.of(features.depth))
         if settings.distill:
             score.check(teacher, settings.distill_weighting)
-        self._token_px = 2 * reading.autoencoder.config.downscale
+        self._token_px = reading.autoencoder.config.pixels_per_token
         if settings.crop_px is not None and settings.crop_px % self._token_px:
             raise ConfigError(
                 f"crop_px={settings.crop_px}: whole tokens of {self._token_px} pixels needed; try "

@@ -169,7 +169,7 @@ def _require_same_held_out(
 
     reading: what turns the examples into what is asked.
     """
-    side = 2 * reading.autoencoder.config.downscale
+    side = reading.autoencoder.config.pixels_per_token
     was = Counter((name, batch.each.grid) for batch in there for name in batch.ids)
     asked: Counter[tuple[str, tuple[int, int]]] = Counter()
     for batch in apart:
