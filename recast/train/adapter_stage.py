@@ -46,7 +46,7 @@ class AdapterStage(FlowStage):
         found = []
         for batches, is_known in ((self.panel, True), (self.prompts, False)):
             for batch in batches:
-                for use, made in self.answers(batch, validation.one_each(fixed(batch))):
+                for use, made in self.answers(batch, validation.one_each(fixed(batch, self.training))):
                     contexts = tuple(picture_of(batch, slot, use.example) for slot in use.contexts)
                     answer = picture_of(batch, use.target, use.example) if is_known else None
                     found.append((Ask(prompt=use.prompt, contexts=contexts, answer=answer), made))

@@ -53,7 +53,7 @@ class FlowStage:
 
     flow: on its device, wrapped for its processes (`parallel.wrap`), so is the network of `text` if it is trained.
     autoencoder: frozen. text: a ByteT5 where it is trained. adapters: what of the flow is trained and saved in its
-    place, if not all of it. held_out: batches that are never trained on, judged as edits and as text to image.
+    place, if not all of it. held_out: batches that are never trained on, judged as `uses.fixed` says.
     panel: batches that sample grids are made of. Both are the same in all processes.
     Raises ConfigError where these do not fit each other.
     """
@@ -173,7 +173,7 @@ class FlowStage:
         if not self.held_out:
             return {}
         with self._judging():
-            passes = [each for batch in self.held_out for each in self.passes(batch, fixed(batch))]
+            passes = [each for batch in self.held_out for each in self.passes(batch, fixed(batch, self.training))]
             return validation.measure(passes, self.errors, self.ranks, self.device)
 
     def samples(self) -> Mapping[str, np.ndarray]:
@@ -186,7 +186,7 @@ class FlowStage:
                 truth=picture_of(batch, use.target, use.example),
             )
             for batch in self.panel
-            for use, result in self.answers(batch, validation.one_each(fixed(batch)))
+            for use, result in self.answers(batch, validation.one_each(fixed(batch, self.training)))
         ]
         return {"panel": validation.draw_panel(rows)} if rows else {}
 

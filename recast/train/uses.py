@@ -134,14 +134,16 @@ def plan(batch: Batch, training: FlowTraining, seed: int) -> list[Use]:
     ]
 
 
-def fixed(batch: Batch) -> list[Use]:
-    """Every example as an edit, if it has an instruction, and as text to image, if its target has a caption."""
+def fixed(batch: Batch, training: FlowTraining) -> list[Use]:
+    """What a run is judged by: every example as an edit, if it has an instruction, and as text to image, if its target
+    has a caption; as neither where the run does not train that.
+    """
     found = []
     for example in range(len(batch.ids)):
         instruction, caption = batch.instructions[example], batch.captions[example][-1]
-        if batch.contexts and instruction is not None:
+        if training.edit and batch.contexts and instruction is not None:
             found.append(_edit(batch, example, instruction))
-        if caption is not None:
+        if _text_share(batch, training) and caption is not None:
             found.append(_text_to_image(batch, example, TARGET, caption))
     return found
 

@@ -75,7 +75,10 @@ def measure(
     Raises TrainingError where there is nothing to judge.
     """
     if not passes:
-        raise TrainingError("held_out: no example can be judged; examples with an instruction or a caption needed")
+        raise TrainingError(
+            "held_out: no example can be judged; examples with an instruction where training.edit is above 0, or with "
+            "a caption where training.text_to_image is, needed; set data.held_out=0 to judge nothing"
+        )
     sums = {name: torch.zeros(2, dtype=torch.float64) for name in _names(passes)}
     for has_context in (True, False):  # together: sharded networks are gathered more often for a context
         alike = [each for each in passes if (each.context is not None) == has_context]

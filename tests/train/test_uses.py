@@ -91,7 +91,7 @@ def test_an_example_with_nothing_to_train_is_named():
 
 
 def test_fixed_uses_judge_each_example_as_edit_and_from_its_caption():
-    uses = fixed(pairs(2))
+    uses = fixed(pairs(2), FlowTraining())
     assert [(use.example, use.kind, use.prompt) for use in uses] == [
         (0, "edit", "make it red"),
         (0, "text_to_image", "a red square"),
@@ -100,12 +100,23 @@ def test_fixed_uses_judge_each_example_as_edit_and_from_its_caption():
     ]
 
 
+def test_a_run_is_judged_by_what_it_trains():
+    """Captions that it never reads would be half of its held-out loss, and never learned."""
+    kinds = {
+        name: {use.kind for use in fixed(pairs(2), FlowTraining(**{name: 0}))} for name in ("edit", "text_to_image")
+    }
+    assert kinds == {"edit": {"text_to_image"}, "text_to_image": {"edit"}}
+    alone = fixed(pairs(2, contexts=0), FlowTraining(text_to_image=0))
+    assert {use.kind for use in alone} == {"text_to_image"}  # as which it is trained, see `plan`
+    assert fixed(pairs(2), FlowTraining(edit=0, text_to_image=0, keep=1)) == []
+
+
 def test_an_edit_that_ends_where_it_begins_is_known_by_its_pictures():
     batch = pairs(3, contexts=2)
     target = batch.target.clone()
     target[1] = batch.contexts[1][1]
     batch = replace(batch, target=target, bases=(1,) * 3)
-    edits = [use for use in fixed(batch) if use.kind == "edit"]
+    edits = [use for use in fixed(batch, FlowTraining()) if use.kind == "edit"]
     assert [use.is_copy for use in edits] == [False, True, False]
     kept = plan(batch, FlowTraining(edit=0, text_to_image=0, keep=1), 0)
     assert [(use.target, use.base) for use in kept] == [(1, 1)] * 3

@@ -202,7 +202,7 @@ class GuidanceStage:
         found: list[tuple[Use, np.ndarray]] = []
         with torch.no_grad():
             for batch in self.reading.panel:
-                for each in self.reading.passes(batch, fixed(batch)):
+                for each in self.reading.passes(batch, fixed(batch, self.reading.training)):
                     tokens = validation.walk(each, velocity_of(each, guidance), sampling, self.reading.device)
                     found += zip(each.uses, self.reading.pictures(tokens, each.grid), strict=True)
         return found
@@ -286,7 +286,7 @@ class GuidanceStage:
             seen[key] = [(float(own.mean(dim=1).sum()), len(own)) for own in found]
             return torch.stack(found).mean(dim=0)
 
-        passes = [each for batch in reading.held_out for each in reading.passes(batch, fixed(batch))]
+        passes = [each for batch in reading.held_out for each in reading.passes(batch, fixed(batch, reading.training))]
         found = validation.measure(passes, distances, reading.ranks, reading.device)
         every = {key: value for own in reading.ranks.gather(seen) for key, value in own.items()}
         by_scale = [

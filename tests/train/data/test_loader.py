@@ -12,7 +12,7 @@ from recast.train.data.loader import Loader, collated
 from recast.train.data.mixture import Mixture
 from recast.train.data.world import WorldSource
 from recast.train.parallel import ALONE, Ranks
-from recast.train.uses import fixed
+from recast.train.uses import FlowTraining, fixed
 from tests.train.data.sets import Memory, memory, picture
 
 SIZES = ((32, 32), (64, 32))
@@ -59,7 +59,7 @@ def test_masks_stay_where_other_examples_of_the_batch_have_none():
     batch = collated([examples[0], replace(examples[1], mask=mask), examples[2]], (0, 1, 2), 3)
     assert batch.masks is not None
     assert (batch.masks[1, 0].numpy() == mask).all()
-    assert [use.has_mask for use in fixed(batch) if use.kind == "edit"] == [False, True, False]
+    assert [use.has_mask for use in fixed(batch, FlowTraining()) if use.kind == "edit"] == [False, True, False]
     assert collated(examples, (0, 1, 2), 3).masks is None
 
 
