@@ -21,15 +21,12 @@ from typing import Literal
 import numpy as np
 
 from recast.quality.distributions import kernel_distance, ratio, scaled, spread
-from recast.quality.statistics import Interval, cluster_bootstrap, paired_difference, wilson
+from recast.quality.statistics import FEWEST, Interval, cluster_bootstrap, paired_difference, wilson
 
 COLUMNS = ("instruction", "consistency", "kept", "text")
 WITHIN, FEWER, FASTER, DIVERSE = -0.03, 12.0, 10.0, 0.9
 LEAST = 3
 """Base pictures that a distance of distributions needs."""
-FEWEST = 5
-"""Base pictures that a verdict needs: of normal values, 95 % intervals of 2, 3, 4 and 5 hold the mean in 51, 75, 87 and
-92 of 100 cases (`cluster_bootstrap`, 1500 draws each)."""
 UNKNOWN = Interval(math.nan, None, None)
 Verdict = Literal["met", "missed", "open"]
 

@@ -17,6 +17,9 @@ from recast.errors import InputError
 
 EXACT = 13  # clusters whose signs are all tried, not sampled
 CHUNK = 1_000_000  # draws held at once
+FEWEST = 5
+"""Clusters that a verdict needs: of normal values, 95 % intervals of 2, 3, 4 and 5 hold the mean in 51, 75, 87 and 92
+of 100 cases (`cluster_bootstrap`, 1500 draws each)."""
 
 
 class Interval(NamedTuple):
