@@ -97,6 +97,7 @@ def delta(
     base: Path | str,
     config: ModelConfig,
     rank: int = 64,
+    rank_is: str = "",
     most_error: float = 0.1,
     take: Take = "averaged",
     dtype: torch.dtype = torch.bfloat16,
@@ -110,8 +111,9 @@ def delta(
     out: a .safetensors file; in the folder of the base, or in the package beside `nano`, `recast.load` reads it as a
     model. flow: where the student is (see above). base: the model it was made from, a name or a path. config: of the
     student, as `assemble` takes it. rank: of each pair; a change of that rank or less, as low-rank adapters make it, is
-    held but for rounding to `dtype`. most_error: the largest share of the change's length that may be lost. about: JSON
-    data for the header. variant: of the base, where its files do not tell. device: where the decompositions are done.
+    held but for rounding to `dtype`. rank_is: where it was not asked for, what it is, for the error. most_error: the
+    largest share of the change's length that may be lost. about: JSON data for the header. variant: of the base, where
+    its files do not tell. device: where the decompositions are done.
     Raises WeightsError for a student of another network and for one that a delta of this rank does not hold.
     """
     if not (isinstance(rank, int) and rank >= 1):
@@ -129,9 +131,10 @@ def delta(
     made = split(trained, under, rank=rank, dtype=dtype, device=device)
     if made.error > most_error:
         raise WeightsError(
-            f"rank={rank}: leaves {made.error:.3f} of the student's change, {made.worst[0]:.3f} of {made.worst[1]}; "
-            f"at most most_error={most_error:g} accepted; pass rank={made.rank_for(most_error)}, a higher most_error "
-            "once its pictures were judged, or write a whole model"
+            f"rank={rank}{rank_is and f' ({rank_is})'}: leaves {made.error:.3f} of the student's change, "
+            f"{made.worst[0]:.3f} of {made.worst[1]}; at most most_error={most_error:g} accepted; pass "
+            f"rank={made.rank_for(most_error)}, a higher most_error once its pictures were judged, or write a "
+            "whole model"
         )
     kept = {"worst": {made.worst[1]: round(made.worst[0], 6)}, **(about or {})}
     said = replace(said, rank=made.rank, error=round(made.error, 6), about=kept)

@@ -228,6 +228,22 @@ def test_adapters_are_folded_and_written_beside_and_a_delta_holds_them_by_their_
     assert held.error < 0.01  # of bf16
 
 
+def test_a_delta_has_the_rank_of_the_adapters_or_the_usual_and_an_error_says_which(
+    distil: Distil, pairs: Path, direct: Path, teacher: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+):
+    def said(run: Path) -> str:
+        place = ["--run", str(run), "--base", str(teacher), "--out", str(tmp_path / "delta.safetensors")]
+        assert main(["distill", "export", *place, "--delta"]) != 0
+        return capsys.readouterr().err
+
+    assert "rank=16 (the usual): leaves 0." in said(direct)
+    adapted = distil("direct", "--pairs", pairs, "--lora", "2", name="adapted")
+    begun = tmp_path / "begun-elsewhere"  # adapters over another student, its checkpoints gone
+    shutil.copytree(adapted / "weights", begun / "weights")
+    shutil.copy(direct / "weights" / "flow.safetensors", begun / "weights")
+    assert "rank=2 (of the run's adapters alone): leaves 0." in said(begun)
+
+
 def test_a_blind_discriminator_ends_the_run_and_leaves_the_student(
     distil: Distil, direct: Path, pairs: Path, capsys: pytest.CaptureFixture[str]
 ):

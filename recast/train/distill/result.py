@@ -22,14 +22,14 @@ from recast.train import adapters, export, state
 from recast.train.card import Card, page
 from recast.train.distill import pair_writing
 from recast.train.distill.student import SamplerName
-from recast.weights.files import arriving
+from recast.weights.files import arriving, read_header
 from recast.weights.reading import read_tensor
 
 FLOW, ADAPTER = "flow.safetensors", "adapter.safetensors"
 ENCODER_FILES = (".json", ".safetensors", ".txt", ".model")
 """Endings of the files of published encoders and tokenizers."""
 RANK = 16
-"""Of a delta of a student that was trained whole, where none is asked for."""
+"""Of a delta, where none is asked for and no adapters tell one."""
 
 
 def few_step(
@@ -163,18 +163,32 @@ def _link(file: Path, place: Path) -> None:
 def delta(run: Path, base: str, out: Path, *, rank: int | None = None) -> Path:
     """Write what the student of a run that is over changes of `base`, as one file (`export.delta`).
 
-    rank: of its pairs; without one that of the run's adapters, which then are held but for rounding, or RANK.
-    Raises WeightsError for a base with other encoders than the student's teacher had.
+    rank: of its pairs; without one that of the run's adapters, or RANK. By that of the adapters, a student is held but
+    for rounding if the run began with its teacher; what another beginning (`--init`) had changed may need a higher one.
+    Raises WeightsError for a base with other encoders than the student's teacher had, and what `export.delta` raises.
     """
     found = published(run)
     config = weights.read_config(found)
     _require_encoders(run, base)
+    whose = ""
     if rank is None:
-        lora = said["settings"]["stage"]["lora"] if (said := _said(run)) else None
-        rank = lora["rank"] if lora else RANK
+        of_adapters = _adapters_rank(run)
+        rank, whose = (RANK, "the usual") if of_adapters is None else (of_adapters, "of the run's adapters alone")
     made = _made(run)
     card = Card(summary=_summary(config, base), made=made)
-    return export.delta(out, flow=found / FLOW, base=base, config=config, rank=rank, about=dict(made), card=card).path
+    return export.delta(
+        out, flow=found / FLOW, base=base, config=config, rank=rank, rank_is=whose, about=dict(made), card=card
+    ).path
+
+
+def _adapters_rank(run: Path) -> int | None:
+    """The rank of a run's adapters, by their file or its newest checkpoint; None where neither tells of any."""
+    file = run / "weights" / ADAPTER
+    if file.is_file():
+        return int(json.loads(read_header(file).metadata["recast"])["rank"])
+    said = _said(run)
+    lora = said["settings"]["stage"]["lora"] if said else None
+    return int(lora["rank"]) if lora else None
 
 
 def _summary(config: ModelConfig, base: str) -> str:
