@@ -148,7 +148,7 @@ class FlowStage:
 
     def works(self, batch: Batch) -> list[tuple[Use, cost.Work]]:
         """Of the same, use by use."""
-        side = 2 * self.autoencoder.config.downscale
+        side = self.autoencoder.config.pixels_per_token
         tokens = [
             picture.shape[-2] // side * (picture.shape[-1] // side) for picture in (*batch.contexts, batch.target)
         ]
