@@ -19,7 +19,7 @@ SRGB_CICP = bytes([1, 13, 0, 1])
 COLOURS = (b"cICP", b"iCCP", b"sRGB", b"gAMA", b"cHRM")  # in the order in which a reader has to heed them
 SCREEN = (b"mDCV", b"cLLI")  # the screen that a cICP's colours were made on, and how bright they are
 ONCE = (b"IHDR", b"PLTE", b"tRNS", b"eXIf", b"pHYs", *COLOURS, *SCREEN)  # of two, readers take the first or the last
-LENGTHS = {b"cICP": 4, b"mDCV": 24, b"cLLI": 8, b"sRGB": 1, b"gAMA": 4, b"cHRM": 32}  # another length is damage
+LENGTHS = {b"cICP": 4, b"mDCV": 24, b"cLLI": 8, b"sRGB": 1, b"gAMA": 4, b"cHRM": 32, b"pHYs": 9}  # another is damage
 Chunk = tuple[bytes, bytes]  # name and content
 HEADER_END = len(SIGNATURE) + 25  # the header is one chunk of 13 bytes, always the first
 
@@ -106,14 +106,20 @@ def _found(data: bytes) -> tuple[dict[bytes, bytes], list[str]]:
         passed.add(name)
         if name not in ONCE:
             continue
-        if is_late or name in found:
+        if len(content) != LENGTHS.get(name, len(content)) or (name == b"sRGB" and content[0] > 3):
+            disputed.append(f"{name.decode()}: is damaged, and passed over: readers disagree")
+        elif not is_late and name not in found:
+            found[name] = content
+        elif name != b"pHYs" or _side_of(content) != _side_of(found.get(name, bytes(9))):
             said = "a second such chunk, or one behind the pixels or their palette"
             disputed.append(f"{name.decode()}: {said}: readers disagree")
-        elif len(content) != LENGTHS.get(name, len(content)) or (name == b"sRGB" and content[0] > 3):
-            disputed.append(f"{name.decode()}: is damaged, and passed over: readers disagree")
-        else:
-            found[name] = content
     return found, disputed
+
+
+def _side_of(density: bytes) -> float:
+    """How wide a pixel is by a pHYs chunk, to its height; one that says nothing is square."""
+    across, down = struct.unpack_from(">II", density)
+    return float(down / across) if across and down else 1.0
 
 
 def _gamma_and_primaries(found: Mapping[bytes, bytes]) -> list[str]:
