@@ -91,7 +91,7 @@ def _shapes(own: Sequence[Box]) -> Iterator[str]:
         if name == b"pasp":
             across, down = struct.unpack_from(">II", content)
             if across != down:
-                yield f"pixels that are not square ({across} to {down}) are passed over: taken as square"
+                yield f"pixels that are not square ({across} to {down}, as stored) are passed over: taken as square"
         elif name == b"clap":
             width, by, height, also_by, right, _, below, _ = struct.unpack_from(">IIIIiIiI", content)
             if right or below or any((width, height) != (by * w, also_by * h) for w, h in sizes):

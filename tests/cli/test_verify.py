@@ -78,7 +78,7 @@ def test_the_certificate_may_lie_elsewhere(file: str, recast: Recast, capsys: py
 
 def test_what_a_source_says_and_nobody_heeds_is_a_warning(recast: Recast, capsys: pytest.CaptureFixture[str]) -> None:
     Image.open("before.png").save("oblong.png", dpi=(72, 144))
-    warning = "pixels that are not square (72 to 144) are passed over: taken as square"
+    warning = "pixels that are not square (72 to 144, as stored) are passed over: taken as square"
     assert recast("verify", "oblong.png", "merged.png") == 0
     said = capsys.readouterr()
     assert said.out.startswith("kept: ")

@@ -66,7 +66,7 @@ def test_pixels_that_are_not_square_are_said():
     data = encoded()
     at = data.index(b"pixi")  # a property of as many bytes
     wide, square = (data[:at] + b"pasp" + struct.pack(">II", *sides) + data[at + 12 :] for sides in ((2, 1), (3, 3)))
-    assert "not square (2 to 1)" in read_original(wide).disputed[0]
+    assert "not square (2 to 1, as stored)" in read_original(wide).disputed[0]
     assert read_original(square).disputed == ()
 
 

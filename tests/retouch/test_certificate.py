@@ -32,9 +32,13 @@ GREY = icc(b"GRAY", b"XYZ ", kTRC=b"curv" + struct.pack(">4xIH", 1, 563))
 SUPPORT = np.zeros((HEIGHT, WIDTH), bool)
 SUPPORT[5:15, 10:30] = True
 SRGB_CICP = (b"cICP", bytes([1, 13, 0, 1]))
-COLOUR_SPACE, INTEROPERABILITY = ExifTags.Base.ColorSpace, ExifTags.IFD.Interop
+COLOUR_SPACE, INTEROPERABILITY, GAMMA = ExifTags.Base.ColorSpace, ExifTags.IFD.Interop, 0xA500
+SIZE = (ExifTags.Base.ExifImageWidth, ExifTags.Base.ExifImageHeight)
+INNER = (COLOUR_SPACE, INTEROPERABILITY, GAMMA, *SIZE)
+EMPTY = (TiffImagePlugin.IFDRational(0, 0),)
 ADOBE = {COLOUR_SPACE: 0xFFFF, INTEROPERABILITY: {1: "R03"}}
 TURNED = b"MM\0*\0\0\0\x08\0\1\1\x12\0\3\0\0\0\1\0\3\0\0"  # EXIF: upside down
+SQUARE = struct.pack(">2IB", 2835, 2835, 1)  # pHYs
 RED_WHITE = TURNED.replace(b"\1\x12\0\3\0\0\0\1\0\3\0\0", b"\1\x3e\0\2\0\0\0\4red\0" + bytes(4))  # in words
 
 
@@ -70,11 +74,15 @@ def written(picture: Original, *chunks: tuple[bytes, bytes]) -> bytes:
     return png.inserted(file.getvalue(), [png.chunk(*each) for each in chunks])
 
 
+def sized(width: int, height: int = HEIGHT) -> dict[int, int]:
+    return dict(zip(SIZE, (width, height), strict=True))
+
+
 def exif(tags: Mapping[int, Any]) -> Image.Exif:
-    """EXIF with tags, of which COLOUR_SPACE and INTEROPERABILITY lie in folders of their own."""
+    """EXIF with tags, of which those of INNER lie in a folder of their own."""
     made = Image.Exif()
-    made.update({tag: value for tag, value in tags.items() if tag not in (COLOUR_SPACE, INTEROPERABILITY)})
-    inner = {tag: value for tag, value in tags.items() if tag in (COLOUR_SPACE, INTEROPERABILITY)}
+    made.update({tag: value for tag, value in tags.items() if tag not in INNER})
+    inner = {tag: value for tag, value in tags.items() if tag in INNER}
     if inner:
         made[ExifTags.IFD.Exif] = inner
     return made
@@ -369,6 +377,11 @@ class TestVerify:
             ([(b"eXIf", TURNED)], [(b"eXIf", TURNED.replace(b"\1\0\3", b"\1\0\1"))], "eXIf: a second"),
             ([(b"eXIf", b"cut")], [], "EXIF cannot be read"), ([(b"iDOT", bytes(28))], [], "further pictures"),
             ([(b"pHYs", bytes(8) + b"\0")], [(b"pHYs", struct.pack(">2IB", 1, 2, 0))], "pHYs: a second"),
+            ([(b"pHYs", SQUARE)], [(b"pHYs", SQUARE)], None), ([], [(b"pHYs", SQUARE)], None),
+            ([(b"pHYs", struct.pack(">2IB", 1, 0, 0))], [(b"pHYs", SQUARE)], None),
+            ([], [(b"pHYs", struct.pack(">2IB", 1, 2, 0))], "pHYs: a second"),
+            ([(b"pHYs", struct.pack(">2IB", 1, 2, 0))], [], "not square (1 to 2, as stored)"),
+            ([(b"pHYs", SQUARE + b"\0")], [], "pHYs: is damaged"),
             ([(b"bKGD", bytes(6))], [], None), ([(b"gAMA", struct.pack(">I", 45_455))], [], None),
         ],
     )  # fmt: skip
@@ -412,10 +425,22 @@ class TestVerify:
             ("TIFF", None, {319: (0.64, 0.33, 0.21, 0.71, 0.15, 0.06)}, {}, "PrimaryChromaticities"),
             ("WEBP", None, {318: (0.3457, 0.3585)}, {}, "WhitePoint"),
             ("PNG", None, {}, {"dpi": (72, 144)}, "not square (72"), ("PNG", None, {}, {"dpi": (72, 72)}, None),
-            ("JPEG", None, {}, {"dpi": (204, 98)}, "not square (204 to 98)"),
-            ("TIFF", ICC, {}, {"dpi": (204, 98)}, "not square"), ("WEBP", None, {282: 72, 283: 36}, {}, "not square"),
-            ("WEBP", None, {282: 300, 283: 300}, {}, None), ("WEBP", None, {282: 300, 283: 0}, {}, None),
-            ("WEBP", None, {}, {"exif": b"Exif\0\0" + RED_WHITE}, "EXIF cannot be read"),
+            ("JPEG", None, {}, {"dpi": (204, 98)}, "not square (204 to 98, as stored)"),
+            ("PNG", None, {}, {"dpi": (72, 80)}, "not square"), ("TIFF", ICC, {}, {"dpi": (204, 98)}, "not square"),
+            ("TIFF", None, {282: 300, 283: 0}, {}, None),
+            ("TIFF", None, {282: 300, 283: 150, 296: 1}, {}, "not square (300"),
+            ("JPEG", None, {282: 144, 283: 72, 296: 2} | sized(WIDTH // 2), {}, "not square (144"),
+            ("JPEG", None, {282: 144, 283: 72, 296: 2} | sized(WIDTH), {}, None),  # as a telephone may
+            ("JPEG", None, {282: 144, 283: 72, 296: 3} | sized(WIDTH // 2), {}, None),
+            ("WEBP", None, {282: 144, 283: 144, 296: 2} | sized(WIDTH // 2, HEIGHT // 2), {}, None),
+            ("WEBP", None, {282: 72, 283: 36}, {}, None),
+            ("WEBP", None, {COLOUR_SPACE: 0xFFFF, INTEROPERABILITY: {1: "R98"}}, {}, None),
+            ("WEBP", None, {INTEROPERABILITY: {1: "R03"}}, {}, "Adobe RGB"),
+            ("WEBP", None, {COLOUR_SPACE: 0xFFFF, INTEROPERABILITY: {1: b"R03\0"}}, {}, "Adobe RGB"),
+            ("WEBP", None, {GAMMA: 1.0}, {}, "gamma 1 of EXIF"), ("WEBP", None, {GAMMA: 2.2}, {}, None),
+            ("WEBP", None, {318: EMPTY * 2, 319: EMPTY * 6, GAMMA: 0.0, 301: (0,) * 768}, {}, None),
+            ("WEBP", None, {318: (0.0,) * 2}, {}, None), ("WEBP", ICC, {GAMMA: 1.0}, {}, None),
+            ("WEBP", None, {}, {"exif": b"Exif\0\0" + RED_WHITE}, "WhitePoint cannot be read"),
         ],
     )  # fmt: skip
     def test_nor_is_one_of_another_look_by_exif_tiff_or_density(self, kind, profile, tags, options, found):
