@@ -181,6 +181,26 @@ def test_only_local_edits_with_something_to_change_have_an_inside(steps_quality:
     assert (steps_quality.inside(local, large) == grey(100, 7)).all()
 
 
+def test_the_inside_is_where_the_answer_differs_from_the_picture_that_is_changed(
+    steps_quality: ModuleType, tmp_path: Path
+):
+    other, one = edits_of_a_square(tmp_path, [grey(100, 150), grey(110, 150)]).items
+    (turn,) = one.turns
+    picture = np.full((SIDE, SIDE, 3), 7, np.uint8)
+    both = replace(one, contexts=(*other.contexts, *one.contexts), turns=(replace(turn, truth={"base": 1}),))
+    assert (steps_quality.inside(both, picture) == grey(110, 7)).all()
+
+
+def test_an_edit_of_more_than_half_of_a_picture_is_not_local(steps_quality: ModuleType, tmp_path: Path):
+    answers = [grey(100, 100) for _ in range(2)]
+    for answer, rows in zip(answers, (32, 38), strict=True):  # 50 and 59 %
+        answer[:rows] = 200
+    half, more = edits_of_a_square(tmp_path, [answers[0], answers[1] + np.uint8(10)]).items
+    picture = np.full((SIDE, SIDE, 3), 7, np.uint8)
+    assert (steps_quality.inside(half, picture)[32:] == 100).all()
+    assert steps_quality.inside(more, picture) is picture
+
+
 def test_a_picture_that_is_gone_does_not_count_and_one_that_failed_kept_nothing(
     steps_quality: ModuleType, tmp_path: Path
 ):

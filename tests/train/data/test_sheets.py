@@ -9,10 +9,12 @@ import pytest
 
 from recast.config import tiny
 from recast.errors import ConfigError
-from recast.train.data.sheets import PHRASES, SheetSource, colour_shown, in_colours, recoloured, scene
+from recast.pixels.lab import lab
+from recast.train.data.sheets import PHRASES, SheetSource, caption, colour_shown, in_colours, recoloured, scene
 from recast.train.examples import Examples, source
 from recast.train.presets import tiny_edit
-from recast.world.scene import BRIGHT, from_json
+from recast.world.draw import draw
+from recast.world.scene import BRIGHT, VARIANTS, from_json
 from recast.world.vocabulary import article
 
 WHAT = {"things": ("apple", "cup"), "colours": ("red", "green"), "size": (64, 64)}
@@ -46,6 +48,25 @@ def test_captions_say_which_picture_is_meant_and_fit_the_smallest_text_encoder()
     assert all(len(same) == 1 for same in pictures.values())
 
 
+NAMED = {
+    "white": (255, 255, 255), "pale blue": (225, 235, 250), "cream": (255, 240, 215), "pale mint": (220, 245, 228),
+    "pale pink": (250, 225, 235), "pale gray": (211, 211, 216), "lemon": (255, 247, 170), "sky blue": (180, 220, 250),
+    "mint": (190, 238, 218), "peach": (255, 208, 190), "lilac": (220, 205, 245), "gray": (176, 188, 200),
+    "slate": (100, 112, 130), "navy": (55, 65, 100), "dark teal": (60, 95, 92), "plum": (95, 70, 100),
+}  # fmt: skip
+"""What the words of captions mean, in sRGB."""
+
+
+def test_captions_name_the_ground_that_is_shown():
+    words = np.array(list(NAMED))
+    wanted = lab(np.array([list(NAMED.values())], np.uint8))[0]
+    for ground in range(VARIANTS):
+        shown = scene(ground, "apple", "red")
+        corner = lab(draw(shown, 64, 64)[:1, :1])[0, 0]
+        nearest = words[np.linalg.norm(wanted - corner, axis=1).argmin()]
+        assert caption(shown) == f"a red apple on {nearest}"
+
+
 def test_the_colour_that_a_picture_shows_is_the_nearest_true_one():
     """Whatever its ground: it is read where the colours differ, and nowhere else."""
     truths = in_colours(scene(3, "apple", "red"), ("red", "green", "blue"), (64, 64))
@@ -53,6 +74,8 @@ def test_the_colour_that_a_picture_shows_is_the_nearest_true_one():
     assert all(colour_shown(picture, truths) == colour for colour, picture in truths.items())
     mixed = np.where(part[..., None], truths["green"] * 0.6 + truths["blue"] * 0.4, 0).astype(np.uint8)
     assert colour_shown(mixed, truths) == "green"
+    cyan = np.full((64, 64, 3), (0, 255, 255), np.uint8)
+    assert colour_shown(cyan, truths) == "green"  # in CIELAB, as the eye has it; in RGB blue is nearer
     assert not np.array_equal(truths["red"], truths["blue"])
     assert np.array_equal(truths["red"][~part], truths["blue"][~part])
 
