@@ -354,6 +354,16 @@ def test_the_command_says_what_it_needs(argv: list[str], error: type[Exception])
 # What follows needs a browser.
 
 
+LOOKED_AWAY = """
+const decode = HTMLImageElement.prototype.decode;
+HTMLImageElement.prototype.decode = function () {
+  const decoded = decode.call(this);
+  window.dispatchEvent(new Event("blur"));
+  return decoded;
+};
+"""
+
+
 def test_a_rater_votes_by_keys_to_the_end(poll: Poll, tmp_path: Path) -> None:
     with browser.chromium(tmp_path / "profile") as driver, serving(poll) as server:
         from selenium.webdriver import ActionChains, Keys
@@ -379,6 +389,13 @@ def test_a_rater_votes_by_keys_to_the_end(poll: Poll, tmp_path: Path) -> None:
                 driver.execute_script("window.dispatchEvent(new Event('blur'))")  # the key is let go of elsewhere
                 assert not driver.execute_script(shown)
                 ActionChains(driver).key_up("s").key_up(Keys.SHIFT).perform()
+                driver.execute_script("window.fetch = () => Promise.reject(new Error('It is gone.'))")
+                ActionChains(driver).send_keys(Keys.ARROW_LEFT).perform()
+                said = "It is gone. Is the command still running? Load this page again."
+                wait.until(lambda d: d.find_element("id", "error").text == said)
+                driver.refresh()
+                wait.until(lambda d: d.find_element("css selector", "#answers button").is_enabled())
+                driver.execute_script(LOOKED_AWAY)  # from here on, while each pair of pictures is read
             key = [Keys.ARROW_LEFT, Keys.ARROW_DOWN, Keys.ARROW_RIGHT][i % 3]
             ActionChains(driver).send_keys(key).perform()
         wait.until(lambda d: "rating" in d.find_element("id", "summary").text)

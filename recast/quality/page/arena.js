@@ -14,15 +14,16 @@
     return data;
   };
   const fail = (error) => {
-    $("error").textContent = `${error.message}. Is the command still running? Load this page again.`;
+    $("error").textContent = `${error.message.replace(/\.$/, "")}. Is the command still running? Load this page again.`;
     $("error").hidden = false;
   };
   const ready = (is) => {
     isReady = is;
     for (const button of buttons) button.disabled = !is;
   };
+  const set = (element, source) => { if (element.getAttribute("src") !== source) element.src = source; };
   const put = async (element, source) => {
-    if (element.getAttribute("src") !== source) element.src = source;
+    set(element, source);
     await element.decode();
   };
   const show = async (next) => {
@@ -68,8 +69,8 @@
     }
   };
   const source = (is) => {
-    if (!question || question.done || !question.sources.length) return;
-    for (const side of ["left", "right"]) $(side).src = is ? question.sources[0] : question[side];
+    if (!isReady || !question.sources.length) return; // a picture that is being decoded fails if it is set again
+    for (const side of ["left", "right"]) set($(side), is ? question.sources[0] : question[side]);
   };
 
   for (const button of buttons) button.addEventListener("click", () => answer(button.dataset.answer));
