@@ -19,8 +19,9 @@ HELP = """Check that a merged picture is its source, byte for byte, outside the 
   recast verify photo.jpg merged.webp --json
 
 The certificate is read from RESULT, or from a file. Exit code 0: kept. 5: not kept, or RESULT carries no certificate;
-what differs is said all the same. 1: a file cannot be read, or the certificate is none. What reading SOURCE passed
-over is said on stderr: kept or not, some viewers may show SOURCE itself otherwise."""
+what differs is said all the same. 1: a file cannot be read, or the certificate is none. What SOURCE says of its own
+look and recast does not listen to is said on stderr, or as `source_warnings` of --json: kept or not, some viewers may
+show SOURCE otherwise."""
 
 
 def configure(parser: argparse.ArgumentParser) -> None:
@@ -57,10 +58,10 @@ def run(args: argparse.Namespace) -> int:
     if args.json:
         fields = None if certificate is None else {"note": certificate.note, "version": certificate.version}
         files = {"source": args.original, "result": args.result}
-        print_json({**files, "certificate": fields, **verdict.to_dict(), "warnings": source.warnings})
+        print_json({**files, "certificate": fields, **verdict.to_dict(), "source_warnings": source.unheeded})
     else:
         print("\n".join(_lines(verdict)))
-        for note in source.warnings:  # of the result, whatever matters is a reason
+        for note in source.unheeded:  # of the result, whatever matters is a reason
             say(f"warning: SOURCE: {note}")
     return Exit.DONE if verdict.is_kept else Exit.GATE
 

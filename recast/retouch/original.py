@@ -46,9 +46,10 @@ class Original:
 
     icc: the colour profile as it came, None for sRGB. is_grey: the three channels are one, and stored as one. warnings:
     what reading changed or passed over. source: the path it came from. format: of the file, as Pillow names it.
-    disputed: those of the warnings that name what readers of its file disagree on. is_one_of_several: its file holds
-    further pictures, frames or pages, of which a viewer may show another. colours: chunks (name, content) of a PNG that
-    say of its colours what is not listened to; a PNG that is made of this picture has them too.
+    unheeded: those of the warnings that name what its file says of its look and is not listened to. disputed: those of
+    them on which readers disagree. is_one_of_several: its file holds further pictures, frames or pages, of which a
+    viewer may show another. colours: chunks (name, content) of a PNG that say of its colours what is not listened to; a
+    PNG that is made of this picture has them too.
     """
 
     samples: np.ndarray
@@ -58,6 +59,7 @@ class Original:
     warnings: tuple[str, ...] = ()
     source: str | None = None
     format: str | None = None
+    unheeded: tuple[str, ...] = ()
     disputed: tuple[str, ...] = ()
     is_one_of_several: bool = False
     colours: tuple[png.Chunk, ...] = ()
@@ -141,7 +143,7 @@ class Original:
         if self.is_grey and (np.ptp(samples, axis=2) > 0).any():
             coloured = replace(self.as_rgb(), warnings=(*self.warnings, COLOURED))
             return coloured.with_samples(samples)
-        return replace(self, samples=samples, disputed=(), is_one_of_several=False)  # both are of a file
+        return replace(self, samples=samples, unheeded=(), disputed=(), is_one_of_several=False)  # of a file
 
     def as_rgb(self) -> Original:
         """The same samples and look with three channels stored: a grey profile becomes an RGB one of the same curve."""
@@ -223,11 +225,12 @@ def read_original(
         unread = [each for each in decoder_notes if each.startswith(decoding.UNREAD_EXIF)]
         boxed = avif.disputed(data, is_profiled=is_profiled) if data is not None and kind == "AVIF" else []
         disputed = (*said.disputed, *boxed, *(unread or remarks.disputed(image, tags, is_profiled=is_profiled)))
-        notes += [*disputed, *said.notes, *decoder_notes]
+        unheeded = (*disputed, *said.notes)
+        notes += [*unheeded, *decoder_notes]
         original = _settled(replace(original, colours=said.carried), notes)
     return replace(
         original, warnings=tuple(dict.fromkeys(notes)), source=files.path_of(source), format=kind,
-        disputed=disputed, is_one_of_several=is_one_of_several,
+        unheeded=unheeded, disputed=disputed, is_one_of_several=is_one_of_several,
     )  # fmt: skip
 
 

@@ -1,6 +1,7 @@
 """`recast verify`: what a third party sees, and the exit code that a script goes by."""
 
 import json
+import struct
 from pathlib import Path
 from typing import Any
 
@@ -9,6 +10,7 @@ import pytest
 from PIL import Image
 
 from recast.pixels import image
+from recast.retouch import png
 from recast.retouch.certificate import certify
 from recast.retouch.original import Original, encode_original, read_original
 from tests.cli.conftest import Recast
@@ -83,8 +85,27 @@ def test_what_a_source_says_and_nobody_heeds_is_a_warning(recast: Recast, capsys
     said = capsys.readouterr()
     assert said.out.startswith("kept: ")
     assert said.err == f"recast: warning: SOURCE: {warning}\n"
-    assert verdict(recast, capsys, "oblong.png", "merged.png")[1]["warnings"] == [warning]
-    assert verdict(recast, capsys, "before.png", "merged.png")[1]["warnings"] == []
+    assert verdict(recast, capsys, "oblong.png", "merged.png")[1]["source_warnings"] == [warning]
+    assert verdict(recast, capsys, "before.png", "merged.png")[1]["source_warnings"] == []
+    Image.open("before.png").save("plain.png")  # without an sRGB chunk
+    plain = Path("plain.png").read_bytes()
+    Path("linear.png").write_bytes(png.inserted(plain, [png.chunk(b"gAMA", struct.pack(">I", 100_000))]))
+    assert recast("verify", "linear.png", "merged.png") == 5
+    assert "warning: SOURCE: gamma 1.00000 of a gAMA chunk is passed over" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(("mode", "file"), [("P", "source.png"), ("P", "source.gif"), ("CMYK", "source.jpg")])
+def test_nothing_is_said_of_how_a_source_would_be_saved(
+    mode: str, file: str, recast: Recast, capsys: pytest.CaptureFixture[str]
+) -> None:
+    Image.open("before.png").convert(mode).save(file)
+    source = read_original(file)
+    assert "saved as RGB" in source.warnings[0]
+    image.write_bytes(encode_original(source, "png"), "same.png")
+    certificate = certify(source, source, np.zeros(SUPPORT.shape, bool))
+    Path("same.json").write_text(certificate.to_json())
+    assert recast("verify", file, "same.png", "--certificate", "same.json") == 0
+    assert capsys.readouterr().err == ""
 
 
 def test_another_source_is_not_kept(recast: Recast, capsys: pytest.CaptureFixture[str]) -> None:
