@@ -550,7 +550,7 @@ def test_on_a_phone_both_ways_on_stand_side_by_side(opened: Any) -> None:
     opened.execute_script("arguments[0].click()", all_of(opened, ".item .shot")[2])
     tops = "return ['previous', 'next'].map(id => document.getElementById(id).getBoundingClientRect().top)"
     before, after = opened.execute_script(tops)
-    assert before == after
+    assert before == after > 0  # 0 of what is not shown
     press(opened, "\ue00c")
 
 
