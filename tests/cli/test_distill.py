@@ -18,6 +18,7 @@ from recast.cli.main import main
 from recast.flow.transformer import FlowTransformer
 from recast.train.distill.presets import PRESETS
 from recast.train.distill.start import read
+from recast.weights.files import read_header
 from tests.tiny import randomise, tiny_autoencoder, tiny_text
 
 SMALL = ["--preset", "tiny", "--batch-size", "2", "--set", "data.held_out=2", "--set", "data.shown=1"]
@@ -238,9 +239,13 @@ def test_a_delta_has_the_rank_of_the_adapters_or_the_usual_and_an_error_says_whi
 
     assert "rank=16 (the usual): leaves 0." in said(direct)
     adapted = distil("direct", "--pairs", pairs, "--lora", "2", name="adapted")
-    begun = tmp_path / "begun-elsewhere"  # adapters over another student, its checkpoints gone
-    shutil.copytree(adapted / "weights", begun / "weights")
-    shutil.copy(direct / "weights" / "flow.safetensors", begun / "weights")
+    begun = distil("direct", "--pairs", pairs, "--init", direct, "--lora", "2", name="begun")
+    shutil.rmtree(begun / "checkpoints")  # the file of the adapters says their rank as well
+    headers = [read_header(run / "weights" / "adapter.safetensors").metadata for run in (adapted, begun)]
+    over, other = (json.loads(metadata["recast"]) for metadata in headers)
+    assert (over["base"], other["base"]) == ("tiny", "direct")
+    told = json.loads((pairs / "train" / "manifest.json").read_text())
+    assert over["base_sha256"] == told["made_by"]["teacher"] != other["base_sha256"]
     assert "rank=2 (of the run's adapters alone): leaves 0." in said(begun)
 
 

@@ -72,17 +72,17 @@ def write(folder: Path, flow: nn.Module | Mapping[str, Tensor], config: ModelCon
 
 
 def write_adapted(
-    folder: Path, place: Path, flow: FlowTransformer, low_rank: adapters.Adapters, config: ModelConfig, base_sha256: str
+    folder: Path, place: Path, flow: FlowTransformer, low_rank: adapters.Adapters, config: ModelConfig, base: str
 ) -> list[Path]:
     """A student that was trained by adapters, whole, and, unless its embedding was trained too, the adapters as a file.
 
-    place: the run. flow: what the adapters are for, without them.
+    place: the run. flow: what the adapters are for, without them; their file's header has its hash, and base as its name.
     """
     file = adapters.save(
         folder / ADAPTER,
         low_rank,
         format="bfl",
-        about={"base": config.name, "base_sha256": base_sha256},
+        about={"base": base, "base_sha256": adapters.fingerprint(flow)},
         tensors=export.read_network(place, "adapters"),
     )
     flow.float()

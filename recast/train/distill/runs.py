@@ -119,7 +119,8 @@ def ready(
             return result.write(folder, export.read_network(place, "flow"), config)
         again = loading.load(model, device="cpu", dtype=preset.run.precision).flow
         plain = _student(preset, starts, again, few)
-        return result.write_adapted(folder, place, plain, low_rank, config, makers["teacher"])
+        began = base.config.name if starts.init is None else starts.init.name
+        return result.write_adapted(folder, place, plain, low_rank, config, began)
 
     def verdict() -> str | None:
         if not (isinstance(stage, AdversarialStage) and stage.is_shut):
