@@ -76,7 +76,7 @@ def write_adapted(
 ) -> list[Path]:
     """A student that was trained by adapters, whole, and, unless its embedding was trained too, the adapters as a file.
 
-    place: the run. flow: what the adapters are for, without them; their file's header has its hash, and base as its name.
+    place: the run. flow: what the adapters are for, without them; the header of their file has its hash, and `base`.
     """
     file = adapters.save(
         folder / ADAPTER,
