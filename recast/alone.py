@@ -22,6 +22,7 @@ WITHOUT_LOCKS = (errno.ENOLCK, errno.ENOSYS, errno.EOPNOTSUPP)
 WAIT_S = 10.0
 """How long a file of records is waited for: it is held for milliseconds."""
 LOOK_EVERY_S = 0.005
+CURE = "wait for it, or end it and run this again: what it has finished stays finished"
 
 
 def rewriting(path: Path) -> AbstractContextManager[None]:
@@ -39,14 +40,21 @@ def rewriting(path: Path) -> AbstractContextManager[None]:
 
 @contextmanager
 def alone(
-    folder: Path, what: str, *, file: str = ".running.lock", needs_locks: bool = True, wait_s: float = 0
+    folder: Path,
+    what: str,
+    *,
+    file: str = ".running.lock",
+    needs_locks: bool = True,
+    wait_s: float = 0,
+    cure: str = CURE,
 ) -> Iterator[None]:
     """A folder for the caller alone, until the block ends, however it ends.
 
     The lock is the operating system's own (flock) on folder/file: it goes with its process, and children forked
     meanwhile, such as a loader's workers, so one that was killed leaves nothing to clear away. what: the work that the
     folder holds, for the error. needs_locks: if not, a file system that has no locks, as those of clusters may, is
-    warned of and not refused. wait_s: how long to wait for whoever holds it; usually not at all.
+    warned of and not refused. wait_s: how long to wait for whoever holds it; usually not at all. cure: what the error
+    says to do.
     Raises InputError that says who holds it, and since when, and for a folder that cannot be written to or locked.
     """
     path = folder / file
@@ -63,8 +71,7 @@ def alone(
             os.pwrite(handle, json.dumps({"pid": os.getpid(), "host": platform.node(), "since": now}).encode(), 0)
         except BlockingIOError:
             raise InputError(
-                f"{folder}: {_holder(handle)} works on this {what}; one at a time accepted; wait for it, or end it and "
-                "run this again: what it has finished stays finished"
+                f"{folder}: {_holder(handle)} works on this {what}; one at a time accepted; {cure}"
             ) from None
         except OSError as error:
             if needs_locks or error.errno not in WITHOUT_LOCKS:

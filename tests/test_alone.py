@@ -38,7 +38,10 @@ def other(tmp_path: Path):
 
 
 def test_a_second_process_is_told_who_works_on_the_set_and_a_killed_one_lets_go(other, tmp_path: Path):
-    said = rf"set: process {other.pid} on .*, since 20\d\d-\d\d-\d\d \d\d:\d\d:\d\d\+00:00, works on this set; one at a"
+    said = (
+        rf"set: process {other.pid} on .*, since 20\d\d-\d\d-\d\d \d\d:\d\d:\d\d\+00:00, works on this set; one at a "
+    )
+    said += "time accepted; wait for it, or end it and run this again"
     with pytest.raises(InputError, match=said), alone(tmp_path / "set", "set"):
         pass
     other.send_signal(signal.SIGKILL)
@@ -84,6 +87,8 @@ def test_a_folder_without_locks_is_warned_of_where_none_are_needed(tmp_path: Pat
     monkeypatch.setattr("recast.alone.fcntl.flock", fails)
     with alone(tmp_path, "run", needs_locks=False):
         assert "no locks on this file system; see that one process alone works on this run" in caplog.text
+    with rewriting(tmp_path / "a.json"):
+        assert "see that one process alone works on this a.json" in caplog.text
 
 
 def test_a_child_that_was_forked_does_not_hold_the_lock(tmp_path: Path, monkeypatch):

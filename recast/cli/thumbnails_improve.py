@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import argparse
-from contextlib import nullcontext
+from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -40,19 +40,21 @@ def improve(args: argparse.Namespace) -> Exit:
         progress.note("looking at the titles")
         starts = list(_starts(args, sight))
         beside.check_free(out, [each.name for each in starts])
-        for i, start in enumerate(starts):
-            done.append((start, start.improved(sight)))
-            progress.step(i + 1, len(starts))
-    new = {
-        start.name: made for start, made in done if made is not None and (made.design is not start.design or not is_set)
-    }
-    with alone(out, "folder of titles set again") if new else nullcontext():
-        beside.check_free(out, list(new))  # again: another may have written meanwhile
-        for start, made in done:
-            files = beside.write(out, start.name, new[start.name], start.profile) if start.name in new else ()
-            rows.append(_row(start, made, [path.name for path in files]))
-        if new:
-            beside.report(out, rows)
+        with _held(out) if any(each.design for each in starts) else nullcontext():
+            for i, start in enumerate(starts):
+                done.append((start, start.improved(sight)))
+                progress.step(i + 1, len(starts))
+            new = {
+                start.name: made
+                for start, made in done
+                if made is not None and (made.design is not start.design or not is_set)
+            }
+            beside.check_free(out, list(new))  # again: another may have written meanwhile
+            for start, made in done:
+                files = beside.write(out, start.name, new[start.name], start.profile) if start.name in new else ()
+                rows.append(_row(start, made, [path.name for path in files]))
+            if new:
+                beside.report(out, rows)
     if args.json:
         print_json({"folder": str(out) if new else None, "designs": rows})
     else:
@@ -61,6 +63,15 @@ def improve(args: argparse.Namespace) -> Exit:
             say(why)
     failed = any(made is not None and is_failed(made.after) for _, made in done)
     return Exit.GATE if failed else Exit.DONE
+
+
+def _held(out: Path) -> AbstractContextManager[None]:
+    """The folder for this process alone, from before the titles are tried, which takes long, to the last file.
+
+    It stays, empty, where nothing better is found: to remove a lock could take another's away.
+    """
+    cure = "wait for it, or name another folder with --out"
+    return alone(out, "folder of titles set again", needs_locks=False, cure=cure)
 
 
 def _starts(args: argparse.Namespace, sight: Sight) -> Iterator[Start]:
