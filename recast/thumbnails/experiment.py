@@ -145,6 +145,11 @@ def enter(
         raise ConfigError(f"impressions: {impressions} came; 1 or more accepted, of all variants together")
     beside = (folder if folder.is_dir() else folder.parent) / RESULTS
     file = channel or channel_file(beside.parent, experiment.kit)
+    if file.resolve() == beside.resolve():
+        raise InputError(
+            f"--channel {file}: the results of the set itself, which are written too; a file of the channel's own "
+            f"accepted; name another, such as {CHANNEL}"
+        )
     with rewriting(beside), rewriting(file):
         return _entered(beside, file, Result(experiment=experiment, shares=parts, impressions=impressions, on=on))
 

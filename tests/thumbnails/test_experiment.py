@@ -249,6 +249,14 @@ def test_a_channel_holds_one_kit(made, tmp_path):
         enter(made, SHARES, on="x", channel=file)
 
 
+def test_a_channel_is_no_file_of_the_set(made, tmp_path):
+    (tmp_path / "link").symlink_to(made / "results.json")
+    for file in (made / "results.json", made / ".." / "set" / "results.json", tmp_path / "link"):
+        with pytest.raises(InputError, match=r"--channel .*: the results of the set itself, .* such as channel\.json"):
+            enter(made, SHARES, on="x", channel=file)
+    assert not (made / "results.json").exists()
+
+
 def test_a_set_without_its_kit_above_needs_the_channels_file(made, tmp_path):
     (tmp_path / "brand.yaml").write_text("name: Other")
     with pytest.raises(InputError, match="--channel"):
