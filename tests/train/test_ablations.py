@@ -3,6 +3,7 @@
 import argparse
 import importlib
 import json
+import subprocess
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -276,6 +277,26 @@ def test_every_variant_is_trained_judged_and_recorded(
     assert differences[0] is None
     assert all(len(each) == 3 for each in differences[1:])
     assert ["verdict" in row for row in rows] == [decides and row["variant"] == "cached context" for row in rows]
+
+
+def test_rows_of_one_run_are_of_one_commit(
+    ablations: ModuleType, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, request: pytest.FixtureRequest
+):
+    """What the first of them adds to the tree is no change of the code."""
+    record = ablations.record
+    results = tmp_path / "results"
+    results.mkdir()
+    (results / "a.jsonl").touch()
+    for words in ("init -q", "add .", "-c user.name=a -c user.email=a@b commit -qm one"):
+        subprocess.run(["git", "-C", str(tmp_path), *words.split()], check=True)
+    monkeypatch.setattr(record, "RESULTS", results)
+    record._commit.cache_clear()
+    request.addfinalizer(record._commit.cache_clear)
+    for number in range(2):
+        record.append("a", {"number": number})
+    first, second = (json.loads(line)["commit"] for line in (results / "a.jsonl").read_text().splitlines())
+    assert first == second
+    assert "dirty" not in first
 
 
 def test_the_toy_trains_on_captions_unless_it_is_to_edit_alone(ablations: ModuleType):
