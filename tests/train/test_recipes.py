@@ -213,3 +213,26 @@ def test_an_option_is_no_folder_for_the_smallest_recipe(python: Path, words: lis
     assert done.returncode == 2
     assert "a folder accepted first, such as runs/tiny" in done.stderr
     assert not Path(f"{python}.log").exists()
+
+
+@pytest.mark.parametrize(
+    ("words", "passed"),
+    [
+        ("--seeds 1 --toy --steps 3", "--ae nano --text nano --out runs/toy-ablations --seeds 1 --steps 3"),
+        ("--steps 5 --base r --count 2", "--ae r/ae/weights --text r/text/weights --steps 5 --count 2"),
+        ("--minutes 5", "--ae runs/nano/ae/weights --text runs/nano/text/weights --minutes 5"),
+    ],
+)
+def test_ablations_take_their_own_words_wherever_they_stand(python: Path, words: str, passed: str):
+    env = {**os.environ, "PYTHON": str(python)}
+    subprocess.run([str(RECIPES / "ablations.sh"), *words.split()], env=env, check=True)
+    (line,) = asked(python)
+    assert line.startswith("benchmarks/ablations.py ")
+    assert line.endswith(passed)
+    assert ("--preset tiny-edit" in line) == ("--toy" in words)
+
+
+def test_a_base_of_ablations_needs_its_folder(python: Path):
+    done = carry_out("ablations.sh", python, "--minutes", "5", "--base", reads=True)
+    assert done.returncode == 2
+    assert "--base: a folder must follow" in done.stderr
