@@ -66,7 +66,7 @@ def disputed(image: Image.Image, tags: Container[int], *, is_profiled: bool) -> 
 
 def _damage(image: Image.Image, exif: Image.Exif, own: Image.Exif) -> list[str]:
     """What Pillow says of EXIF as it reads it, into `own` anew: that it cannot, or that tags are cut off."""
-    with warnings.catch_warnings(record=True) as caught:  # of this thread: one alone decodes at a time
+    with warnings.catch_warnings(record=True) as caught:  # global, and one thread alone decodes at a time
         warnings.simplefilter("always")
         try:
             own.load(image.info.get("exif", b""))
