@@ -49,8 +49,8 @@ def diffusers_twin(model: FlowTransformer) -> Any:
             continue
         if ours.startswith(names.HALVES_SWAPPED):
             tensor = torch.cat(tensor.chunk(2)[::-1])
-        parts = tensor.split(names.part_rows(tensor.shape[0], len(theirs), c.hidden_size))
-        state |= dict(zip(theirs, parts, strict=True))
+        for part, first, rows in names.spans(theirs, len(tensor), c.hidden_size):
+            state[part] = tensor[first : first + rows]
     with torch.device("meta"):
         twin = diffusers.FluxTransformer2DModel(
             in_channels=c.in_channels,

@@ -128,7 +128,7 @@ def is_pixel_attention(name: str) -> bool:
     return bool(re.fullmatch(r"\w+\.mid\.attn_1\.(q|k|v|proj_out)\.weight", name))
 
 
-def part_rows(rows: int, parts: int, hidden_size: int) -> tuple[int, ...]:
+def _part_rows(rows: int, parts: int, hidden_size: int) -> tuple[int, ...]:
     """How a tensor's rows divide among its diffusers parts: one, q k v, or q k v and the MLP's."""
     if parts == 4:
         return (hidden_size,) * 3 + (rows - 3 * hidden_size,)
@@ -137,7 +137,7 @@ def part_rows(rows: int, parts: int, hidden_size: int) -> tuple[int, ...]:
 
 def spans(parts: Sequence[str], rows: int, hidden_size: int) -> Iterator[Span]:
     """The rows of a module or tensor of ours, by the diffusers names that a table has for it, in order."""
-    sizes = part_rows(rows, len(parts), hidden_size)
+    sizes = _part_rows(rows, len(parts), hidden_size)
     yield from map(Span, parts, accumulate(sizes, initial=0), sizes)
 
 
