@@ -6,6 +6,8 @@ import numpy as np
 import pytest
 
 import recast
+from recast import weights
+from recast.nano import NANO
 from recast.pipeline import Pipeline
 from recast.pixels import image
 
@@ -40,3 +42,12 @@ def test_nano_turbo_keeps_more_of_a_photograph_than_nano(models: dict[str, Pipel
     _, many = edit(models["nano"], asked, seed=2, steps=10, sampler="ab2")
     _, student = edit(models["nano-turbo"], asked, seed=2)
     assert np.square(student - source).mean() < 0.6 * np.square(many - source).mean()
+
+
+def test_the_page_of_nano_turbo_is_that_of_its_weights():
+    file = NANO / "turbo.safetensors"
+    page, held = (NANO / "turbo.md").read_text(encoding="utf-8"), weights.read_delta(file)
+    assert (
+        f"| `turbo.safetensors` | {held.parameters:,} | {file.stat().st_size:,} | `{weights.checksum(file)}` |" in page
+    )
+    assert f"pairs of rank {held.rank} and less, which leave {held.error:.2%} of the change's length" in page
