@@ -5,6 +5,7 @@ import os
 import signal
 import subprocess
 import sys
+import threading
 import time
 from pathlib import Path
 from typing import Any
@@ -16,6 +17,7 @@ from recast.cli import batch
 from recast.cli.batch import UNASKED, asked, size_of
 from recast.cli.job import Job, Model
 from recast.cli.main import Exit
+from recast.cli.writing import Writer
 from recast.errors import InputError, MissingWeights
 from recast.pixels import image
 from recast.recipe import Recipe
@@ -283,7 +285,8 @@ def test_an_unexpected_error_of_writing_is_said_once_and_what_came_of_each_pictu
 ) -> None:
     """Writing the second fails while the third is made, and the fourth never is."""
     picture(photos / "d.png", 4)
-    write, make, made = image.write_bytes, batch.make, []
+    write, make, written, made = image.write_bytes, batch.make, Writer._write, []
+    has_failed = threading.Event()
 
     def broken(data: bytes, path: str) -> Path:
         if path.endswith("b.png"):
@@ -294,10 +297,18 @@ def test_an_unexpected_error_of_writing_is_said_once_and_what_came_of_each_pictu
 
     def counted(*given: Any, **more: Any) -> Any:
         made.append(None)
-        return make(*given, **more)
+        result = make(*given, **more)
+        assert len(made) != 3 or has_failed.wait(60)
+        return result
+
+    def told(writer: Writer, task: Any) -> None:
+        written(writer, task)
+        if writer._error is not None:
+            has_failed.set()
 
     monkeypatch.setattr(image, "write_bytes", broken)
     monkeypatch.setattr(batch, "make", counted)
+    monkeypatch.setattr(Writer, "_write", told)
     assert recast(*NIGHT, "--json") == Exit.FAILED
     out, err = capsys.readouterr()
     data = json.loads(out)
